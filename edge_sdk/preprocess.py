@@ -1,0 +1,202 @@
+"""How a photo becomes the input of a network: geometry, channel order and normalisation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sdk.errors import FormatError, ShapeError, UsageError, suggestion
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from edge_sdk.data.images import Photo
+
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
+Channels: TypeAlias = Literal["rgb", "bgr", "grey"]
+
+INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic")
+CHANNELS: tuple[str, ...] = ("rgb", "bgr", "grey")
+LARGEST_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """The deterministic path from a photo to float32 (height, width, channels), shared by training, evaluation and export.
+
+    `size` is (height, width) of the network's input. `resize` is the length in pixels to which the photo's shorter side is
+    brought before `size` is cut out of its centre; None stretches the whole photo to `size`. The EfficientNet rule (cut a
+    central square of size / (size + 32), then resize it) is `resize = size + 32`. Both steps are one antialiased resampling
+    of the region of the photo that the cut would keep, so nothing is rounded to whole pixels in between.
+
+    `mean` and `std` hold one number per channel in units of 0..255, in the order of `channels`: y = (x - mean) / std.
+    """
+
+    size: tuple[int, int]
+    resize: int | None = None
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (255.0, 255.0, 255.0)
+    channels: Channels = "rgb"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, tuple) or len(self.size) != 2 or not all(_is_side(side) for side in self.size):
+            raise UsageError(
+                f"preprocess: size must be (height, width), whole numbers from 1 to {LARGEST_SIDE}; found {self.size!r}"
+            )
+        if self.resize is not None and not (_is_side(self.resize) and self.resize >= max(self.size)):
+            raise UsageError(
+                f"preprocess: resize (the photo's shorter side) must be a whole number from {max(self.size)} (the larger "
+                f"side of size) to {LARGEST_SIDE}, or None to stretch; found {self.resize!r}"
+            )
+        _check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        _check_choice("channels", self.channels, CHANNELS)
+        for field in ("mean", "std"):
+            numbers = getattr(self, field)
+            if (
+                not isinstance(numbers, tuple)
+                or len(numbers) != self.channel_count
+                or not all(_is_finite_number(number) for number in numbers)
+            ):
+                raise UsageError(
+                    f"preprocess: {field} must be {self.channel_count} finite numbers, one per channel of "
+                    f"{self.channels!r}; found {numbers!r}"
+                )
+        if not all(number > 0 for number in self.std):
+            raise UsageError(f"preprocess: std must be positive in every channel; found {self.std!r}")
+
+    @property
+    def channel_count(self) -> int:
+        """The number of channels of the network's input."""
+        return 1 if self.channels == "grey" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one preprocessed photo."""
+        return (*self.size, self.channel_count)
+
+    def __call__(self, photo: Photo) -> NDArray[np.float32]:
+        """Return the network's input, float32 (height, width, channels), for a path, encoded bytes, PIL image or uint8 array.
+
+        A file that cannot be read, or an array that is not a photo, raises DataError.
+        """
+        from edge_sdk.data.images import as_rgb
+
+        return self.normalise(self.crop(as_rgb(photo)))
+
+    def crop(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return uint8 (height, width, channels): the part of `image` that evaluation sees, red first or grey."""
+        return self.resample(image, self.crop_box(image.width, image.height))
+
+    def crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return (left, top, right, bottom), in pixels of a photo of that size, of the region that becomes the input."""
+        if self.resize is None:
+            return (0.0, 0.0, float(width), float(height))
+        scale = min(width, height) / self.resize
+        box_height, box_width = self.size[0] * scale, self.size[1] * scale
+        left, top = max(0.0, (width - box_width) / 2), max(0.0, (height - box_height) / 2)
+        # Rounding may carry the far edge past the border by an ulp, which Pillow refuses.
+        return (left, top, min(float(width), left + box_width), min(float(height), top + box_height))
+
+    def resample(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+        """Return uint8 (height, width, channels): the region `box` of `image` resampled with antialiasing."""
+        from PIL import Image as pillow
+
+        image = image.convert("L" if self.channels == "grey" else "RGB")
+        method = pillow.Resampling[self.interpolation.upper()]
+        pixels = np.asarray(image.resize((self.size[1], self.size[0]), method, box=box), dtype=np.uint8)
+        return np.array(pixels.reshape(self.shape))
+
+    def normalise(self, pixels: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Return (pixels - mean) / std as float32, in the order of `channels`.
+
+        `pixels` is uint8 (height, width, channels) or (n, height, width, channels), red first. `out` receives the result
+        when given. Wrong shapes or dtypes raise ShapeError.
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-1] != self.channel_count:
+            raise ShapeError(
+                f"preprocess: wanted uint8 pixels ([n,] height, width, {self.channel_count}), "
+                f"found {pixels.dtype} {pixels.shape}"
+            )
+        if out is None:
+            out = np.empty(pixels.shape, np.float32)
+        elif out.dtype != np.float32 or out.shape != pixels.shape:
+            raise ShapeError(
+                f"preprocess: out must be float32 {pixels.shape} like the pixels; found {out.dtype} {out.shape}"
+            )
+        if self.channels == "bgr":
+            pixels = pixels[..., ::-1]
+        np.subtract(pixels, np.asarray(self.mean, np.float32), out=out, dtype=np.float32)
+        return np.divide(out, np.asarray(self.std, np.float32), out=out)
+
+    def with_size(self, size: int | tuple[int, int]) -> Preprocess:
+        """Return the same rule for another input size; `resize` keeps its proportion to the larger side."""
+        sides = (size, size) if isinstance(size, int) else size
+        if self.resize is None or not all(_is_side(side) for side in sides):
+            return dataclasses.replace(self, size=sides)
+        return dataclasses.replace(self, size=sides, resize=round(self.resize * max(sides) / max(self.size)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rule as JSON-ready values; `from_dict` is its inverse."""
+        return {
+            "size": list(self.size),
+            "resize": self.resize,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "channels": self.channels,
+        }
+
+    @classmethod
+    def from_dict(cls, values: object) -> Preprocess:
+        """Read what `to_dict` wrote. Anything else raises FormatError, which names the entry that is wrong."""
+        if not isinstance(values, Mapping):
+            raise FormatError(f"preprocess: wanted an object with named entries, found {type(values).__name__}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise FormatError(f"preprocess: unknown entry {name!r}{suggestion(str(name), known)}")
+        for name in known:
+            if name not in values:
+                raise FormatError(f"preprocess: the entry {name!r} is missing")
+        try:
+            return cls(
+                size=cast(tuple[int, int], _tuple_of("size", values["size"])),
+                resize=values["resize"],
+                interpolation=values["interpolation"],
+                mean=_tuple_of("mean", values["mean"]),
+                std=_tuple_of("std", values["std"]),
+                channels=values["channels"],
+            )
+        except UsageError as error:
+            raise FormatError(str(error)) from error
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIDE
+
+
+def _is_finite_number(value: object) -> bool:
+    # A float32 that overflows would turn every input into infinities, so the bound is float32's and not float64's.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(cast(float, value)) and abs(cast(float, value)) < 1e30
+
+
+def _check_choice(field: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(
+            f"preprocess: {field} must be one of {', '.join(known)}; found {value!r}{suggestion(str(value), known)}"
+        )
+
+
+def _tuple_of(field: str, value: object) -> tuple[Any, ...]:
+    # Only lists and tuples: a string or an object would iterate too, into nonsense.
+    if not isinstance(value, list | tuple):
+        raise FormatError(f"preprocess: {field} must be a list of numbers, found {type(value).__name__}")
+    return tuple(value)

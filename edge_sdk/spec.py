@@ -1,0 +1,102 @@
+"""What is known about a value before the program runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NewType
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_sdk.errors import ShapeError
+
+Array = npt.NDArray[Any]
+
+Value = NewType("Value", str)
+"""The name of a value in a graph: assigned once, never reused."""
+
+BATCH = -1
+"""The symbolic batch: a first dimension whose size is chosen when a Session binds the graph."""
+
+_SHORT_NAMES = {
+    "float32": "f32", "float64": "f64", "float16": "f16", "int8": "i8", "uint8": "u8",
+    "int16": "i16", "int32": "i32", "int64": "i64", "bool": "bool",
+}  # fmt: skip
+DTYPES = frozenset(_SHORT_NAMES)
+FLOATS = frozenset({"float16", "float32", "float64"})
+
+
+@dataclass(frozen=True, slots=True)
+class QuantParams:
+    """Affine quantization: real = scale · (stored - zero_point), per tensor or along one axis.
+
+    `scale` and `zero_point` hold one number for the tensor (axis None) or one per index along `axis`.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != len(self.zero_point) or (self.axis is None and len(self.scale) != 1):
+            raise ShapeError(
+                f"quantization: {len(self.scale)} scales and {len(self.zero_point)} zero points for axis {self.axis}; "
+                "wanted one of each for a tensor, or one of each per channel"
+            )
+        if not all(math.isfinite(s) and s > 0 for s in self.scale):
+            raise ShapeError("quantization: every scale must be a finite number above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Shape, element type and quantization of a value. Images are (n, h, w, c)."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    quant: QuantParams | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ShapeError(f"dtype {self.dtype!r} is not one of {', '.join(sorted(DTYPES))}")
+        if any(size < 0 for size in self.shape[1:]) or (self.shape and self.shape[0] < BATCH):
+            raise ShapeError(f"shape {self.shape}: sizes must be 0 or more; only the first may be the symbolic batch")
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def symbolic(self) -> bool:
+        """Whether the batch size is still open."""
+        return bool(self.shape) and self.shape[0] == BATCH
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the stored elements."""
+        return np.dtype(self.dtype)
+
+    @property
+    def elements(self) -> int:
+        """Number of elements; raises ShapeError while the batch is symbolic."""
+        if self.symbolic:
+            raise ShapeError(f"{self} has no size before a batch is bound")
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory; raises ShapeError while the batch is symbolic."""
+        return self.elements * self.numpy_dtype.itemsize
+
+    def bind(self, batch: int) -> Spec:
+        """Return this spec with the symbolic batch replaced by `batch`."""
+        return replace(self, shape=(batch, *self.shape[1:])) if self.symbolic else self
+
+    def with_shape(self, shape: tuple[int, ...]) -> Spec:
+        """Return a spec of the same dtype and another shape, without quantization."""
+        return Spec(shape, self.dtype)
+
+    def __str__(self) -> str:
+        sizes = ",".join("n" if size == BATCH else str(size) for size in self.shape)
+        return f"{_SHORT_NAMES[self.dtype]}[{sizes}]"

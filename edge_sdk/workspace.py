@@ -1,0 +1,64 @@
+"""Workspace: the arrays of a graph's parameters, by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, MutableMapping
+
+import numpy as np
+
+from edge_sdk.errors import GraphError, suggestion
+from edge_sdk.graph import Graph
+from edge_sdk.spec import Array
+
+
+class Workspace(MutableMapping[str, Array]):
+    """An ordinary object, handed to whoever needs it; there is no global one."""
+
+    def __init__(self, arrays: Mapping[str, Array] | None = None) -> None:
+        self._arrays: dict[str, Array] = dict(arrays or {})
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._arrays[name]
+        except KeyError:
+            raise GraphError(f"the workspace has no array {name!r}{suggestion(name, self._arrays)}") from None
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        self._arrays[name] = np.asarray(array)
+
+    def __delitem__(self, name: str) -> None:
+        del self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def copy(self) -> Workspace:
+        """Return a workspace with copies of all arrays."""
+        return Workspace({name: array.copy() for name, array in self._arrays.items()})
+
+    def restricted(self, graph: Graph) -> Workspace:
+        """Return the arrays that `graph` names as parameters, shared and not copied."""
+        return Workspace({name: self[name] for name in graph.params})
+
+    def check(self, graph: Graph) -> None:
+        """Raise GraphError unless every parameter of `graph` has an array of its shape and dtype."""
+        for name in graph.params:
+            array, spec = self[name], graph.specs[name]
+            if array.shape != spec.shape or array.dtype != spec.numpy_dtype:
+                raise GraphError(f"parameter {name!r} is {spec}, but its array is {array.dtype}{list(array.shape)}")
+
+    def digest(self) -> str:
+        """Return a SHA-256 over names, dtypes, shapes and bytes, the same on every machine."""
+        hashed = hashlib.sha256()
+        for name in sorted(self._arrays):
+            array = np.ascontiguousarray(self._arrays[name])
+            hashed.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+            hashed.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        return hashed.hexdigest()
