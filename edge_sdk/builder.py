@@ -73,7 +73,9 @@ class Builder:
         if state in self.updates:
             raise GraphError(f"{state!r} is updated twice: by {self.updates[state]!r} and {new!r}")
         if self.spec(state) != self.spec(new):
-            raise ShapeError(f"update of {state!r}: it is {self.spec(state)}, the new value {new!r} is {self.spec(new)}")
+            raise ShapeError(
+                f"update of {state!r}: it is {self.spec(state)}, the new value {new!r} is {self.spec(new)}"
+            )
         self.updates[state] = new
 
     def spec(self, value: Value) -> Spec:
@@ -87,7 +89,13 @@ class Builder:
         from edge_sdk.verify import verify
 
         graph = Graph(
-            self.name, tuple(self.inputs), tuple(self.params), tuple(self.nodes), tuple(outputs), self.specs, self.updates
+            self.name,
+            tuple(self.inputs),
+            tuple(self.params),
+            tuple(self.nodes),
+            tuple(outputs),
+            self.specs,
+            self.updates,
         )
         verify(graph)
         return graph

@@ -54,7 +54,9 @@ def kernel(
     def bind(function: Function) -> Function:
         known = _KERNELS.setdefault((op, device), [])
         if any(other.when is None for other in known):
-            raise TypeError(f"{op.name} already has an unconditional {device} kernel; register {function.__name__} first")
+            raise TypeError(
+                f"{op.name} already has an unconditional {device} kernel; register {function.__name__} first"
+            )
         known.append(Kernel(function, algorithm or function.__name__, scratch, when))
         return function
 

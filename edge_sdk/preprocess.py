@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -28,12 +27,13 @@ LARGEST_SIDE = 8192
 
 @dataclass(frozen=True)
 class Preprocess:
-    """The deterministic path from a photo to float32 (height, width, channels), shared by training, evaluation and export.
+    """The deterministic path from a photo to float32 (height, width, channels), the same in training and on the phone.
 
-    `size` is (height, width) of the network's input. `resize` is the length in pixels to which the photo's shorter side is
-    brought before `size` is cut out of its centre; None stretches the whole photo to `size`. The EfficientNet rule (cut a
-    central square of size / (size + 32), then resize it) is `resize = size + 32`. Both steps are one antialiased resampling
-    of the region of the photo that the cut would keep, so nothing is rounded to whole pixels in between.
+    `size` is (height, width) of the network's input. `resize` is the length in pixels to which the photo's shorter
+    side is brought before `size` is cut out of its centre; None stretches the whole photo to `size`. The EfficientNet
+    rule (cut a central square of size / (size + 32), then resize it) is `resize = size + 32`. Both steps are one
+    antialiased resampling of the region of the photo that the cut would keep, so nothing is rounded to whole pixels
+    in between.
 
     `mean` and `std` hold one number per channel in units of 0..255, in the order of `channels`: y = (x - mean) / std.
     """
@@ -46,14 +46,14 @@ class Preprocess:
     channels: Channels = "rgb"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, tuple) or len(self.size) != 2 or not all(_is_side(side) for side in self.size):
+        if not _is_size(self.size):
             raise UsageError(
                 f"preprocess: size must be (height, width), whole numbers from 1 to {LARGEST_SIDE}; found {self.size!r}"
             )
         if self.resize is not None and not (_is_side(self.resize) and self.resize >= max(self.size)):
             raise UsageError(
-                f"preprocess: resize (the photo's shorter side) must be a whole number from {max(self.size)} (the larger "
-                f"side of size) to {LARGEST_SIDE}, or None to stretch; found {self.resize!r}"
+                f"preprocess: resize (the photo's shorter side) must be a whole number from {max(self.size)} (size's "
+                f"larger side) to {LARGEST_SIDE}, or None to stretch; found {self.resize!r}"
             )
         _check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         _check_choice("channels", self.channels, CHANNELS)
@@ -68,8 +68,8 @@ class Preprocess:
                     f"preprocess: {field} must be {self.channel_count} finite numbers, one per channel of "
                     f"{self.channels!r}; found {numbers!r}"
                 )
-        if not all(number > 0 for number in self.std):
-            raise UsageError(f"preprocess: std must be positive in every channel; found {self.std!r}")
+        if not all(number > 1e-30 for number in self.std):
+            raise UsageError(f"preprocess: std must be positive in every channel (above 1e-30); found {self.std!r}")
 
     @property
     def channel_count(self) -> int:
@@ -82,7 +82,7 @@ class Preprocess:
         return (*self.size, self.channel_count)
 
     def __call__(self, photo: Photo) -> NDArray[np.float32]:
-        """Return the network's input, float32 (height, width, channels), for a path, encoded bytes, PIL image or uint8 array.
+        """Return the network's input, float32 (height, width, channels), for a path, bytes, PIL image or uint8 array.
 
         A file that cannot be read, or an array that is not a photo, raises DataError.
         """
@@ -95,7 +95,7 @@ class Preprocess:
         return self.resample(image, self.crop_box(image.width, image.height))
 
     def crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Return (left, top, right, bottom), in pixels of a photo of that size, of the region that becomes the input."""
+        """Return (left, top, right, bottom) in pixels of the region of such a photo that becomes the input."""
         if self.resize is None:
             return (0.0, 0.0, float(width), float(height))
         scale = min(width, height) / self.resize
@@ -106,18 +106,18 @@ class Preprocess:
 
     def resample(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
         """Return uint8 (height, width, channels): the region `box` of `image` resampled with antialiasing."""
-        from PIL import Image as pillow
+        from PIL import Image
 
         image = image.convert("L" if self.channels == "grey" else "RGB")
-        method = pillow.Resampling[self.interpolation.upper()]
+        method = Image.Resampling[self.interpolation.upper()]
         pixels = np.asarray(image.resize((self.size[1], self.size[0]), method, box=box), dtype=np.uint8)
         return np.array(pixels.reshape(self.shape))
 
     def normalise(self, pixels: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return (pixels - mean) / std as float32, in the order of `channels`.
 
-        `pixels` is uint8 (height, width, channels) or (n, height, width, channels), red first. `out` receives the result
-        when given. Wrong shapes or dtypes raise ShapeError.
+        `pixels` is uint8 (height, width, channels) or (n, height, width, channels), red first. `out` receives the
+        result when given. Wrong shapes or dtypes raise ShapeError.
         """
         if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-1] != self.channel_count:
             raise ShapeError(
@@ -178,14 +178,17 @@ class Preprocess:
             raise FormatError(str(error)) from error
 
 
+def _is_size(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_side(side) for side in value)
+
+
 def _is_side(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIDE
 
 
 def _is_finite_number(value: object) -> bool:
-    # A float32 that overflows would turn every input into infinities, so the bound is float32's and not float64's.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(cast(float, value)) and abs(cast(float, value)) < 1e30
+    # Bounded, since the arithmetic is float32's: what is finite in a file may be infinite there.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
 
 
 def _check_choice(field: str, value: object, known: tuple[str, ...]) -> None:

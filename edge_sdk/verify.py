@@ -31,7 +31,7 @@ def verify(graph: Graph) -> None:
         if value not in defined:
             raise GraphError(f"graph {graph.name!r}: output {value!r} is never computed")
     for state, new in graph.updates.items():
-        if state not in graph.params or new not in defined:
+        if state not in graph.params or new not in graph.producers:
             raise GraphError(f"graph {graph.name!r}: update {state!r} ← {new!r} needs a parameter and a computed value")
         if graph.specs[state] != graph.specs[new]:
             raise GraphError(

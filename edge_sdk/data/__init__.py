@@ -1,4 +1,4 @@
-"""Photos and labels: decoding, image folders, splits, augmentation and the batches that training and evaluation read."""
+"""Photos and labels: decoding, image folders, splits, augmentation and the batches made of them."""
 
 from __future__ import annotations
 

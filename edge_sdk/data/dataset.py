@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -69,9 +70,9 @@ class ArrayDataset:
     ) -> ArrayDataset:
         """Pair `photos` with one label index each.
 
-        `photos` is uint8 (n, height, width) or (n, height, width, channels), or a sequence of paths, PIL images and uint8
-        arrays. `indices` (n,) are whole numbers from 0 to len(labels) - 1, or -1 for a photo without label. `names` default
-        to the positions. Lengths, ranges or types that do not fit raise DataError.
+        `photos` is uint8 (n, height, width) or (n, height, width, channels), or a sequence of paths, PIL images and
+        uint8 arrays. `indices` (n,) are whole numbers from 0 to len(labels) - 1, or -1 for a photo without label.
+        `names` default to the positions. Lengths, ranges or types that do not fit raise DataError.
         """
         if isinstance(photos, np.ndarray):
             if photos.dtype != np.uint8 or photos.ndim not in (3, 4):
@@ -142,6 +143,6 @@ def _photo_bytes(photo: Any) -> bytes:
     if isinstance(photo, bytes):
         return photo
     try:
-        return repr((os.fspath(photo), os.stat(photo).st_size)).encode()
+        return repr((os.fspath(photo), Path(photo).stat().st_size)).encode()
     except (OSError, TypeError):  # the loader will name it as unreadable
         return repr(photo).encode()

@@ -1,9 +1,8 @@
-"""Image folders: the name of a photo's sub-folder is its class. Everything that can be wrong is said before training."""
+"""Image folders: the name of a photo's sub-folder is its class. What is wrong with one is said before training."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,15 +11,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from edge_sdk.data.images import decode, is_photo
+from edge_sdk.data.images import decode
 from edge_sdk.data.split import split_dataset
+from edge_sdk.data.walk import content_hash, file_size, photos_below, photos_in, visible_folders
 from edge_sdk.errors import DataError, suggestion
 
 TRAINING_FOLDERS = ("train", "training")
 VALIDATION_FOLDERS = ("val", "valid", "validation")
 TEST_FOLDERS = ("test", "testing")
-
-_IGNORED_FOLDERS = ("__macosx", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -55,18 +53,18 @@ class FolderDataset:
         return replace(self, samples=tuple(self.samples[index] for index in indices))
 
     def fingerprint(self, contents: bool = False) -> str:
-        """Return the SHA-256 of the labels and of every photo's name, label and size; with `contents`, of its bytes too."""
+        """Return the SHA-256 of labels and of every photo's name, label and size; with `contents`, of its bytes too."""
         digest = hashlib.sha256(repr(self.labels).encode())
         for index in range(len(self)):
-            digest.update(f"\n{self.name(index)}\t{self.label(index)}\t{_size(self.path(index))}".encode())
+            digest.update(f"\n{self.name(index)}\t{self.label(index)}\t{file_size(self.path(index))}".encode())
             if contents:
-                digest.update(_content_hash(self.path(index)))
+                digest.update(content_hash(self.path(index)))
         return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of labelled photos, checked: `train`, `validation` where the folder itself is divided, and `warnings`."""
+    """A checked folder of labelled photos: `train`, `validation` where the folder itself is divided, and `warnings`."""
 
     train: FolderDataset
     validation: FolderDataset | None
@@ -84,18 +82,18 @@ class ImageFolder:
 
     @classmethod
     def scan(cls, path: Path | str, labels: Sequence[str] | None = None) -> ImageFolder:
-        """Find the photos under `path`, in one sub-folder per class or in train/ and val/ (valid/, validation/) of such.
+        """Find the photos under `path`, in a sub-folder per class or in train/ and val/ (valid/, validation/) of such.
 
-        A test/ folder beside train/ and val/ is left alone; without val/ it takes its place. Hidden files are ignored.
-        With `labels` (those of a model) the photos take its order, and classes may be absent. Without, the folder defines
-        the classes and must be fit to train on. What cannot work raises DataError: no folder, no photo, an empty or a
-        single class, class names that differ only in case, classes that are not in `labels`, a validation class with no
-        training photo. What merely deserves attention stands in `warnings`.
+        A test/ folder beside train/ and val/ is left alone; without val/ it takes its place. Hidden files are
+        ignored. With `labels` (those of a model) the photos take its order, and classes may be absent. Without, the
+        folder defines the classes and must be fit to train on. What cannot work raises DataError: no folder, no
+        photo, an empty or a single class, class names that differ only in case, classes that are not in `labels`, a
+        validation class with no training photo. What merely deserves attention stands in `warnings`.
         """
         root = Path(path)
         if not root.exists():
-            near = suggestion(root.name, _names_in(root.parent))
-            raise DataError(f"{root}: no such folder{near}")
+            beside = [folder.name for folder in visible_folders(root.parent)] if root.parent.is_dir() else []
+            raise DataError(f"{root}: no such folder{suggestion(root.name, beside)}")
         if not root.is_dir():
             raise DataError(f"{root}: wanted a folder with one sub-folder of photos per class, found a file")
         warnings: list[str] = []
@@ -107,12 +105,16 @@ class ImageFolder:
             return cls(train, None, tuple(warnings))
         held_out = _classes(validation_root, warnings)
         _check_known(validation_root, held_out, chosen, "the training folder" if labels is None else "the model")
-        for label in chosen:
-            if not held_out.get(label):
-                warnings.append(f"{validation_root}: no photo of {label!r}, so its accuracy cannot be measured")
+        warnings += [
+            f"{validation_root}: no photo of {label!r}, so its accuracy cannot be measured"
+            for label in chosen
+            if not held_out.get(label)
+        ]
         validation = _dataset(root, chosen, held_out)
         if not len(validation):
-            raise DataError(f"{validation_root}: no photo in it; add some, or remove the folder to have a part held out")
+            raise DataError(
+                f"{validation_root}: no photo in it; add some, or remove the folder to have a part held out"
+            )
         return cls(train, validation, tuple(warnings))
 
     @classmethod
@@ -120,8 +122,10 @@ class ImageFolder:
         """Return every photo under `path`, with or without sub-folders, without classes (label -1): for calibration."""
         root = Path(path)
         if not root.is_dir():
-            raise DataError(f"{root}: {'wanted a folder of photos, found a file' if root.exists() else 'no such folder'}")
-        samples = tuple((photo.relative_to(root).as_posix(), -1) for photo in _photos(root, Counter()))
+            raise DataError(
+                f"{root}: {'wanted a folder of photos, found a file' if root.exists() else 'no such folder'}"
+            )
+        samples = tuple((photo.relative_to(root).as_posix(), -1) for photo in photos_below(root, Counter()))
         if not samples:
             raise DataError(f"{root}: no photo in it")
         return FolderDataset(root, (), samples)
@@ -129,7 +133,7 @@ class ImageFolder:
     def split(
         self, validation: float = 0.2, seed: int = 0, group: Callable[[str], str] | None = None
     ) -> tuple[FolderDataset, FolderDataset]:
-        """Return (training, validation): the folder's own division where there is one, else a deterministic stratified split.
+        """Return (training, validation): the folder's own division, or else a deterministic stratified split.
 
         See `edge_sdk.data.split.stratified_split` for `validation`, `seed` and `group`.
         """
@@ -140,8 +144,8 @@ class ImageFolder:
 
 def _divided(root: Path, warnings: list[str]) -> tuple[Path, Path | None]:
     """Return the training folder and, if `root` is divided, the validation folder."""
-    folders = _visible_folders(root)
-    training = [folder for folder in folders if folder.name.lower() in TRAINING_FOLDERS and _visible_folders(folder)]
+    folders = visible_folders(root)
+    training = [folder for folder in folders if folder.name.lower() in TRAINING_FOLDERS and visible_folders(folder)]
     validation = [folder for folder in folders if folder.name.lower() in VALIDATION_FOLDERS]
     test = [folder for folder in folders if folder.name.lower() in TEST_FOLDERS]
     others = [folder for folder in folders if folder not in training + validation + test]
@@ -152,8 +156,9 @@ def _divided(root: Path, warnings: list[str]) -> tuple[Path, Path | None]:
             raise DataError(
                 f"{root}: {' and '.join(folder.name for folder in found)} both look like the {wanted} photos; keep one"
             )
-    for folder in others:
-        warnings.append(f"{folder}: ignored, since it stands beside {training[0].name}/ and {validation[0].name}/")
+    warnings += [
+        f"{folder}: ignored, since it stands beside {training[0].name}/ and {validation[0].name}/" for folder in others
+    ]
     if validation:
         return training[0], validation[0]
     if test:
@@ -167,7 +172,7 @@ def _classes(root: Path, warnings: list[str]) -> dict[str, list[Path]]:
     classes: dict[str, list[Path]] = {}
     ignored: Counter[str] = Counter()
     folded: dict[str, str] = {}
-    for folder in _visible_folders(root):
+    for folder in visible_folders(root):
         label = unicodedata.normalize("NFC", folder.name)
         other = folded.setdefault(label.casefold(), folder.name)
         if other != folder.name:
@@ -175,8 +180,8 @@ def _classes(root: Path, warnings: list[str]) -> dict[str, list[Path]]:
                 f"{root}: the folders {other!r} and {folder.name!r} differ only in case or in the coding of accents; "
                 "give them one name, or two clearly different ones"
             )
-        classes[label] = _photos(folder, ignored)
-    loose = sum(1 for entry in _entries(root) if entry.is_file() and is_photo(Path(entry.name)))
+        classes[label] = photos_below(folder, ignored)
+    loose = len(photos_in(root, Counter()))
     if loose and not classes:
         raise DataError(f"{root}: {loose} photos lie directly in it; put them into one sub-folder per class")
     if loose:
@@ -194,9 +199,9 @@ def _chosen_labels(
         raise DataError(f"{root}: no photo in it; wanted one sub-folder of photos per class")
     if labels is not None:
         _check_known(root, classes, labels, "the model")
-        for label in labels:
-            if not classes.get(label):
-                warnings.append(f"{root}: no photo of {label!r}, which the model knows")
+        warnings += [
+            f"{root}: no photo of {label!r}, which the model knows" for label in labels if not classes.get(label)
+        ]
         return tuple(labels)
     empty = [label for label, photos in classes.items() if not photos]
     if empty:

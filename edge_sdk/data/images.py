@@ -10,18 +10,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from edge_sdk.errors import DataError
 
 Photo: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
 
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .tga .jp2 .avif .mpo".split()
-)
+EXTENSIONS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".gif",
+    ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif",
+})  # fmt: skip
 
 # Formats that Pillow decodes by itself. Left out on purpose: those that start another program (EPS) and vector formats.
-_FORMATS = "JPEG MPO PNG WEBP BMP DIB GIF TIFF PPM TGA JPEG2000 AVIF HEIF".split()
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 
 # EXIF orientation (tag 0x0112) → what makes the photo upright; 1 is upright already.
 _UPRIGHT = {
@@ -38,10 +39,10 @@ _UPRIGHT = {
 def decode(source: str | os.PathLike[str] | bytes, shortest: int | None = None) -> Image.Image:
     """Return the photo in a file, or in the bytes of one, as an upright RGB image (of several frames, the first).
 
-    Grey, palette, CMYK and 16-bit pixels are converted (16-bit grey is scaled, not clipped) and transparency is laid over
-    white. With `shortest`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps that many
-    pixels. A file that is missing, corrupt, truncated, of another format or larger than Pillow's limit for decompression
-    bombs raises DataError with its name and the reason.
+    Grey, palette, CMYK and 16-bit pixels are converted (16-bit grey is scaled, not clipped) and transparency is laid
+    over white. With `shortest`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side
+    keeps that many pixels. A file that is missing, corrupt, truncated, of another format or larger than Pillow's
+    limit for decompression bombs raises DataError with its name and the reason.
     """
     name = f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
@@ -57,15 +58,15 @@ def decode(source: str | os.PathLike[str] | bytes, shortest: int | None = None) 
         raise DataError(f"{name}: {_too_large()} ({error})") from error
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such file") from error
-    except Image.UnidentifiedImageError as error:
-        reason = "the file is empty" if _is_empty(source) else "not an image of a known format, or its header is corrupt"
+    except UnidentifiedImageError as error:
+        reason = "the file is empty" if _is_empty(source) else "no image of a known format, or its header is corrupt"
         raise DataError(f"{name}: {reason}") from error
     except Exception as error:  # decoders of hostile files raise nearly every type there is
-        raise DataError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
+        raise DataError(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
 
 
 def as_rgb(photo: Photo, shortest: int | None = None) -> Image.Image:
-    """Return an upright RGB image for a path, the bytes of a file, a PIL image or a uint8 array (height, width[, 1|3|4]).
+    """Return an upright RGB image for a path, a file's bytes, a PIL image or a uint8 array (height, width[, 1|3|4]).
 
     `shortest` is that of `decode` and only matters for files. Anything else raises DataError.
     """
@@ -78,7 +79,7 @@ def as_rgb(photo: Photo, shortest: int | None = None) -> Image.Image:
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
         except Exception as error:  # an image that was opened but not loaded yet fails here as in `decode`
-            raise DataError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
+            raise DataError(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
     if isinstance(photo, str | os.PathLike | bytes):
         return decode(photo, shortest)
     raise DataError(f"photo: wanted a path, bytes, a PIL image or a uint8 array, found {type(photo).__name__}")
@@ -124,7 +125,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     image = _eight_bit(image)
     if image.has_transparency_data:
-        coloured = image.convert("RGBA")
+        # Premultiplied grey is the one mode that has no direct way to RGBA.
+        coloured = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, coloured)
     image = image.convert("RGB")
@@ -138,7 +140,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a damaged EXIF block raises many types, and the pixels are good without it
+    except Exception:  # noqa: BLE001 - a damaged EXIF block raises many types, and the pixels are good without it
         return 1
 
 
@@ -158,7 +160,7 @@ def _from_array(pixels: NDArray[Any]) -> Image.Image:
     channels = 1 if pixels.ndim == 2 else pixels.shape[-1] if pixels.ndim == 3 else 0
     if pixels.dtype != np.uint8 or channels not in (1, 3, 4) or pixels.size == 0:
         raise DataError(
-            f"photo: wanted a uint8 array (height, width), (height, width, 1), (height, width, 3) or (height, width, 4), "
+            "photo: wanted a uint8 array (height, width) or (height, width, channels) with 1, 3 or 4 channels, "
             f"found {pixels.dtype} {pixels.shape}"
         )
     if pixels.ndim == 3 and channels == 1:

@@ -23,13 +23,14 @@ def stratified_split(
     """Return (training, validation) indices, ascending, with the share `validation` of every class in the second.
 
     The choice depends on nothing but names, labels and seed: within a class the photos with the smallest SHA-256 of
-    (seed, name) are held out, so neither the order of the list nor the machine matters, and adding a photo moves at most
-    a few others. A class of one photo stays in training; of two or more, at least one is on each side (unless
+    (seed, name) are held out, so neither the order of the list nor the machine matters, and adding a photo moves at
+    most a few others. A class of one photo stays in training; of two or more, at least one is on each side (unless
     `validation` is 0).
 
-    With `group`, photos for which group(name) is equal stay together: photos of one object or one minute must not stand
-    on both sides. Whole groups are then held out, in the order of their hash, as long as that brings the held-out share
-    of the classes closer to the wanted one and leaves every class a training photo. A share outside [0, 1), or names that repeat, raise an error.
+    With `group`, photos for which group(name) is equal stay together: photos of one object or one minute must not
+    stand on both sides. Whole groups are then held out, in the order of their hash, as long as that brings the
+    held-out share of the classes closer to the wanted one and leaves every class a training photo. A share outside
+    [0, 1), or names that repeat, raise an error.
     """
     if not 0 <= validation < 1:
         raise UsageError(f"validation: wanted a share from 0 to below 1, found {validation}")
@@ -72,9 +73,7 @@ def _rank(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
-def _hold_out_groups(
-    groups: Sequence[str], labels: Sequence[int], targets: dict[int, int], seed: int
-) -> set[int]:
+def _hold_out_groups(groups: Sequence[str], labels: Sequence[int], targets: dict[int, int], seed: int) -> set[int]:
     members: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(groups):
         members[name].append(index)

@@ -1,0 +1,126 @@
+"""Model: a graph, its weights, how to feed it and what its outputs mean."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from edge_sdk.errors import GraphError, ShapeError
+from edge_sdk.graph import Graph
+from edge_sdk.preprocess import Preprocess
+from edge_sdk.spec import Array
+from edge_sdk.workspace import Workspace
+
+if TYPE_CHECKING:
+    from edge_sdk.data.images import Photo
+    from edge_sdk.session import Session
+
+INPUT = "image"
+OUTPUT = "logits"
+HEAD = "head."
+"""Prefix of the classifier's parameters: what `freeze="backbone"` leaves trainable."""
+
+Ranking = list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """An image classifier. The graph is in inference form, from `image` (n, h, w, c) to `logits` (n, classes).
+
+    `labels` are in the order of the logits. `provenance` says where the model comes from: architecture, source and
+    hash of the weights, versions, seed, data.
+    """
+
+    graph: Graph
+    workspace: Workspace
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if INPUT not in self.graph.inputs or OUTPUT not in self.graph.outputs:
+            raise GraphError(f"a model's graph has an input {INPUT!r} and an output {OUTPUT!r}; {self.graph.name!r} lacks one")
+        image, logits = self.graph.specs[self.graph.value(INPUT)], self.graph.specs[self.graph.value(OUTPUT)]
+        if image.shape[1:] != self.preprocess.shape:
+            raise ShapeError(f"the graph takes {image}, but preprocessing makes photos of {list(self.preprocess.shape)}")
+        if logits.shape[-1] != len(self.labels):
+            raise ShapeError(f"the graph's logits are {logits}, but there are {len(self.labels)} labels")
+        self.workspace.check(self.graph)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.labels)
+
+    @property
+    def name(self) -> str:
+        """The architecture's name where it is known, else the graph's."""
+        return str(self.provenance.get("architecture", self.graph.name))
+
+    def run(self, x: Array) -> Array:
+        """Return the logits (n, classes) of preprocessed float32 images (n, h, w, c)."""
+        wanted = self.graph.specs[self.graph.value(INPUT)]
+        if x.ndim != 4 or x.shape[1:] != wanted.shape[1:]:
+            raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; photos go to predict()")
+        if not len(x):
+            return np.zeros((0, self.num_classes), np.float32)
+        return self._session(len(x)).run({INPUT: x})[OUTPUT]
+
+    def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
+        """Return the `top` most probable (label, probability) pairs, best first.
+
+        `photo` is a path, a PIL image or a uint8 array (h, w, c); a list of them gives a list of rankings.
+        """
+        if isinstance(photo, list | tuple):
+            return [cast(Ranking, self.predict(one, top)) for one in photo]
+        logits = self.run(self.preprocess(cast("Photo", photo))[np.newaxis])[0]
+        return rank(softmax(logits), self.labels, top)
+
+    def save(self, path: Path | str) -> None:
+        """Write the model to one `.edge` file, whole or not at all."""
+        from edge_sdk.edge_file import save
+
+        save(self, path)
+
+    def replace(self, **changes: Any) -> Model:
+        """Return a model with some fields exchanged."""
+        return dataclasses.replace(self, **changes)
+
+    @cached_property
+    def inference(self) -> tuple[Graph, Workspace]:
+        """The graph folded and fused for inference, with its weights."""
+        from edge_sdk.passes.pipelines import run_pipeline
+
+        return run_pipeline("inference", self.graph, self.workspace)
+
+    @cached_property
+    def _sessions(self) -> dict[int, Session]:
+        return {}
+
+    def _session(self, batch: int) -> Session:
+        """A Session for this batch size. One other size is kept, for the rest at the end of a data set."""
+        from edge_sdk.session import Session
+
+        if batch not in self._sessions:
+            while len(self._sessions) >= 2:
+                self._sessions.pop(next(iter(self._sessions)))
+            self._sessions[batch] = Session(*self.inference, batch=batch)
+        return self._sessions[batch]
+
+
+def softmax(logits: Array) -> Array:
+    """Probabilities along the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def rank(scores: Array, labels: Sequence[str], top: int) -> Ranking:
+    """The `top` best (label, score) pairs; equal scores keep label order."""
+    order = np.argsort(-scores, kind="stable")[: max(0, top)]
+    return [(labels[index], float(scores[index])) for index in order]

@@ -1,0 +1,56 @@
+"""A Session's plan as a table: node, kernel, place in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_sdk.spec import Value
+
+
+@dataclass(frozen=True)
+class PlanStep:
+    """One node: the kernel that runs it and, per output, its arena offset (None: a parameter's own array) and bytes."""
+
+    op: str
+    algorithm: str
+    outputs: tuple[Value, ...]
+    places: tuple[tuple[int | None, int], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a Session will do. `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the
+    values alone would take if none shared memory."""
+
+    graph: str
+    device: str
+    steps: tuple[PlanStep, ...]
+    parameter_bytes: int
+    arena_bytes: int
+    unshared_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory of the whole run: parameters and arena."""
+        return self.parameter_bytes + self.arena_bytes
+
+    def __str__(self) -> str:
+        width = max((len(step.op) for step in self.steps), default=0)
+        lines = [f"plan of {self.graph} on {self.device}"]
+        for number, step in enumerate(self.steps):
+            for value, (offset, size) in zip(step.outputs, step.places, strict=True):
+                place = "in its parameter" if offset is None else f"at {offset}"
+                lines.append(f"{number:5d}  {step.op:<{width}}  {step.algorithm:<24}  {value}: {size} bytes {place}")
+        lines.append(self.summary())
+        return "\n".join(lines)
+
+    def summary(self) -> str:
+        """One line: the planned peak and what it is made of."""
+        return (
+            f"planned peak {_mib(self.peak_bytes)}: parameters {_mib(self.parameter_bytes)}, "
+            f"arena {_mib(self.arena_bytes)} (values without sharing {_mib(self.unshared_bytes)})"
+        )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

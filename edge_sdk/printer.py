@@ -1,0 +1,72 @@
+"""A graph as text that reads like a program, and as Graphviz DOT."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from edge_sdk.graph import Graph, Node
+from edge_sdk.op import Op
+from edge_sdk.spec import Value
+
+
+def program(graph: Graph) -> str:
+    """Return the graph as text: signature, parameters, one line a node, updates.
+
+    graph two_layers(x: f32[n,4]) -> (y) {
+      param weight: f32[3,4]
+      y: f32[n,3] = linear(x, weight)
+    }
+    """
+    signature = ", ".join(f"{value}: {graph.specs[value]}" for value in graph.inputs)
+    lines = [f"graph {graph.name}({signature}) -> ({', '.join(graph.outputs)}) {{"]
+    lines += [f"  param {value}: {graph.specs[value]}" for value in graph.params]
+    lines += [f"  {_statement(graph, node)}" for node in graph.nodes]
+    lines += [f"  update {state} <- {new}" for state, new in graph.updates.items()]
+    return "\n".join([*lines, "}"])
+
+
+def dot(graph: Graph) -> str:
+    """Return the graph in Graphviz' DOT language: a box a node, an edge a value, labelled with its spec."""
+    lines = [f"digraph {_quoted(graph.name)} {{", "  rankdir=TB; node [shape=box, fontname=Helvetica];"]
+    for value in (*graph.inputs, *graph.params):
+        shape = "ellipse" if value in graph.inputs else "note"
+        if graph.consumers(value) or value in graph.outputs:
+            lines.append(f"  {_quoted(value)} [shape={shape}, label={_quoted(f'{value}: {graph.specs[value]}')}];")
+    sources: dict[Value, str] = {value: _quoted(value) for value in (*graph.inputs, *graph.params)}
+    for index, node in enumerate(graph.nodes):
+        lines.append(f"  n{index} [label={_quoted(node.op.name + _attributes(node.op))}];")
+        for value in node.inputs:
+            lines.append(f"  {sources[value]} -> n{index} [label={_quoted(str(graph.specs[value]))}];")
+        sources.update(dict.fromkeys(node.outputs, f"n{index}"))
+    for value in graph.outputs:
+        lines.append(f"  {_quoted('output ' + value)} [shape=ellipse];")
+        lines.append(f"  {sources[value]} -> {_quoted('output ' + value)};")
+    return "\n".join([*lines, "}"])
+
+
+def _statement(graph: Graph, node: Node) -> str:
+    targets = ", ".join(f"{value}: {graph.specs[value]}" for value in node.outputs)
+    return f"{targets} = {node.op.name}({', '.join(node.inputs)}){_attributes(node.op)}"
+
+
+def _attributes(op: Op) -> str:
+    """The attributes that differ from their default."""
+    shown = [
+        f"{field.name}={_text(getattr(op, field.name))}"
+        for field in dataclasses.fields(op)
+        if field.default is dataclasses.MISSING or getattr(op, field.name) != field.default
+    ]
+    return f" {{{', '.join(shown)}}}" if shown else ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Graph):
+        return value.name
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,220 @@
+"""Session: a graph bound to a workspace, a device and a batch size, ready to run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
+from edge_sdk.graph import Graph, Node
+from edge_sdk.kernel import Kernel, call_arguments, find_kernel, load_device
+from edge_sdk.memory_plan import ALIGNMENT, Block, plan_memory
+from edge_sdk.plan import Plan, PlanStep
+from edge_sdk.spec import Array, Spec, Value
+from edge_sdk.workspace import Workspace
+
+# Numba's portable threading layer must not be entered by two threads at once, and two parallel steps at the same time
+# would only compete for the same cores: Sessions of one process take turns.
+_TURN = threading.RLock()
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """Time spent in one node, summed over the profiled runs."""
+
+    value: Value
+    op: str
+    algorithm: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Step:
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+    def __call__(self) -> None:
+        self.function(*self.arguments, **self.keywords)
+
+
+class Session:
+    """Binds kernels, plans memory and raises everything that can be wrong before the first run.
+
+    Parameters live in the workspace and are changed there by the graph's updates; inputs, computed values and scratch
+    share one arena that is allocated here, once. A run allocates nothing but the copies of the outputs it returns.
+
+    Raises:
+        UsageError: the batch is open and none is given, or the device is unknown.
+        GraphError: an operator has no kernel on the device, or a parameter has no fitting array.
+    """
+
+    def __init__(self, graph: Graph, workspace: Workspace, device: str = "cpu", batch: int | None = None) -> None:
+        load_device(device)
+        symbolic = [value for value in (*graph.inputs, *graph.params) if graph.specs[value].symbolic]
+        if symbolic and batch is None:
+            raise UsageError(f"graph {graph.name!r}: input {symbolic[0]!r} has an open batch; give Session(batch=…)")
+        self.graph = graph.bind(batch) if symbolic and batch is not None else graph
+        self.workspace = workspace
+        self.device = device
+        workspace.check(self.graph)
+        self._kernels = _bind_kernels(self.graph, device)
+        scratch = [
+            kernel.scratch_specs(node.op, [self.graph.specs[value] for value in node.inputs])
+            for node, kernel in zip(self.graph.nodes, self._kernels, strict=True)
+        ]
+        self.memory = plan_memory(self.graph, scratch)
+        self._arena = _aligned_bytes(self.memory.arena_bytes)
+        self._computed = {
+            value: self._view(block, self.graph.specs[value]) for value, block in self.memory.blocks.items()
+        }
+        self._scratch = [
+            tuple(self._view(block, spec) for block, spec in zip(blocks, specs, strict=True))
+            for blocks, specs in zip(self.memory.scratch, scratch, strict=True)
+        ]
+        self._bound: dict[str, Array] = {}
+        self._steps: list[_Step] = []
+        self._bind_parameters()
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once on one array per input; returns copies of the outputs by name and applies the updates.
+
+        Raises:
+            UsageError: an input is missing or unknown.
+            ShapeError: an array does not have its input's shape.
+        """
+        with _TURN:
+            self._begin(feeds)
+            for step in self._steps:
+                step()
+            return self._finish()
+
+    def profile(self, feeds: Mapping[str, Array], runs: int = 3) -> list[NodeTime]:
+        """Run `runs` times, updates included, after one run to warm up, and return the time of each node."""
+        self.run(feeds)
+        seconds = [0.0] * len(self._steps)
+        with _TURN:
+            for _ in range(runs):
+                self._begin(feeds)
+                for index, step in enumerate(self._steps):
+                    start = time.perf_counter()
+                    step()
+                    seconds[index] += time.perf_counter() - start
+                self._finish()
+        return [
+            NodeTime(node.outputs[0], node.op.name, kernel.algorithm, spent)
+            for node, kernel, spent in zip(self.graph.nodes, self._kernels, seconds, strict=True)
+        ]
+
+    @property
+    def plan(self) -> Plan:
+        """What runs, by which kernel, and where its result lives; printable."""
+        steps = tuple(
+            PlanStep(node.op.name, kernel.algorithm, node.outputs, tuple(self._place(value) for value in node.outputs))
+            for node, kernel in zip(self.graph.nodes, self._kernels, strict=True)
+        )
+        parameters = sum(self.graph.specs[value].bytes for value in self.graph.params)
+        values = [value for value in self.graph.specs if value not in self.graph.params]
+        return Plan(
+            graph=self.graph.name,
+            device=self.device,
+            steps=steps,
+            parameter_bytes=parameters,
+            arena_bytes=self.memory.arena_bytes,
+            unshared_bytes=sum(self.graph.specs[value].bytes for value in values),
+        )
+
+    def _place(self, value: Value) -> tuple[int | None, int]:
+        block = self.memory.blocks.get(value)
+        return (None if block is None else block.offset), self.graph.specs[value].bytes
+
+    def _view(self, block: Block, spec: Spec) -> Array:
+        raw = self._arena[block.offset : block.offset + spec.bytes]
+        return raw.view(spec.numpy_dtype).reshape(spec.shape)
+
+    def _bind_parameters(self) -> None:
+        """Point every step at the workspace's arrays, which a caller may have exchanged since."""
+        self.workspace.check(self.graph)
+        self._bound = {name: self.workspace[name] for name in self.graph.params}
+        for name, array in self._bound.items():
+            if not array.flags.c_contiguous or (name in self.graph.updates and not array.flags.writeable):
+                self.workspace[name] = self._bound[name] = np.array(array, order="C")
+
+        def array(value: Value) -> Array:
+            value = self.memory.aliases.get(value, value)
+            return self._bound[value] if value in self._bound else self._computed[value]
+
+        self._steps = [
+            _Step(
+                kernel.function,
+                (node.op, call_arguments([array(v) for v in node.outputs]), *map(array, node.inputs)),
+                {"scratch": scratch} if scratch else {},
+            )
+            for node, kernel, scratch in zip(self.graph.nodes, self._kernels, self._scratch, strict=True)
+        ]
+        self._outputs = {value: array(value) for value in self.graph.outputs}
+        self._copies = [
+            (self._bound[state], array(new))
+            for state, new in self.graph.updates.items()
+            if self.memory.aliases.get(new) != state
+        ]
+
+    def _begin(self, feeds: Mapping[str, Array]) -> None:
+        if any(self.workspace[name] is not array for name, array in self._bound.items()):
+            self._bind_parameters()
+        unknown = [name for name in feeds if name not in self.graph.inputs]
+        missing = [value for value in self.graph.inputs if value not in feeds]
+        if unknown or missing:
+            problem = f"no input {unknown[0]!r}" if unknown else f"input {missing[0]!r} was not fed"
+            hint = suggestion(unknown[0], self.graph.inputs) if unknown else ""
+            raise UsageError(f"graph {self.graph.name!r}: {problem}; it takes {', '.join(self.graph.inputs)}{hint}")
+        for value in self.graph.inputs:
+            source, target = np.asarray(feeds[value]), self._computed[value]
+            if source.shape != target.shape:
+                raise ShapeError(
+                    f"input {value!r} is {self.graph.specs[value]}, but the array fed is {list(source.shape)}"
+                )
+            if not np.can_cast(source.dtype, target.dtype, "same_kind"):
+                raise ShapeError(f"input {value!r} is {self.graph.specs[value]}, but the array fed is {source.dtype}")
+            np.copyto(target, source, casting="same_kind")
+
+    def _finish(self) -> dict[str, Array]:
+        results = {str(value): array.copy() for value, array in self._outputs.items()}
+        for state, new in self._copies:
+            np.copyto(state, new)
+        return results
+
+
+def _bind_kernels(graph: Graph, device: str) -> list[Kernel]:
+    kernels: list[Kernel] = []
+    absent: dict[str, Node] = {}
+    for node in graph.nodes:
+        found = find_kernel(node.op, device, [graph.specs[value] for value in node.inputs])
+        if found is None:
+            absent.setdefault(node.op.name, node)
+        else:
+            kernels.append(found)
+    if absent:
+        places = ", ".join(f"{name} (node {node.outputs[0]!r})" for name, node in absent.items())
+        raise GraphError(
+            f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
+        )
+    return kernels
+
+
+def _aligned_bytes(size: int) -> Array:
+    """Zeroed bytes that start on a cache line; the slack lets vector code read past the last element."""
+    raw = np.zeros(size + 2 * ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size + ALIGNMENT]
+
+
+def run_once(graph: Graph, workspace: Workspace, feeds: Mapping[str, Array], device: str = "cpu") -> dict[str, Array]:
+    """Bind and run a graph a single time, taking the batch size from the feeds."""
+    batches: Sequence[int] = [np.shape(feeds[v])[0] for v in graph.inputs if graph.specs[v].symbolic and v in feeds]
+    return Session(graph, workspace, device, batches[0] if batches else None).run(feeds)
