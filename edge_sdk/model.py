@@ -120,6 +120,12 @@ def softmax(logits: Array) -> Array:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
+def probabilities(scores: Array) -> Array:
+    """Scores as probabilities: unchanged where they are some already, as an exported file's may be."""
+    already = scores.min() >= 0 and abs(float(scores.sum()) - 1) < 0.02
+    return scores if already else softmax(scores)
+
+
 def rank(scores: Array, labels: Sequence[str], top: int) -> Ranking:
     """The `top` best (label, score) pairs; equal scores keep label order."""
     order = np.argsort(-scores, kind="stable")[: max(0, top)]

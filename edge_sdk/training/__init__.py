@@ -1,0 +1,1 @@
+"""Training: the step as a graph, optimizers, schedule, checkpoints and the loop around them."""

@@ -1,0 +1,95 @@
+"""`edge`: the command group. Commands are imported when they are called, so that `edge --help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from edge_sdk import __version__
+from edge_sdk.errors import EdgeError, suggestion
+
+# Name → one line for `edge --help`; the command itself is `command` in edge_sdk.cli.<name>.
+COMMANDS = {
+    "demo": "Fine-tune, export and check EfficientNet-Lite0 on real photos.",
+    "eval": "Measure the accuracy of a model file on labelled photos.",
+    "export": "Write a model as a .tflite file and prove it in the runtime.",
+    "inspect": "Print a model's program, sizes and memory plan.",
+    "predict": "Classify photos with a model file.",
+    "train": "Fine-tune a network on a folder of labelled photos.",
+}
+
+
+class Commands(click.Group):
+    """Finds commands by module name; an unknown one gets a suggestion."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            raise click.UsageError(f"no command {cmd_name!r}{suggestion(cmd_name, COMMANDS)}; see `edge --help`")
+        module = importlib.import_module(f"edge_sdk.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edge")
+def edge() -> None:
+    """Fine-tune vision models and ship them to devices without Python.
+
+    \b
+    Examples:
+      edge train photos/ --model efficientnet_lite0 --out runs/a
+      edge export runs/a --quantize int8 --calibrate photos/ --out a.tflite
+      edge eval a.tflite photos/
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 the caller's mistake (one or two lines on stderr), 130 interrupted."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        result: Any = edge.main(args=arguments, prog_name="edge", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as help_page:
+        click.echo(help_page.format_message())
+        return 2
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except EdgeError as error:
+        return _complain(str(error))
+    except (click.Abort, KeyboardInterrupt) as stop:
+        click.echo(f"\nedge: {stop or 'interrupted'}", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has gone; there is nobody to complain to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str) -> int:
+    click.echo(f"edge: {message}", err=True)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What the commands share in printing: JSON for machines, tables and progress bars for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from edge_sdk.data.loader import Unreadable
+    from edge_sdk.evaluation import Evaluation
+    from edge_sdk.training.checkpoint import EpochMetrics
+    from edge_sdk.training.checkpoint import Progress as Position
+
+json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout; numbers are right-aligned by being all but the first column."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def note(message: str) -> None:
+    """Print a remark on stderr, so that stdout stays clean."""
+    click.echo(message, err=True)
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with two decimals, or a dash."""
+    return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that suits them."""
+    return f"{count / 1e6:.2f} MB" if count >= 1_000_000 else f"{count / 1e3:.1f} kB"
+
+
+def print_evaluation(name: str, evaluation: Evaluation) -> None:
+    """Print accuracies, overall and per class (the 20 worst when there are more)."""
+    worst = sorted(evaluation.per_class, key=lambda c: (c.accuracy, c.label))
+    shown = [c for c in (evaluation.per_class if len(worst) <= 20 else worst) if c.count][:20]
+    rows = [(c.label, str(c.count), percent(c.accuracy)) for c in shown]
+    print_table(name, ("class", "photos", "accuracy"), [*rows, ("all", str(evaluation.count), percent(evaluation.top1))])
+    if len(evaluation.labels) > 5:
+        click.echo(f"top-5 accuracy {percent(evaluation.top5)}")
+    if evaluation.unreadable:
+        note(f"{len(evaluation.unreadable)} photos could not be read, among them {evaluation.unreadable[0]}")
+
+
+class TrainingDisplay:
+    """A progress bar an epoch and a line an epoch, on stderr."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[loss]}"),
+            console=self._console,
+        )
+        self._task: TaskID | None = None
+        self._epochs = self._batches = 0
+
+    def __enter__(self) -> TrainingDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def on_start(self, epochs: int, batches: int, progress: Position) -> None:
+        """Show the bar of the first epoch."""
+        self._epochs, self._batches = epochs, batches
+        self._task = self._bar.add_task(self._title(progress.epoch), total=batches, completed=progress.batch, loss="")
+
+    def on_batch(self, epoch: int, batch: int, loss: float) -> None:
+        """Advance the bar."""
+        if self._task is not None:
+            self._bar.update(self._task, description=self._title(epoch), completed=batch, loss=f"loss {loss:.3f}")
+
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Print the epoch's figures above the bar."""
+        self._console.print(
+            f"epoch {metrics.epoch + 1}/{self._epochs}: loss {metrics.loss:.4f}, "
+            f"training accuracy {percent(metrics.train_accuracy)}, validation {percent(metrics.validation_accuracy)}"
+        )
+
+    def on_unreadable(self, photo: Unreadable) -> None:
+        """Name the photo that is left out."""
+        self._console.print(f"[yellow]left out[/yellow] {photo.name}: {photo.reason}", highlight=False)
+
+    def _title(self, epoch: int) -> str:
+        return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"

@@ -1,0 +1,80 @@
+"""`edge train`: fine-tune a network on a folder of labelled photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json
+from edge_sdk.errors import UsageError
+
+
+@click.command("train")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or an .edge file.")
+@click.option("--weights", default="imagenet", show_default=True, help="imagenet, none, or a file.")
+@click.option("--image-size", type=int, help="Side of the network's input; the network's own when left out.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--epochs", type=int, default=5, show_default=True)
+@click.option("--batch", "batch_size", type=int, default=32, show_default=True)
+@click.option("--optimizer", type=click.Choice(["sgd", "adam", "adamw", "rmsprop"]), default="sgd", show_default=True)
+@click.option("--learning-rate", type=float, help="Peak learning rate; the optimizer's usual one when left out.")
+@click.option("--weight-decay", type=float, default=1e-4, show_default=True)
+@click.option("--label-smoothing", type=float, default=0.0, show_default=True)
+@click.option("--warmup-epochs", type=float, default=0.5, show_default=True)
+@click.option("--freeze", multiple=True, help="backbone, or a pattern of parameter names; may be repeated.")
+@click.option("--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True)
+@click.option("--validation", type=float, default=0.2, show_default=True, help="Share held out when there is no val/.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@json_option
+def command(
+    data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], resume: bool,
+    as_json: bool, **settings: object,
+) -> int:  # fmt: skip
+    """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
+
+    Ctrl-C saves a checkpoint; the same command with --resume goes on from it, and ends with the same weights.
+
+    \b
+    Examples:
+      edge train photos/ --out runs/a
+      edge train photos/ --model resnet18 --weights none --epochs 20 --out runs/b
+      edge train photos/ --freeze backbone --out runs/c
+    """
+    from edge_sdk.data.folder import ImageFolder
+    from edge_sdk.training.fit import Interrupted, fit
+
+    folder = ImageFolder.scan(data)
+    for warning in folder.warnings:
+        note(f"warning: {warning}")
+    model = _starting_model(name, weights, len(folder.labels), folder.labels, image_size)
+    frozen = None if not freeze else freeze[0] if len(freeze) == 1 else freeze
+    try:
+        with TrainingDisplay() as display:
+            run = fit(model, data, out=out, resume=resume, listener=display, freeze=frozen, **settings)
+    except Interrupted as stop:
+        note(f"\n{stop}; a checkpoint is in {stop.folder}. Go on with the same command and --resume")
+        return 130
+    best = max((m.validation_accuracy for m in run.history if m.validation_accuracy is not None), default=None)
+    if as_json:
+        print_json({"run": str(out), "validation_accuracy": best, "epochs": len(run.history), "unreadable": run.unreadable})
+        return 0
+    if run.unreadable:
+        note(f"{len(run.unreadable)} photos could not be read and were left out")
+    click.echo(f"best validation accuracy {percent(best)}; model in {out / 'best.edge'}")
+    click.echo(f"next: edge export {out} --quantize int8 --calibrate {data} --out model.tflite")
+    return 0
+
+
+def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ...], image_size: int | None):  # noqa: ANN202
+    from edge_sdk import pretrained
+    from edge_sdk.opening import load
+
+    if name.endswith(".edge"):
+        if image_size is not None:
+            raise UsageError("--image-size goes with a zoo network; an .edge file has its own")
+        return load(name)
+    chosen = None if weights == "none" else weights
+    return pretrained.load(name, weights=chosen, num_classes=classes, image_size=image_size, labels=labels)

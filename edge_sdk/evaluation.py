@@ -1,0 +1,143 @@
+"""How often a model is right: top-1, top-5 and per class, for an .edge model or an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from edge_sdk.errors import DataError
+from edge_sdk.preprocess import Preprocess
+from edge_sdk.spec import Array
+
+if TYPE_CHECKING:
+    from edge_sdk.data.dataset import Dataset
+
+
+class Classifier(Protocol):
+    """Whatever turns preprocessed photos into one score per label: a Model, or an exported file in its runtime."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a photo becomes the input."""
+
+    def run(self, x: Array) -> Array:
+        """Return scores (n, classes) of float32 images (n, h, w, c)."""
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """Of `count` photos of a class, `correct` were recognised."""
+
+    label: str
+    correct: int
+    count: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share that was recognised; 0 for a class without photos."""
+        return self.correct / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores over a data set. `scores` (n, classes) and `targets` (n,) are kept for comparisons.
+
+    `top5` counts a photo as right when its label is among the five best; with five classes or fewer it is 1.
+    """
+
+    labels: tuple[str, ...]
+    scores: Array
+    targets: Array
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of photos."""
+        return len(self.targets)
+
+    @property
+    def predictions(self) -> Array:
+        """The best label index of each photo (n,)."""
+        return np.asarray(self.scores.argmax(axis=1))
+
+    @property
+    def top1(self) -> float:
+        """Share of photos whose best label is right."""
+        return float(np.mean(self.predictions == self.targets))
+
+    @property
+    def top5(self) -> float:
+        """Share of photos whose label is among the five best."""
+        best = np.argsort(-self.scores, axis=1, kind="stable")[:, :5]
+        return float(np.mean((best == self.targets[:, np.newaxis]).any(axis=1)))
+
+    @property
+    def per_class(self) -> tuple[ClassAccuracy, ...]:
+        """Accuracy of each class, in label order."""
+        right = self.predictions == self.targets
+        return tuple(
+            ClassAccuracy(label, int(right[self.targets == index].sum()), int((self.targets == index).sum()))
+            for index, label in enumerate(self.labels)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON-ready values."""
+        return {
+            "count": self.count,
+            "top1": self.top1,
+            "top5": self.top5,
+            "per_class": {c.label: {"correct": c.correct, "count": c.count} for c in self.per_class},
+            "unreadable": list(self.unreadable),
+        }
+
+
+def evaluate(
+    model: Classifier | Path | str,
+    data: Dataset | Path | str,
+    batch_size: int = 16,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Run a model over labelled photos.
+
+    `model` is a Model, an open exported file, or the path of an `.edge` or `.tflite` file; `data` is a data set or a
+    folder with one sub-folder a class, whose names must be labels of the model. `on_batch` is told how many photos a
+    finished batch had.
+
+    Raises:
+        DataError: no photo can be read, or the folder's classes are not the model's.
+        FormatError: the model file cannot be read.
+    """
+    from edge_sdk.data.folder import ImageFolder
+    from edge_sdk.data.loader import Loader
+    from edge_sdk.opening import open_model
+
+    classifier: Classifier = open_model(model) if isinstance(model, str | Path) else model
+    if isinstance(data, str | Path):
+        data = ImageFolder.scan(data, labels=classifier.labels).evaluation
+    if data.labels != classifier.labels:
+        raise DataError(f"the data's classes {list(data.labels)[:5]} are not the model's {list(classifier.labels)[:5]}")
+    batch_size = max(1, min(batch_size, len(data)))
+    loader = Loader(data, classifier.preprocess, batch_size=batch_size, shuffle=False, drop_last=False)
+    scores: list[Array] = []
+    targets: list[Array] = []
+    for batch in loader.epoch(0):
+        scores.append(classifier.run(batch.image)[: batch.count])
+        targets.append(batch.label[: batch.count])
+        if on_batch is not None:
+            on_batch(batch.count)
+    if not scores:
+        raise DataError("no photo of the data set can be read, so there is nothing to evaluate")
+    return Evaluation(
+        classifier.labels,
+        np.concatenate(scores),
+        np.concatenate(targets).astype(np.int64),
+        tuple(skipped.name for skipped in loader.unreadable),
+    )

@@ -1,0 +1,39 @@
+"""The operators, a family a file. Importing this package declares all of them."""
+
+from __future__ import annotations
+
+from edge_sdk.ops import (
+    activation,
+    control,
+    conv,
+    elementwise,
+    indexing,
+    linear,
+    loss,
+    norm,
+    pool,
+    quantization,
+    random,
+    reduce,
+    resize,
+    shape,
+    update,
+)
+
+__all__ = [
+    "activation",
+    "control",
+    "conv",
+    "elementwise",
+    "indexing",
+    "linear",
+    "loss",
+    "norm",
+    "pool",
+    "quantization",
+    "random",
+    "reduce",
+    "resize",
+    "shape",
+    "update",
+]

@@ -1,0 +1,125 @@
+"""Batch normalization (Ioffe and Szegedy 2015) and local response normalization (Krizhevsky et al. 2012)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_sdk.builder import Builder
+from edge_sdk.errors import ShapeError
+from edge_sdk.graph import Node
+from edge_sdk.op import Op
+from edge_sdk.ops.activation import before_activation
+from edge_sdk.ops.geometry import Activation, image_size
+from edge_sdk.spec import Spec, Value
+
+
+def _check(name: str, x: Spec, *parameters: Spec) -> None:
+    if x.rank < 2 or any(p.shape != (x.shape[-1],) for p in parameters):
+        shown = ", ".join(map(str, parameters))
+        raise ShapeError(f"{name}: x is {x}, its parameters {shown}; wanted one number per channel")
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op, name="batch_norm"):
+    """Inference form: y = scale · (x - mean) / √(variance + epsilon) + offset, per last axis of x (n, …, c)."""
+
+    epsilon: float = 1e-5
+    activation: Activation = None
+    in_place = {0: 0}
+
+    def infer(self, x: Spec, scale: Spec, offset: Spec, mean: Spec, variance: Spec) -> Spec:
+        _check("batch_norm", x, scale, offset, mean, variance)
+        return x.with_shape(x.shape)
+
+    def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
+        x, scale, _, mean, variance = node.inputs
+        dy = before_activation(g, self.activation, node.output, dy)
+        dx, dscale, doffset = g.add_multi(BatchNormGrad(self.epsilon), dy, x, scale, mean, variance)
+        return [dx, dscale, doffset, None, None]
+
+
+@dataclass(frozen=True)
+class BatchNormGrad(Op, name="batch_norm_grad"):
+    """dx (n, …, c), dscale (c) and doffset (c) of batch_norm in its inference form."""
+
+    epsilon: float
+
+    def infer(self, dy: Spec, x: Spec, scale: Spec, mean: Spec, variance: Spec) -> tuple[Spec, Spec, Spec]:
+        return dy, scale, scale
+
+
+@dataclass(frozen=True)
+class BatchNormTraining(Op, name="batch_norm_training"):
+    """Training form: normalises x (n, …, c) by the batch's own mean and variance.
+
+    Outputs: y; the new running mean and variance, (1 - momentum) · old + momentum · batch, the variance unbiased as in
+    PyTorch; the batch's mean and 1 / √(variance + epsilon), for the gradient.
+    """
+
+    epsilon: float = 1e-5
+    momentum: float = 0.1
+    activation: Activation = None
+    in_place = {1: 3, 2: 4}
+
+    def infer(
+        self, x: Spec, scale: Spec, offset: Spec, mean: Spec, variance: Spec
+    ) -> tuple[Spec, Spec, Spec, Spec, Spec]:
+        _check("batch_norm_training", x, scale, offset, mean, variance)
+        return x.with_shape(x.shape), mean, variance, mean, variance
+
+    def grad(self, g: Builder, node: Node, dy: Value, *_: Value | None) -> Sequence[Value | None]:
+        x, scale = node.inputs[:2]
+        y, _, _, mean, inverse_deviation = node.outputs
+        dy = before_activation(g, self.activation, y, dy)
+        dx, dscale, doffset = g.add_multi(BatchNormTrainingGrad(), dy, x, scale, mean, inverse_deviation)
+        return [dx, dscale, doffset, None, None]
+
+
+@dataclass(frozen=True)
+class BatchNormTrainingGrad(Op, name="batch_norm_training_grad"):
+    """dx, dscale, doffset of batch_norm_training, for which the batch's mean and deviation depend on x too.
+
+    With z = (x - mean) · inverse_deviation and averages over all but the channel axis:
+    dx = scale · inverse_deviation · (dy - mean(dy) - z · mean(dy · z)).
+    """
+
+    in_place = {0: 0}
+
+    def infer(self, dy: Spec, x: Spec, scale: Spec, mean: Spec, inverse_deviation: Spec) -> tuple[Spec, Spec, Spec]:
+        return dy, scale, scale
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm(Op, name="local_response_norm"):
+    """y = x / (k + alpha / size · Σ x²)^beta, the sum over `size` neighbouring channels of x (n, h, w, c).
+
+    Alpha is divided by the size as in Caffe and PyTorch.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    def infer(self, x: Spec) -> Spec:
+        image_size("local_response_norm", x)
+        if self.size < 1 or self.size % 2 == 0:
+            raise ShapeError(f"local_response_norm: size must be an odd number of channels, got {self.size}")
+        return x.with_shape(x.shape)
+
+    def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
+        return [g.add(LocalResponseNormGrad(self.size, self.alpha, self.beta, self.k), dy, node.inputs[0])]
+
+
+@dataclass(frozen=True)
+class LocalResponseNormGrad(Op, name="local_response_norm_grad"):
+    """dx of local_response_norm: dy · d^-beta - 2 · alpha · beta / size · x · Σ dy · x · d^(-beta - 1), d its denominator."""
+
+    size: int
+    alpha: float
+    beta: float
+    k: float
+
+    def infer(self, dy: Spec, x: Spec) -> Spec:
+        return dy

@@ -1,0 +1,98 @@
+"""Optimizer steps as operators: they return the new weights and state, which a graph's updates store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_sdk.errors import ShapeError
+from edge_sdk.op import Op
+from edge_sdk.spec import Spec
+
+
+def _check(name: str, weight: Spec, rate: Spec, *like_weight: Spec) -> None:
+    if any(other != weight for other in like_weight):
+        raise ShapeError(f"{name}: weight {weight} needs a gradient and state like it, got {', '.join(map(str, like_weight))}")
+    if rate.shape != ():
+        raise ShapeError(f"{name}: rate is {rate}, wanted a scalar")
+
+
+@dataclass(frozen=True)
+class SGDUpdate(Op, name="sgd_update"):
+    """d = gradient + weight_decay · weight; v = momentum · velocity + d; weight - rate · v, as PyTorch's torch.optim.SGD.
+
+    With `nesterov` the step is rate · (d + momentum · v).
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    in_place = {0: 0, 1: 3}
+
+    def infer(self, weight: Spec, gradient: Spec, rate: Spec, velocity: Spec) -> tuple[Spec, Spec]:
+        _check("sgd_update", weight, rate, gradient, velocity)
+        return weight, weight
+
+
+@dataclass(frozen=True)
+class AdamUpdate(Op, name="adam_update"):
+    """m = β₁ m + (1 - β₁) d; v = β₂ v + (1 - β₂) d²; weight - rate · m̂ / (√v̂ + ε), bias-corrected by `step` ≥ 1.
+
+    d is gradient + weight_decay · weight; with `decoupled` (AdamW) the decay is rate · weight_decay · weight instead.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled: bool = False
+    in_place = {0: 0, 1: 3, 2: 4}
+
+    def infer(
+        self, weight: Spec, gradient: Spec, rate: Spec, first: Spec, second: Spec, step: Spec
+    ) -> tuple[Spec, Spec, Spec]:
+        _check("adam_update", weight, rate, gradient, first, second)
+        if step.shape != () or step.dtype != "int64":
+            raise ShapeError(f"adam_update: step is {step}, wanted i64[]")
+        return weight, weight, weight
+
+
+@dataclass(frozen=True)
+class RMSPropUpdate(Op, name="rmsprop_update"):
+    """s = decay · s + (1 - decay) · d²; v = momentum · v + d / (√s + ε); weight - rate · v, as torch.optim.RMSprop."""
+
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    in_place = {0: 0, 1: 3, 2: 4}
+
+    def infer(
+        self, weight: Spec, gradient: Spec, rate: Spec, square: Spec, velocity: Spec
+    ) -> tuple[Spec, Spec, Spec]:
+        _check("rmsprop_update", weight, rate, gradient, square, velocity)
+        return weight, weight, weight
+
+
+@dataclass(frozen=True)
+class GlobalNorm(Op, name="global_norm"):
+    """√Σ g² over all elements of all gradients, a scalar."""
+
+    def infer(self, *gradients: Spec) -> Spec:
+        if not gradients:
+            raise ShapeError("global_norm: no gradients given")
+        return Spec((), gradients[0].dtype)
+
+
+@dataclass(frozen=True)
+class ClipByNorm(Op, name="clip_by_norm"):
+    """gradient · min(1, max_norm / norm) (Pascanu et al. 2013)."""
+
+    max_norm: float
+    in_place = {0: 0}
+
+    def infer(self, gradient: Spec, norm: Spec) -> Spec:
+        if norm.shape != () or self.max_norm <= 0:
+            raise ShapeError(f"clip_by_norm: norm {norm}, max_norm {self.max_norm}; wanted a scalar and a number above 0")
+        return gradient
+
+

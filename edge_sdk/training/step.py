@@ -1,0 +1,127 @@
+"""One training step as a graph: forward, loss, gradients, optimizer; its updates are the new weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sdk.autodiff import gradient
+from edge_sdk.builder import Builder
+from edge_sdk.graph import Graph
+from edge_sdk.model import OUTPUT, Model
+from edge_sdk.ops.control import Full
+from edge_sdk.ops.elementwise import Add
+from edge_sdk.ops.loss import SoftmaxCrossEntropy
+from edge_sdk.ops.reduce import ReduceMean
+from edge_sdk.ops.update import ClipByNorm, GlobalNorm
+from edge_sdk.passes.freeze import freeze as freeze_pass
+from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.passes.to_training import STEP, to_training
+from edge_sdk.session import Session
+from edge_sdk.spec import BATCH, Spec, Value
+from edge_sdk.training.frozen import Freeze, trainable
+from edge_sdk.training.optimizers import Optimizer, named_optimizer
+from edge_sdk.workspace import Workspace
+
+LABEL = "label"
+LOSS = "loss"
+RATE = "learning_rate"
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """A training graph with its workspace, which holds copies of the model's weights and the optimizer's state."""
+
+    graph: Graph
+    workspace: Workspace
+    model: Model
+
+    def trained_model(self) -> Model:
+        """Return the model with the weights as they are now; later steps do not change it."""
+        weights = {
+            name: (self.workspace[name] if name in self.workspace else self.model.workspace[name]).copy()
+            for name in self.model.graph.params
+        }
+        return self.model.replace(workspace=Workspace(weights))
+
+
+def training_step(
+    model: Model,
+    optimizer: Optimizer,
+    *,
+    learning_rate: float,
+    freeze: Freeze = None,
+    label_smoothing: float = 0.0,
+    clip_norm: float | None = None,
+    seed: int = 0,
+) -> TrainingStep:
+    """Build the graph of one step on `image` (n, h, w, c) and `label` int32 (n,).
+
+    Its outputs are `loss` (mean softmax cross-entropy) and `logits` (n, classes). The learning rate is the parameter
+    `learning_rate`, to be written between steps; `step` counts the steps taken. With `clip_norm` the gradients are
+    scaled so that their common norm is at most that (Pascanu et al. 2013).
+    """
+    wanted = trainable(model.graph, freeze)
+    frozen = [value for value in model.graph.params if value not in set(wanted)]
+    graph, workspace = to_training(model.graph, model.workspace.copy(), trainable=wanted, seed=seed)
+    graph, workspace = freeze_pass(graph, workspace, frozen=frozen)
+    graph, workspace = run_pipeline("train", graph, workspace)
+    g = Builder.extend(graph, name=f"{graph.name}_training")
+    label = g.input(LABEL, Spec((BATCH,), "int32"))
+    logits = graph.value(OUTPUT)
+    losses = g.add(SoftmaxCrossEntropy(label_smoothing=label_smoothing), logits, label, name="losses")
+    loss = g.add(ReduceMean(axes=(0,)), losses, name=LOSS)
+    gradients = gradient(g, loss, wanted)
+    if clip_norm is not None:
+        norm = g.add(GlobalNorm(), *gradients, name="gradient_norm")
+        gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
+    _add_optimizer(g, workspace, optimizer, wanted, gradients, learning_rate)
+    finished = g.build(loss, logits)
+    return TrainingStep(finished, workspace.restricted(finished), model)
+
+
+def training_session(
+    model: Model,
+    batch: int,
+    optimizer: str = "sgd",
+    learning_rate: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    freeze: Freeze = None,
+    label_smoothing: float = 0.0,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Session:
+    """Return a Session whose `run({"image": x, "label": y})` takes one optimizer step and returns `loss` and `logits`."""
+    chosen = named_optimizer(optimizer, momentum, weight_decay)
+    step = training_step(
+        model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed
+    )
+    return Session(step.graph, step.workspace, device, batch)
+
+
+def _add_optimizer(
+    g: Builder,
+    workspace: Workspace,
+    optimizer: Optimizer,
+    weights: Sequence[Value],
+    gradients: Sequence[Value],
+    learning_rate: float,
+) -> None:
+    rate = g.param(RATE, Spec((), "float32"))
+    workspace[rate] = np.float32(learning_rate)
+    if STEP in g.params:  # dropout counts steps already
+        counted = g.updates[Value(STEP)]
+    else:
+        step = g.param(STEP, Spec((), "int64"))
+        workspace[step] = np.int64(0)
+        one = g.add(Full(shape=(), value=1.0, dtype="int64"), name="one")
+        counted = g.add(Add(), step, one, name=f"{STEP}:updated")
+        g.update(step, counted)
+    for weight, slope in zip(weights, gradients, strict=True):
+        optimizer.update(g, workspace, weight, slope, rate, counted)
+
+
+
