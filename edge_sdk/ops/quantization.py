@@ -11,8 +11,7 @@ from edge_sdk.spec import QuantParams, Spec
 
 @dataclass(frozen=True)
 class Quantize(Op, name="quantize"):
-    """stored = clamp(round(x / scale) + zero_point), halves away from zero, as TFLite's QUANTIZE. Of an integer x, a
-    change of scale, zero point or type."""
+    """stored = clamp(round(x / scale) + zero_point), halves away from zero, as TFLite's QUANTIZE."""
 
     scale: float
     zero_point: int

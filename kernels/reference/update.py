@@ -1,0 +1,68 @@
+"""Naive kernels of the update family: the executable specification."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_sdk.kernel import kernel
+from edge_sdk.ops.update import AdamUpdate, ClipByNorm, GlobalNorm, RMSPropUpdate, SGDUpdate
+from edge_sdk.spec import Array
+
+
+@kernel(SGDUpdate, "reference")
+def sgd_update(
+    op: SGDUpdate, out: tuple[Array, Array], weight: Array, gradient: Array, rate: Array, velocity: Array
+) -> None:
+    d = gradient + op.weight_decay * weight
+    v = op.momentum * velocity + d
+    out[0][...] = weight - rate * (d + op.momentum * v if op.nesterov else v)
+    out[1][...] = v
+
+
+@kernel(AdamUpdate, "reference")
+def adam_update(
+    op: AdamUpdate,
+    out: tuple[Array, Array, Array],
+    weight: Array,
+    gradient: Array,
+    rate: Array,
+    first: Array,
+    second: Array,
+    step: Array,
+) -> None:
+    d = gradient if op.decoupled else gradient + op.weight_decay * weight
+    m = op.beta1 * first + (1 - op.beta1) * d
+    v = op.beta2 * second + (1 - op.beta2) * d * d
+    corrected_m, corrected_v = m / (1 - op.beta1 ** int(step)), v / (1 - op.beta2 ** int(step))
+    shrunk = weight * (1 - rate * op.weight_decay) if op.decoupled else weight
+    out[0][...] = shrunk - rate * corrected_m / (np.sqrt(corrected_v) + op.epsilon)
+    out[1][...] = m
+    out[2][...] = v
+
+
+@kernel(RMSPropUpdate, "reference")
+def rmsprop_update(
+    op: RMSPropUpdate,
+    out: tuple[Array, Array, Array],
+    weight: Array,
+    gradient: Array,
+    rate: Array,
+    square: Array,
+    velocity: Array,
+) -> None:
+    d = gradient + op.weight_decay * weight
+    s = op.decay * square + (1 - op.decay) * d * d
+    v = op.momentum * velocity + d / (np.sqrt(s) + op.epsilon)
+    out[0][...] = weight - rate * v
+    out[1][...] = s
+    out[2][...] = v
+
+
+@kernel(GlobalNorm, "reference")
+def global_norm(op: GlobalNorm, out: Array, *gradients: Array) -> None:
+    out[...] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients))
+
+
+@kernel(ClipByNorm, "reference")
+def clip_by_norm(op: ClipByNorm, out: Array, gradient: Array, norm: Array) -> None:
+    out[...] = gradient * min(1.0, op.max_norm / max(float(norm), np.finfo(gradient.dtype).tiny))
