@@ -1,0 +1,39 @@
+"""Naive NumPy kernels: slow, obvious, in any float type. What they compute is what the operators mean."""
+
+from __future__ import annotations
+
+from edge_sdk.kernels.reference import (
+    activation,
+    control,
+    conv,
+    elementwise,
+    indexing,
+    linear,
+    loss,
+    norm,
+    pool,
+    quantization,
+    random,
+    reduce,
+    resize,
+    shape,
+    update,
+)
+
+__all__ = [
+    "activation",
+    "control",
+    "conv",
+    "elementwise",
+    "indexing",
+    "linear",
+    "loss",
+    "norm",
+    "pool",
+    "quantization",
+    "random",
+    "reduce",
+    "resize",
+    "shape",
+    "update",
+]

@@ -1,0 +1,105 @@
+"""Naive kernels of the conv family: the executable specification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from edge_sdk.kernel import kernel
+from edge_sdk.kernels.reference.elementwise import activated
+from edge_sdk.ops.conv import (
+    Conv2D,
+    Conv2DGradInput,
+    Conv2DGradWeight,
+    DepthwiseConv2D,
+    DepthwiseConv2DGradInput,
+    DepthwiseConv2DGradWeight,
+)
+from edge_sdk.ops.geometry import Pair, resolve_padding
+from edge_sdk.spec import Array
+
+Convolution = (
+    Conv2D
+    | Conv2DGradInput
+    | Conv2DGradWeight
+    | DepthwiseConv2D
+    | DepthwiseConv2DGradInput
+    | DepthwiseConv2DGradWeight
+)
+
+
+def padded(op: Convolution, x: Array, kernel_size: Pair) -> Array:
+    """x with its padding of zeros."""
+    (top, bottom), (left, right) = resolve_padding(op.padding, x.shape[1:3], kernel_size, op.stride, op.dilation)
+    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
+def taps(op: Convolution, kernel_size: Pair, out_size: Pair) -> Iterator[tuple[int, int, slice, slice]]:
+    """For each kernel position (i, j) the rows and columns of the padded image that it meets, one per output pixel."""
+    for i in range(kernel_size[0]):
+        for j in range(kernel_size[1]):
+            row, column = i * op.dilation[0], j * op.dilation[1]
+            rows = slice(row, row + (out_size[0] - 1) * op.stride[0] + 1, op.stride[0])
+            columns = slice(column, column + (out_size[1] - 1) * op.stride[1] + 1, op.stride[1])
+            yield i, j, rows, columns
+
+
+@kernel(Conv2D, "reference")
+def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
+    n, p, q, k = out.shape
+    xp = padded(op, x, w.shape[1:3])
+    y = np.zeros((n, p, q, op.groups, k // op.groups), x.dtype)
+    wg = w.reshape(op.groups, k // op.groups, *w.shape[1:])
+    for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)):
+        seen = xp[:, rows, columns].reshape(n, p, q, op.groups, -1)
+        y += np.einsum("npqgc,gkc->npqgk", seen, wg[:, :, i, j])
+    out[...] = activated(op.activation, y.reshape(out.shape) + (0 if b is None else b))
+
+
+@kernel(Conv2DGradInput, "reference")
+def conv2d_grad_input(op: Conv2DGradInput, out: Array, dy: Array, w: Array) -> None:
+    n, p, q, k = dy.shape
+    xp = padded(op, np.zeros_like(out), w.shape[1:3])
+    dyg = dy.reshape(n, p, q, op.groups, -1)
+    wg = w.reshape(op.groups, k // op.groups, *w.shape[1:])
+    for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)):
+        xp[:, rows, columns] += np.einsum("npqgk,gkc->npqgc", dyg, wg[:, :, i, j]).reshape(n, p, q, -1)
+    (top, _), (left, _) = resolve_padding(op.padding, op.input_size, w.shape[1:3], op.stride, op.dilation)
+    out[...] = xp[:, top : top + out.shape[1], left : left + out.shape[2]]
+
+
+@kernel(Conv2DGradWeight, "reference")
+def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array) -> None:
+    n, p, q, k = dy.shape
+    xp = padded(op, x, op.kernel_size)
+    dyg = dy.reshape(n, p, q, op.groups, -1)
+    for i, j, rows, columns in taps(op, op.kernel_size, (p, q)):
+        seen = xp[:, rows, columns].reshape(n, p, q, op.groups, -1)
+        out[:, i, j] = np.einsum("npqgk,npqgc->gkc", dyg, seen).reshape(k, -1)
+
+
+@kernel(DepthwiseConv2D, "reference")
+def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
+    p, q = out.shape[1:3]
+    xp = np.repeat(padded(op, x, w.shape[1:3]), w.shape[3] // x.shape[3], axis=3)
+    y = sum(xp[:, rows, columns] * w[0, i, j] for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)))
+    out[...] = activated(op.activation, y + (0 if b is None else b))
+
+
+@kernel(DepthwiseConv2DGradInput, "reference")
+def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> None:
+    n, p, q, _ = dy.shape
+    xp = padded(op, np.zeros_like(out), w.shape[1:3])
+    for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)):
+        xp[:, rows, columns] += (dy * w[0, i, j]).reshape(n, p, q, op.channels, -1).sum(axis=4)
+    (top, _), (left, _) = resolve_padding(op.padding, op.input_size, w.shape[1:3], op.stride, op.dilation)
+    out[...] = xp[:, top : top + out.shape[1], left : left + out.shape[2]]
+
+
+@kernel(DepthwiseConv2DGradWeight, "reference")
+def depthwise_conv2d_grad_weight(op: DepthwiseConv2DGradWeight, out: Array, dy: Array, x: Array) -> None:
+    p, q = dy.shape[1:3]
+    xp = np.repeat(padded(op, x, op.kernel_size), dy.shape[3] // x.shape[3], axis=3)
+    for i, j, rows, columns in taps(op, op.kernel_size, (p, q)):
+        out[0, i, j] = (xp[:, rows, columns] * dy).sum(axis=(0, 1, 2))
