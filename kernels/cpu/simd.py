@@ -1,0 +1,192 @@
+"""Portable SIMD vectors of float32 for Numba kernels: 16 lanes with AVX-512, 8 with AVX2, 4 with NEON or SSE.
+
+    v = load(x, i)              LANES floats from flat element i of array x
+    t = tile(14, 2)             a block of vectors that LLVM keeps in registers
+    t[m, n] = fma(v, w, t[m, n])
+
+Arrays are addressed flat, in elements, and must be C-contiguous. Nothing is bounds-checked.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+
+def _host_lanes() -> int:
+    """How many float32 values one vector register of this machine holds."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 16
+    return 8 if features.get("avx2") else 4
+
+
+# With NUMBA_CPU_NAME, kernels can be compiled for a narrower machine than this one.
+LANES = int(os.environ.get("EDGE_SIMD_LANES", "0")) or _host_lanes()
+_F32 = ir.FloatType()
+_I32 = ir.IntType(32)
+_VECTOR = ir.VectorType(_F32, LANES)
+
+
+class Vector(types.Type):  # type: ignore[misc]  # Numba carries no types
+    """The Numba type of one vector register of float32 lanes."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _VECTOR)
+
+
+vector = Vector()
+
+
+def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+@intrinsic
+def load(typing_context: Any, array: Any, index: Any) -> Any:
+    """LANES consecutive elements of `array`, from flat element `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element_pointer(context, builder, signature.args[0], *arguments)
+        value = builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()))
+        value.align = 4
+        return value
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write the lanes of `value` to `array`, from flat element `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        builder.store(arguments[2], builder.bitcast(pointer, _VECTOR.as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def broadcast(typing_context: Any, array: Any, index: Any) -> Any:
+    """Element `index` of `array` in every lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        scalar = builder.load(_element_pointer(context, builder, signature.args[0], *arguments))
+        empty = ir.Constant(_VECTOR, ir.Undefined)
+        one = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
+        return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def zero(typing_context: Any) -> Any:
+    """A vector of zeros."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(_VECTOR, [0.0] * LANES)
+
+    return vector(), generate
+
+
+@intrinsic
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a · b + c, rounded once where the machine has such an instruction, twice elsewhere."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # llvm.fma would call a slow library function on machines without the instruction.
+        function_type = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.fmuladd.v{LANES}f32")
+        return builder.call(function, arguments)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic
+def plus(typing_context: Any, a: Any, b: Any) -> Any:
+    """a + b, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments)
+
+    return vector(vector, vector), generate
+
+
+class Tile(types.Type):  # type: ignore[misc]
+    """A rows × columns block of vectors. LLVM keeps it in registers when every index is known once loops are unrolled."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.rows, self.columns = rows, columns
+        super().__init__(name=f"Tile({rows}x{columns})")
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, tile_type: Any) -> None:
+        super().__init__(manager, tile_type, ir.ArrayType(_VECTOR, tile_type.rows * tile_type.columns).as_pointer())
+
+
+@intrinsic(prefer_literal=True)
+def tile(typing_context: Any, rows: Any, columns: Any) -> Any:
+    """A fresh rows × columns tile; both counts must be literal or global constants."""
+    result = Tile(rows.literal_value, columns.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return cgutils.alloca_once(builder, ir.ArrayType(_VECTOR, result.rows * result.columns))
+
+    return result(rows, columns), generate
+
+
+def _slot(context: Any, builder: Any, tile_type: Any, pointer: Any, index_type: Any, index: Any) -> Any:
+    row, column = (
+        context.cast(builder, builder.extract_value(index, i), index_type.types[i], types.intp) for i in (0, 1)
+    )
+    flat = builder.add(builder.mul(row, ir.Constant(row.type, tile_type.columns)), column)
+    return builder.gep(pointer, [ir.Constant(_I32, 0), flat], inbounds=True)
+
+
+@intrinsic
+def _tile_get(typing_context: Any, block: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_slot(context, builder, signature.args[0], arguments[0], signature.args[1], arguments[1]))
+
+    return vector(block, index), generate
+
+
+@intrinsic
+def _tile_set(typing_context: Any, block: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        slot = _slot(context, builder, signature.args[0], arguments[0], signature.args[1], arguments[1])
+        builder.store(arguments[2], slot)
+        return context.get_dummy_value()
+
+    return types.void(block, index, vector), generate
+
+
+# Numba compares the argument names of an overload with those of its implementation, annotations included: none here.
+@overload(operator.getitem)
+def _getitem(block, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if isinstance(block, Tile):
+        return lambda block, index: _tile_get(block, index)
+    return None
+
+
+@overload(operator.setitem)
+def _setitem(block, index, value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if isinstance(block, Tile):
+        return lambda block, index, value: _tile_set(block, index, value)
+    return None
