@@ -13,4 +13,4 @@ for _module in pkgutil.iter_modules(__path__):
 
 _names = [case.name for case in CASES]
 if len(set(_names)) != len(_names):
-    raise ValueError(f"two rows share a name: {sorted(n for n in _names if _names.count(n) > 1)[0]}")
+    raise ValueError(f"two rows share a name: {min(n for n in _names if _names.count(n) > 1)}")

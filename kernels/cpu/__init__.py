@@ -1,0 +1,39 @@
+"""Numba kernels for the processor: float32, all cores, nothing allocated in a step."""
+
+from __future__ import annotations
+
+from edge_sdk.kernels.cpu import (
+    activation,
+    control,
+    conv,
+    elementwise,
+    indexing,
+    linear,
+    loss,
+    norm,
+    pool,
+    quantization,
+    random,
+    reduce,
+    resize,
+    shape,
+    update,
+)
+
+__all__ = [
+    "activation",
+    "control",
+    "conv",
+    "elementwise",
+    "indexing",
+    "linear",
+    "loss",
+    "norm",
+    "pool",
+    "quantization",
+    "random",
+    "reduce",
+    "resize",
+    "shape",
+    "update",
+]

@@ -1,0 +1,36 @@
+"""Dense layers and matrix products."""
+
+from __future__ import annotations
+
+from edge_sdk.kernel import kernel
+from edge_sdk.kernels.cpu.gemm import matrix, multiply, multiply_scratch
+from edge_sdk.ops.linear import Linear, MatMul
+from edge_sdk.spec import Array, Spec
+
+
+def _linear_scratch(op: Linear, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
+    return multiply_scratch(x.shape[0], w.shape[0], w.shape[1])
+
+
+@kernel(Linear, "cpu", scratch=_linear_scratch)
+def linear(op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]) -> None:
+    outputs, depth = w.shape
+    multiply(x, matrix(depth, 1), w, matrix(1, depth), out, len(x), outputs, depth, scratch, b, op.activation)
+
+
+def _matmul_scratch(op: MatMul, a: Spec, b: Spec) -> tuple[Spec, ...]:
+    rows, columns = op.infer_outputs((a, b))[0].shape[-2:]
+    return multiply_scratch(rows, columns, a.shape[-2 if op.transpose_a else -1])
+
+
+@kernel(MatMul, "cpu", scratch=_matmul_scratch)
+def matmul(op: MatMul, out: Array, a: Array, b: Array, *, scratch: tuple[Array, ...]) -> None:
+    m, n = out.shape[-2:]
+    depth = a.shape[-2 if op.transpose_a else -1]
+    left = (1, m) if op.transpose_a else (depth, 1)
+    right = (1, depth) if op.transpose_b else (n, 1)
+    for index in range(out.size // (m * n) if out.size else 0):
+        multiply(
+            a, matrix(*left, index * m * depth), b, matrix(*right, index * depth * n), out, m, n, depth, scratch,
+            start=index * m * n,
+        )  # fmt: skip
