@@ -208,6 +208,10 @@ def _multiply(
         line = BLOCK_ROWS * BLOCK_DEPTH
         edge = line + BLOCK_DEPTH
         own = edge + TILE_ROWS * TILE_WIDTH
+        if depth == 0:  # an empty sum
+            for r in range(rows):
+                for c in range(columns):
+                    out[start + (row + r) * stride + column + c] = 0.0
         for begin in range(0, depth, BLOCK_DEPTH):
             here = min(BLOCK_DEPTH, depth - begin)
             _pack_rows(a, a_source, row, rows, begin, here, mine, line)
