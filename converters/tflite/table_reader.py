@@ -64,6 +64,9 @@ class Table:
         start, size = table._vtable()
         if size < 4 or size % 2 or start + size > len(source.data):
             raise source.error(f"the table at byte {position:,} has a layout of {size} bytes")
+        inline, *fields = struct.unpack_from(f"<{size // 2 - 1}H", source.data, start + 2)
+        if position + inline > len(source.data) or any(field and not 4 <= field < inline for field in fields):
+            raise source.error(f"the table at byte {position:,} has fields outside its {inline} bytes")
         return table
 
     def number(self, slot: int, kind: str, default: float = 0) -> Any:

@@ -1,0 +1,53 @@
+"""freeze and split_at_frozen: what does not train is brought to its fastest form, and can be cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from edge_sdk.errors import GraphError
+from edge_sdk.graph import Graph, Node
+from edge_sdk.passes.dead_code import dead_code
+from edge_sdk.passes.fold_batch_norm import fold_batch_norm
+from edge_sdk.spec import Spec, Value
+from edge_sdk.verify import verify
+from edge_sdk.workspace import Workspace
+
+
+def freeze(graph: Graph, workspace: Workspace, *, frozen: Collection[str]) -> tuple[Graph, Workspace]:
+    """Return the graph in which layers of frozen parameters are folded; no gradient needs their parts any more."""
+    return fold_batch_norm(graph, workspace, only=frozenset(frozen))
+
+
+def split_at_frozen(
+    graph: Graph, workspace: Workspace, *, frozen: Collection[str]
+) -> tuple[tuple[Graph, Workspace], tuple[Graph, Workspace]]:
+    """Cut the graph after everything that depends on inputs and frozen parameters alone.
+
+    The first graph computes the features at the cut, the second takes them as inputs of the same names. Raises
+    GraphError when nothing, or everything, is frozen.
+    """
+    constant = {*graph.inputs, *(value for value in graph.params if value in frozen)}
+    before: list[Node] = []
+    for node in graph.nodes:
+        if all(value in constant for value in node.inputs) and not any(v in graph.updates.values() for v in node.outputs):
+            constant.update(node.outputs)
+            before.append(node)
+    inside = {value for node in before for value in node.outputs}
+    after = [node for node in graph.nodes if node not in before]
+    read = dict.fromkeys(value for node in after for value in node.inputs if value in inside)
+    if not before or not after or not read:
+        raise GraphError(f"graph {graph.name!r}: the frozen parameters cut off {'everything' if before else 'nothing'}")
+    cut = tuple(read)
+    first = Graph(f"{graph.name}_features", graph.inputs, graph.params, tuple(before), cut, _specs(graph, before))
+    # Inputs that the rest does not read, such as the photo, are not asked for again.
+    inputs = tuple(v for v in graph.inputs if any(v in node.inputs for node in after))
+    kept_inputs: tuple[Value, ...] = (*cut, *inputs)
+    specs = {**_specs(graph, after), **{value: graph.specs[value] for value in cut}}
+    rest = Graph(graph.name, kept_inputs, graph.params, tuple(after), graph.outputs, specs, graph.updates)
+    verify(rest)
+    return dead_code(first, workspace), dead_code(rest, workspace)
+
+
+def _specs(graph: Graph, nodes: Sequence[Node]) -> dict[Value, Spec]:
+    known = {*graph.inputs, *graph.params, *(value for node in nodes for value in node.outputs)}
+    return {value: spec for value, spec in graph.specs.items() if value in known}

@@ -1,0 +1,56 @@
+"""Which values occur: the range of every activation, seen on real photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sdk.errors import DataError
+from edge_sdk.graph import Graph
+from edge_sdk.model import INPUT
+from edge_sdk.session import Session
+from edge_sdk.spec import Array, Value
+from edge_sdk.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest value seen."""
+
+    low: float
+    high: float
+
+    def union(self, other: Range) -> Range:
+        """The range that covers both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+def calibrate(graph: Graph, workspace: Workspace, images: Iterable[Array]) -> Mapping[Value, Range]:
+    """Run the graph on batches (n, h, w, c), as its input wants them, and return the range of every float activation.
+
+    Raises:
+        DataError: there is no image, or the images are constant, so that nothing can be learnt from them.
+    """
+    watched = tuple(
+        value for value in graph.specs if value not in graph.params and graph.specs[value].dtype == "float32"
+    )
+    ranges: dict[Value, Range] = {}
+    session: Session | None = None
+    observed = Graph(graph.name, graph.inputs, graph.params, graph.nodes, watched, graph.specs)
+    for batch in images:
+        if session is None or session.graph.specs[Value(INPUT)].shape[0] != len(batch):
+            session = Session(observed, workspace, batch=len(batch))
+        for name, array in session.run({INPUT: batch}).items():
+            seen = Range(float(array.min()), float(array.max()))
+            value = Value(name)
+            ranges[value] = seen if value not in ranges else ranges[value].union(seen)
+    if not ranges:
+        raise DataError("calibration: there is no image; give a folder of photos like those the model will see")
+    wild = [value for value, r in ranges.items() if not (np.isfinite(r.low) and np.isfinite(r.high))]
+    if wild:
+        raise DataError(f"calibration: {wild[0]!r} became infinite or not a number; the weights are broken")
+    if ranges[Value(INPUT)].low == ranges[Value(INPUT)].high:
+        raise DataError("calibration: all pixels of all images are equal; give photos like those the model will see")
+    return ranges

@@ -1,0 +1,37 @@
+"""Scales and zero points, by the rules of TFLite's 8-bit specification
+(https://ai.google.dev/edge/litert/models/quantization_spec)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_sdk.quantization.calibration import Range
+from edge_sdk.spec import Array, QuantParams
+
+
+def activation_parameters(seen: Range) -> QuantParams:
+    """Return asymmetric int8 parameters that cover a range and 0, which padding and ReLU need to be exact."""
+    low, high = min(seen.low, 0.0), max(seen.high, 0.0)
+    if low == high:
+        return QuantParams((1.0,), (0,))
+    scale = float(np.float32((high - low) / 255))
+    return QuantParams((scale,), (int(np.clip(round(-128 - low / scale), -128, 127)),))
+
+
+def quantize_weights(weights: Array, axis: int | None) -> tuple[Array, QuantParams]:
+    """Return symmetric int8 weights in [-127, 127] and their parameters, per index of `axis` or for the tensor."""
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    largest = np.abs(weights).max(axis=others, keepdims=True, initial=0) if axis is not None else np.abs(weights).max()
+    scale = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
+    stored = np.clip(np.round(weights / scale), -127, 127).astype(np.int8)
+    scales = tuple(float(s) for s in np.asarray(scale).reshape(-1))
+    return stored, QuantParams(scales, (0,) * len(scales), axis)
+
+
+def quantize_bias(bias: Array, input_scale: float, weights: QuantParams) -> tuple[Array, QuantParams]:
+    """Return int32 biases whose scale is that of the accumulator: input scale · weight scale."""
+    scales = np.float32(input_scale) * np.asarray(weights.scale, np.float32)
+    limit = 2**31 - 1
+    stored = np.clip(np.round(bias.astype(np.float64) / scales.astype(np.float64)), -limit, limit).astype(np.int32)
+    axis = None if weights.axis is None else 0
+    return stored, QuantParams(tuple(float(s) for s in scales), (0,) * len(scales), axis)
