@@ -1,5 +1,78 @@
-"""edge-sdk: fine-tune vision models and ship them to devices without Python."""
+"""edge-sdk: fine-tune vision models and ship them to devices without Python.
+
+    import edge_sdk as edge
+    from edge_sdk import pretrained
+
+    model = pretrained.load("efficientnet_lite0", weights="imagenet", num_classes=4)
+    run = edge.fit(model, "photos/", epochs=5, out="runs/a")
+    report = edge.export(run.model, "model.tflite", quantize="int8", calibrate="photos/")
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edge_sdk.builder import Builder
+    from edge_sdk.converters.tflite.export import export
+    from edge_sdk.errors import EdgeError
+    from edge_sdk.evaluation import evaluate
+    from edge_sdk.graph import Graph
+    from edge_sdk.model import Model
+    from edge_sdk.opening import load
+    from edge_sdk.preprocess import Preprocess
+    from edge_sdk.session import Session
+    from edge_sdk.spec import BATCH, Spec
+    from edge_sdk.training.fit import fit
+    from edge_sdk.training.step import training_session
+    from edge_sdk.workspace import Workspace
+
+# Public name → the module it lives in, imported when the name is first used.
+_HOMES = {
+    "BATCH": "edge_sdk.spec",
+    "Builder": "edge_sdk.builder",
+    "EdgeError": "edge_sdk.errors",
+    "Graph": "edge_sdk.graph",
+    "Model": "edge_sdk.model",
+    "Preprocess": "edge_sdk.preprocess",
+    "Session": "edge_sdk.session",
+    "Spec": "edge_sdk.spec",
+    "Workspace": "edge_sdk.workspace",
+    "evaluate": "edge_sdk.evaluation",
+    "export": "edge_sdk.converters.tflite.export",
+    "fit": "edge_sdk.training.fit",
+    "load": "edge_sdk.opening",
+    "training_session": "edge_sdk.training.step",
+}
+
+__all__ = [
+    "BATCH",
+    "Builder",
+    "EdgeError",
+    "Graph",
+    "Model",
+    "Preprocess",
+    "Session",
+    "Spec",
+    "Workspace",
+    "evaluate",
+    "export",
+    "fit",
+    "load",
+    "training_session",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import Any, NewType, cast
 
 import numpy as np
-
 from edge_sdk.converters.tflite.schema import (
     FILE_IDENTIFIER,
     SCHEMA_VERSION,
@@ -20,6 +19,7 @@ from edge_sdk.converters.tflite.schema import (
     TensorType,
 )
 from edge_sdk.converters.tflite.table_writer import Offset, TableWriter
+
 from edge_sdk.errors import ExportError
 from edge_sdk.spec import BATCH, Array, QuantParams
 
@@ -94,7 +94,9 @@ class Subgraph:
         """Append one use of a builtin operator."""
         known = range(len(self.tensors))
         if any(tensor not in known and tensor != OMITTED for tensor in (*inputs, *outputs)):
-            raise ExportError(f"{code.name}: inputs {list(inputs)} or outputs {list(outputs)} are no tensors of {self.name!r}")
+            raise ExportError(
+                f"{code.name}: inputs {list(inputs)} or outputs {list(outputs)} are no tensors of {self.name!r}"
+            )
         index = self._model.operator_code(code, version)
         self.operators.append(_Operator(index, tuple(inputs), tuple(outputs), options))
 
@@ -138,8 +140,8 @@ class FlatModel:
     def add_buffer(self, data: Array) -> int:
         """Store an array, little-endian and in C order; equal bytes share one buffer. Returns its index."""
         stored = np.ascontiguousarray(data.astype(data.dtype.newbyteorder("<"), copy=False))
-        view = memoryview(stored.reshape(-1).view(np.uint8))
-        if not len(view):
+        view = memoryview(cast(Any, stored.reshape(-1).view(np.uint8)))
+        if not view:
             return self._append_buffer(view)
         digest = hashlib.sha256(view).digest()
         if digest not in self._buffer_of_hash:

@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from edge_sdk.converters.tflite.options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 from edge_sdk.converters.tflite.schema import FILE_IDENTIFIER, SCHEMA_VERSION
 from edge_sdk.converters.tflite.table_reader import Table
+
 from edge_sdk.errors import FormatError
 from edge_sdk.spec import Array
 
 MAX_TENSOR_ELEMENTS = 2**31 - 1
 MAX_WINDOW = 2**16
 _WINDOW_SLOTS = {
-    Conv2DOptions.union_type: (1, 2, 4, 5),
-    DepthwiseConv2DOptions.union_type: (1, 2, 5, 6),
-    Pool2DOptions.union_type: (1, 2, 3, 4),
+    Conv2DOptions.union_type: {1: 0, 2: 0, 4: 1, 5: 1},
+    DepthwiseConv2DOptions.union_type: {1: 0, 2: 0, 5: 1, 6: 1},
+    Pool2DOptions.union_type: {1: 0, 2: 0, 3: 0, 4: 0},
 }
-"""Slots of strides, dilations and window sizes in the options that have them."""
+"""Slots of strides, dilations and window sizes in the options that have them, with the schema's defaults."""
 _ELEMENT_BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2}
 """Bytes of an element by the number of its type; types that are packed or have no fixed size are not here."""
 
@@ -38,7 +38,7 @@ class CheckedModel:
 
 
 def check_model(data: bytes | memoryview, name: str) -> CheckedModel:
-    """Check every offset, index and constant size of a file; raises FormatError, in which `name` stands for the file."""
+    """Check every offset, index and constant size of a file; raises FormatError, which calls the file `name`."""
     root = Table.root(data, FILE_IDENTIFIER, name)
     version = root.number(0, "uint32")
     if version != SCHEMA_VERSION:
@@ -128,8 +128,8 @@ def _check_options(operator: Table) -> None:
         raise operator.source.error("an operator's options are announced and missing")
     if options is None:
         return
-    for slot in _WINDOW_SLOTS.get(kind, ()):
-        size = options.number(slot, "int32", 1)
+    for slot, default in _WINDOW_SLOTS.get(kind, {}).items():
+        size = options.number(slot, "int32", default)
         if not 1 <= size <= MAX_WINDOW:
             raise operator.source.error(f"a stride, dilation or window of {size} pixels")
 

@@ -1,5 +1,6 @@
 """Options of the builtin operators, table by table of schema.fbs. Names and defaults are the schema's."""
 
+# ruff: noqa: RUF009 - slot() is dataclasses.field with the slot as its metadata
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -118,6 +118,7 @@ class Slot:
 
 
 def slot(index: int, kind: Kind, default: Any) -> Any:
+    """Declare a field of options with its slot."""
     return dataclasses.field(default=default, metadata={"slot": Slot(index, kind, default)})
 
 

@@ -52,7 +52,9 @@ class Table:
         source = Source(memoryview(data), name)
         if len(data) < 8 or bytes(source.data[4:8]) != identifier:
             wanted = identifier.decode()
-            raise FormatError(f"{name}: not a {wanted} file; bytes 4 to 8 are {bytes(source.data[4:8])!r}, wanted {wanted!r}")
+            raise FormatError(
+                f"{name}: not a {wanted} file; bytes 4 to 8 are {bytes(source.data[4:8])!r}, wanted {wanted!r}"
+            )
         return cls._at(source, source.unpack("uint32", 0))
 
     @classmethod
@@ -119,7 +121,9 @@ class Table:
             return None, 0
         count = self.source.unpack("uint32", start)
         if start + 4 + count * item_bytes > len(self.source.data):
-            raise self.source.error(f"{count:,} elements at byte {start:,} reach past the end at {len(self.source.data):,}")
+            raise self.source.error(
+                f"{count:,} elements at byte {start:,} reach past the end at {len(self.source.data):,}"
+            )
         return start + 4, count
 
     def _target(self, slot: int) -> int | None:

@@ -1,6 +1,7 @@
 """Tables, vectors and strings of a flatbuffer, typed; a thin layer over flatbuffers.Builder.
 
-Source: https://flatbuffers.dev/internals. A flatbuffer is written from its end: children first, then what refers to them.
+Source: https://flatbuffers.dev/internals. A flatbuffer is written from its end: children first, then what refers to
+them.
 """
 
 from __future__ import annotations

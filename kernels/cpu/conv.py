@@ -1,10 +1,23 @@
-"""Convolutions: matrix products that read their patches from the image; depthwise ones as direct loops."""
+"""Convolutions: matrix products that read their patches from the image; depthwise ones are direct loops."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TypeAlias
+
 from edge_sdk.kernel import kernel
-from edge_sdk.kernels.cpu.gemm import ACTIVATIONS, RELU, RELU6, flipped, matrix, multiply, multiply_scratch, patches
-from edge_sdk.kernels.cpu.jit import parallel_jit, prange
+from edge_sdk.kernels.cpu.depthwise import (
+    add_parts,
+    backward_taps,
+    column_taps,
+    forward_taps,
+    sum_products,
+    sum_taps,
+    sum_taps_multiplied,
+)
+from edge_sdk.kernels.cpu.fused_activation import LIMITS
+from edge_sdk.kernels.cpu.gemm import multiply, multiply_scratch
+from edge_sdk.kernels.cpu.packing import flipped, matrix, patches
 from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
@@ -13,8 +26,10 @@ from edge_sdk.ops.conv import (
     DepthwiseConv2DGradInput,
     DepthwiseConv2DGradWeight,
 )
-from edge_sdk.ops.geometry import resolve_padding
+from edge_sdk.ops.geometry import Pair, resolve_padding
 from edge_sdk.spec import Array, Spec
+
+Depthwise: TypeAlias = DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
 
 PARTS = 16  # of a sum over images and rows; fixed, so that the bytes do not depend on the number of threads
 
@@ -32,7 +47,9 @@ def _forward_scratch(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None) -> tup
 
 @kernel(Conv2D, "cpu", algorithm="gemm 1x1", when=lambda op, x, w, b=None: _is_pointwise(op, w.shape[1:3]) and op.groups == 1,
         scratch=_forward_scratch)  # fmt: skip
-def conv2d_pointwise(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]) -> None:
+def conv2d_pointwise(
+    op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]
+) -> None:
     k, c = w.shape[0], w.shape[3]
     multiply(x, matrix(c, 1), w, matrix(1, c), out, x.size // c, k, c, scratch, b, op.activation)
 
@@ -92,7 +109,13 @@ def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *,
     (top, _), (left, _) = resolve_padding(op.padding, x.shape[1:3], op.kernel_size, op.stride, op.dilation)
     for group in range(op.groups):
         seen = patches(
-            x.shape[1:], (p, q), op.kernel_size, op.stride, (top, left), op.dilation, channels=(group * channels, channels)
+            x.shape[1:],
+            (p, q),
+            op.kernel_size,
+            op.stride,
+            (top, left),
+            op.dilation,
+            channels=(group * channels, channels),
         )
         if _is_pointwise(op, op.kernel_size) and op.groups == 1:
             seen = matrix(channels, 1)
@@ -100,128 +123,53 @@ def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *,
         multiply(dy, slopes, x, seen, out, outputs, columns, n * p * q, scratch, start=group * outputs * columns)
 
 
-@parallel_jit
-def _depthwise(x, w, b, y, stride, before, dilation, activation):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    n, h, wide, c = x.shape
-    _, p, q, k = y.shape
-    r, s = w.shape[1], w.shape[2]
-    m = k // c
-    for task in prange(n * p):
-        image, row = task // p, task % p
-        for column in range(q):
-            out = y[image, row, column]
-            if b.size:
-                for e in range(k):
-                    out[e] = b[e]
-            else:
-                for e in range(k):
-                    out[e] = 0.0
-            for i in range(r):
-                yy = row * stride[0] - before[0] + i * dilation[0]
-                if yy < 0 or yy >= h:
-                    continue
-                for j in range(s):
-                    xx = column * stride[1] - before[1] + j * dilation[1]
-                    if xx < 0 or xx >= wide:
-                        continue
-                    seen, weight = x[image, yy, xx], w[0, i, j]
-                    if m == 1:
-                        for e in range(k):
-                            out[e] += seen[e] * weight[e]
-                    else:
-                        for e in range(k):
-                            out[e] += seen[e // m] * weight[e]
-            if activation == RELU:
-                for e in range(k):
-                    out[e] = max(out[e], 0.0)
-            elif activation == RELU6:
-                for e in range(k):
-                    out[e] = min(max(out[e], 0.0), 6.0)
+def _axes(op: Depthwise, size: Pair, taps: Pair, cells: Pair) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """For rows and columns: outputs, pixels, taps, stride, padding before and dilation."""
+    pads = resolve_padding(op.padding, size, taps, op.stride, op.dilation)
+    for axis in (0, 1):
+        yield cells[axis], size[axis], taps[axis], op.stride[axis], pads[axis][0], op.dilation[axis]
 
 
 @kernel(DepthwiseConv2D, "cpu")
 def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
-    (top, _), (left, _) = resolve_padding(op.padding, x.shape[1:3], w.shape[1:3], op.stride, op.dilation)
-    bias = w.reshape(-1)[:0] if b is None else b
-    _depthwise(x, w, bias, out, op.stride, (top, left), op.dilation, ACTIVATIONS[op.activation])
-
-
-@parallel_jit
-def _depthwise_grad_input(dy, w, dx, stride, before, dilation):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    n, h, wide, c = dx.shape
-    _, p, q, k = dy.shape
-    r, s = w.shape[1], w.shape[2]
-    m = k // c
-    for task in prange(n * h):
-        image, row = task // h, task % h
-        for column in range(wide):
-            out = dx[image, row, column]
-            for e in range(c):
-                out[e] = 0.0
-            for i in range(r):
-                yy = row + before[0] - i * dilation[0]
-                if yy < 0 or yy % stride[0] or yy // stride[0] >= p:
-                    continue
-                for j in range(s):
-                    xx = column + before[1] - j * dilation[1]
-                    if xx < 0 or xx % stride[1] or xx // stride[1] >= q:
-                        continue
-                    slope, weight = dy[image, yy // stride[0], xx // stride[1]], w[0, i, j]
-                    if m == 1:
-                        for e in range(c):
-                            out[e] += slope[e] * weight[e]
-                    else:
-                        for e in range(k):
-                            out[e // m] += slope[e] * weight[e]
+    (n, h, wide, channels), (_, p, q, filters) = x.shape, out.shape
+    rows, columns = (forward_taps(*axis) for axis in _axes(op, (h, wide), w.shape[1:3], (p, q)))
+    flat = w.reshape(-1)
+    arrays = (x.reshape(-1), flat, flat[:0] if b is None else b, out.reshape(-1))
+    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[op.activation])
+    if filters == channels:
+        sum_taps(*arrays, n, (h, wide), channels, *where)
+    else:
+        sum_taps_multiplied(*arrays, n, (h, wide), filters // channels, 1, filters, *where)
 
 
 @kernel(DepthwiseConv2DGradInput, "cpu")
 def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> None:
-    (top, _), (left, _) = resolve_padding(op.padding, op.input_size, w.shape[1:3], op.stride, op.dilation)
-    _depthwise_grad_input(dy, w, out, op.stride, (top, left), op.dilation)
-
-
-@parallel_jit
-def _depthwise_grad_weight(dy, x, dw, parts, stride, before, dilation):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    n, h, wide, c = x.shape
-    _, p, q, k = dy.shape
-    r, s = dw.shape[1], dw.shape[2]
-    m = k // c
-    count = parts.shape[0]
-    for part in prange(count):
-        mine = parts[part]
-        mine[:] = 0.0
-        for task in range(n * p * part // count, n * p * (part + 1) // count):
-            image, row = task // p, task % p
-            for i in range(r):
-                yy = row * stride[0] - before[0] + i * dilation[0]
-                if yy < 0 or yy >= h:
-                    continue
-                for j in range(s):
-                    out = mine[i, j]
-                    for column in range(q):
-                        xx = column * stride[1] - before[1] + j * dilation[1]
-                        if xx < 0 or xx >= wide:
-                            continue
-                        slope, seen = dy[image, row, column], x[image, yy, xx]
-                        if m == 1:
-                            for e in range(k):
-                                out[e] += slope[e] * seen[e]
-                        else:
-                            for e in range(k):
-                                out[e] += slope[e] * seen[e // m]
-    dw[0] = parts[0]
-    for part in range(1, count):
-        dw[0] += parts[part]
+    (n, h, wide, channels), (_, p, q, filters) = out.shape, dy.shape
+    axes = _axes(op, (h, wide), w.shape[1:3], (p, q))
+    rows, columns = (backward_taps(pixels, outputs, *rest) for outputs, pixels, *rest in axes)
+    flat = w.reshape(-1)
+    arrays = (dy.reshape(-1), flat, flat[:0], out.reshape(-1))
+    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[None])
+    if filters == channels:
+        sum_taps(*arrays, n, (p, q), channels, *where)
+    else:
+        sum_taps_multiplied(*arrays, n, (p, q), 1, filters // channels, filters, *where)
 
 
 def _parts(op: DepthwiseConv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
-    return (Spec((PARTS, *op.kernel_size, dy.shape[3])),)
+    return (Spec((PARTS, op.kernel_size[0] * op.kernel_size[1], dy.shape[3])),)
 
 
 @kernel(DepthwiseConv2DGradWeight, "cpu", scratch=_parts)
 def depthwise_conv2d_grad_weight(
     op: DepthwiseConv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]
 ) -> None:
-    (top, _), (left, _) = resolve_padding(op.padding, x.shape[1:3], op.kernel_size, op.stride, op.dilation)
-    _depthwise_grad_weight(dy, x, out, scratch[0], op.stride, (top, left), op.dilation)
+    (n, h, wide, channels), (_, p, q, filters) = x.shape, dy.shape
+    row_axis, column_axis = _axes(op, (h, wide), op.kernel_size, (p, q))
+    rows, columns = forward_taps(*row_axis)[0], column_taps(*column_axis)
+    sum_products(
+        dy.reshape(-1), x.reshape(-1), scratch[0], n, (h, wide), channels, filters // channels, q, rows, columns,
+        op.stride[1], op.dilation[0],
+    )  # fmt: skip
+    add_parts(scratch[0], out.reshape(-1))

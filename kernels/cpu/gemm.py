@@ -1,253 +1,228 @@
 """Register-blocked matrix product out (m, n) = a (m, depth) · b (depth, n), the one loop under all dense kernels.
 
-Neither factor need exist in memory: each is a *source*, an array with a description of how row and column become an
-element, so a convolution reads its patches straight from the image. Both are packed, block by block, just before use:
-
-    packed a: [row tile][depth][TILE_ROWS]          packed b: [column tile][depth][TILE_WIDTH]
-
-with zeros beyond the edges. The blocking is that of Goto and van de Geijn (2008). Every element of the result is summed
-by one task in a fixed order, so the bytes do not depend on the number of threads.
+Both factors are packed block by block (packing.py); the blocking is that of Goto and van de Geijn (2008). Every element
+of the result is summed in an order that depends on the shapes only, so the bytes do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from edge_sdk.kernels.cpu.fused_activation import LIMITS
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
-from edge_sdk.kernels.cpu.simd import LANES, broadcast, fma, load, plus, store, tile, zero
+from edge_sdk.kernels.cpu.packing import (
+    TILE_COLUMNS,
+    TILE_WIDTH,
+    Source,
+    copy_run,
+    pack_columns,
+    pack_rows,
+)
+from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, broadcast, fma, load, splat, store, tile
 from edge_sdk.ops.geometry import Activation
 from edge_sdk.spec import Array, Spec
 
 # The tile of results kept in registers, rows × vectors: with one row of b and one broadcast it must fit the 32
-# registers of AVX-512 and NEON, or the 16 of AVX2.
-TILE_ROWS, TILE_COLUMNS = {16: (14, 2), 8: (6, 2), 4: (8, 2)}[LANES]
-TILE_WIDTH = TILE_COLUMNS * LANES
+# registers of AVX-512 and NEON, or the 16 of AVX2. The half tile is for what is left when rows run out.
+TILE_ROWS = {16: 14, 8: 6, 4: 8}[LANES]
+HALF_ROWS = {16: 8, 8: 4, 4: 4}[LANES]
 BLOCK_DEPTH = 256  # a packed column tile of b, 32 KiB, stays in the first-level cache
 BLOCK_ROWS = 8 * TILE_ROWS  # a packed block of a stays in the second-level cache
+BLOCK_COLUMNS = 256  # so does a packed block of b
+PANEL = (BLOCK_ROWS + TILE_ROWS) * LANES  # the last tile may read beyond the last row
 
-NO_ACTIVATION, RELU, RELU6 = 0, 1, 2
-ACTIVATIONS: dict[Activation, int] = {None: NO_ACTIVATION, "relu": RELU, "relu6": RELU6}
-
-# Kinds of source. MATRIX: element (i, j) at offset + i · row stride + j · column stride. PATCHES: row i is what output
-# pixel i of a convolution sees, column j its j-th number (tap by tap, channels innermost). FLIPPED: the weights
-# (k, r, s, c) of a convolution as its input gradient needs them, row = tap · k + output channel, taps reversed.
-MATRIX, PATCHES, FLIPPED = 0, 1, 2
-Source = tuple[int, ...]
-SOURCE_LENGTH = 19
+MOST_SHARED = 4 << 20  # elements of a right factor that is packed as a whole
+FEW_TASKS, SHORTEST_PART = 8, 512  # with fewer tasks, the depth is cut too, into parts of this length or more
 
 
-def matrix(row_stride: int, column_stride: int, offset: int = 0) -> Source:
-    """Describe a matrix in memory by its strides, in elements."""
-    return (MATRIX, row_stride, column_stride, offset) + (0,) * (SOURCE_LENGTH - 4)
+def _make_multiply_tile(rows: int, columns: int) -> Callable[..., None]:
+    """Compile the inner kernel for a tile of `rows` × `columns` vectors."""
+
+    @jit
+    def multiply_tile(
+        left: Array, first: int, right: Array, second: int, depth: int, initial: Array, origin: int, origin_row: int,
+        out: Array, to: int, row: int, low: float, high: float,
+    ) -> None:  # fmt: skip
+        """Out tile = initial tile + packed rows at left[first] · packed columns at right[second], clipped."""
+        sums = tile(rows, columns)
+        for m in range(rows):
+            for n in range(columns):
+                sums[m, n] = load(initial, origin + m * origin_row + n * LANES)
+        for d in range(depth):
+            place = first + d // LANES * PANEL + d % LANES
+            for m in range(rows):
+                factor = broadcast(left, place + m * LANES)
+                for n in range(columns):
+                    sums[m, n] = fma(factor, load(right, second + n * LANES), sums[m, n])
+            second += TILE_WIDTH
+        lowest, highest = splat(low), splat(high)
+        for m in range(rows):
+            for n in range(columns):
+                store(out, to + m * row + n * LANES, at_most(highest, at_least(lowest, sums[m, n])))
+
+    return multiply_tile
 
 
-def patches(
-    image: tuple[int, int, int],
-    out: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    before: tuple[int, int],
-    dilation: tuple[int, int],
-    spread: tuple[int, int] = (1, 1),
-    channels: tuple[int, int] | None = None,
-) -> Source:
-    """Describe the patches of images (h, w, c): one row per output pixel of `out` (p, q), for all images in turn.
-
-    `before` is the padding at the top and left. With `spread` the image is read as if that many pixels apart with zeros
-    between, which is how an input gradient reads dy. `channels` is (first, count) for one group.
-    """
-    first, count = channels or (0, image[2])
-    return (PATCHES, *image, *out, *kernel, *stride, *before, *dilation, *spread, first, count, 0)
-
-
-def flipped(outputs: int, taps: int, channels: int, offset: int = 0) -> Source:
-    """Describe convolution weights (outputs, taps, channels) as the right factor of the input gradient."""
-    return (FLIPPED, outputs, taps, channels, offset) + (0,) * (SOURCE_LENGTH - 5)
-
-
-@jit
-def _patch(x: Array, source: Source, row: int, begin: int, count: int, line: Array, target: int) -> None:
-    """Write elements begin … begin + count of patch `row` to `line`, from `target` on."""
-    _, h, w, c, p, q, r, s, sh, sw, top, left, dh, dw, uh, uw, first, channels, _ = source
-    image, rest = row // (p * q), row % (p * q)
-    y0, x0 = rest // q * sh - top, rest % q * sw - left
-    done = 0
-    while done < count:
-        tap, channel = (begin + done) // channels, (begin + done) % channels
-        run = min(channels - channel, count - done)
-        i, j = y0 + tap // s * dh, x0 + tap % s * dw
-        inside = i >= 0 and j >= 0 and i % uh == 0 and j % uw == 0 and i // uh < h and j // uw < w
-        if inside:
-            start = ((image * h + i // uh) * w + j // uw) * c + first + channel
-            for e in range(run):
-                line[target + done + e] = x[start + e]
-        else:
-            for e in range(run):
-                line[target + done + e] = 0.0
-        done += run
+_multiply_tile = _make_multiply_tile(TILE_ROWS, TILE_COLUMNS)
+_multiply_half_tile = _make_multiply_tile(HALF_ROWS, TILE_COLUMNS)
+_multiply_narrow_tile = _make_multiply_tile(TILE_ROWS, 1)
+_multiply_narrow_half_tile = _make_multiply_tile(HALF_ROWS, 1)
 
 
 @jit
-def _pack_rows(x: Array, source: Source, row: int, rows: int, begin: int, depth: int, packed: Array, line: int) -> None:
-    """Pack rows … of the left factor, elements begin … begin + depth; `line` is free space in `packed`."""
-    for block in range((rows + TILE_ROWS - 1) // TILE_ROWS):
-        base = block * depth * TILE_ROWS
-        here = min(TILE_ROWS, rows - block * TILE_ROWS)
-        start = row + block * TILE_ROWS
-        if source[0] == MATRIX and source[1] == 1:  # a transposed matrix: its columns are contiguous
-            for d in range(depth):
-                origin = source[3] + start + (begin + d) * source[2]
-                for m in range(here):
-                    packed[base + d * TILE_ROWS + m] = x[origin + m]
-        else:
-            for m in range(here):
-                if source[0] == MATRIX:
-                    origin = source[3] + (start + m) * source[1] + begin * source[2]
-                    for d in range(depth):
-                        packed[base + d * TILE_ROWS + m] = x[origin + d * source[2]]
-                else:
-                    _patch(x, source, start + m, begin, depth, packed, line)
-                    for d in range(depth):
-                        packed[base + d * TILE_ROWS + m] = packed[line + d]
-        for m in range(here, TILE_ROWS):
-            for d in range(depth):
-                packed[base + d * TILE_ROWS + m] = 0.0
-
-
-@jit
-def _pack_columns(
-    x: Array, source: Source, begin: int, depth: int, column: int, columns: int, packed: Array, base: int
-) -> None:
-    """Pack one column tile of the right factor: rows begin … begin + depth, `columns` ≤ TILE_WIDTH columns."""
-    if source[0] == MATRIX and source[1] == 1:  # a transposed matrix: read it along its contiguous rows
-        for n in range(columns):
-            origin = source[3] + begin + (column + n) * source[2]
-            for d in range(depth):
-                packed[base + d * TILE_WIDTH + n] = x[origin + d]
+def _multiply_any_tile(
+    tall: bool, wide: bool, left: Array, first: int, right: Array, second: int, depth: int, initial: Array, origin: int,
+    origin_row: int, out: Array, to: int, row: int, low: float, high: float,
+) -> None:  # fmt: skip
+    if tall and wide:
+        _multiply_tile(left, first, right, second, depth, initial, origin, origin_row, out, to, row, low, high)
+    elif tall:
+        _multiply_narrow_tile(left, first, right, second, depth, initial, origin, origin_row, out, to, row, low, high)
+    elif wide:
+        _multiply_half_tile(left, first, right, second, depth, initial, origin, origin_row, out, to, row, low, high)
     else:
-        for d in range(depth):
-            target = base + d * TILE_WIDTH
-            if source[0] == MATRIX:
-                origin = source[3] + (begin + d) * source[1] + column * source[2]
-                for n in range(columns):
-                    packed[target + n] = x[origin + n * source[2]]
-            elif source[0] == PATCHES:
-                _patch(x, source, begin + d, column, columns, packed, target)
-            else:
-                _, outputs, taps, channels, offset = source[:5]
-                tap, output = (begin + d) // outputs, (begin + d) % outputs
-                origin = offset + (output * taps + taps - 1 - tap) * channels + column
-                for n in range(columns):
-                    packed[target + n] = x[origin + n]
-    for n in range(columns, TILE_WIDTH):
-        for d in range(depth):
-            packed[base + d * TILE_WIDTH + n] = 0.0
+        _multiply_narrow_half_tile(
+            left, first, right, second, depth, initial, origin, origin_row, out, to, row, low, high
+        )
 
 
 @jit
-def _multiply_tile(a: Array, first: int, b: Array, second: int, depth: int, out: Array, to: int, row: int, add: bool) -> None:
-    """out tile (= or +=) packed row tile at a[first] · packed column tile at b[second]."""
-    sums = tile(TILE_ROWS, TILE_COLUMNS)
-    for m in range(TILE_ROWS):
-        for n in range(TILE_COLUMNS):
-            sums[m, n] = zero()
-    for _ in range(depth):
-        for m in range(TILE_ROWS):
-            factor = broadcast(a, first + m)
-            for n in range(TILE_COLUMNS):
-                sums[m, n] = fma(factor, load(b, second + n * LANES), sums[m, n])
-        first += TILE_ROWS
-        second += TILE_WIDTH
-    for m in range(TILE_ROWS):
-        for n in range(TILE_COLUMNS):
-            place = to + m * row + n * LANES
-            store(out, place, plus(load(out, place), sums[m, n]) if add else sums[m, n])
+def _multiply_block(
+    mine: Array, rows: int, right: Array, base: int, columns: int, depth: int, bias: int, edge: int, accumulate: bool,
+    out: Array, to: int, row: int, low: float, high: float,
+) -> None:  # fmt: skip
+    """Out block (=, from the bias at mine[bias], or +=) the packed rows in `mine` · the packed columns at right[base].
+
+    Tiles that reach over the edge of the block pass through mine[edge …].
+    """
+    for n in range(0, columns, TILE_WIDTH):
+        wide = columns - n > LANES
+        width = min(columns - n, TILE_WIDTH)
+        m = 0
+        while m < rows:
+            tall = rows - m > HALF_ROWS and rows - m != 2 * HALF_ROWS
+            height = min(rows - m, TILE_ROWS if tall else HALF_ROWS)
+            place = to + m * row + n
+            whole = height == (TILE_ROWS if tall else HALF_ROWS) and width == (TILE_WIDTH if wide else LANES)
+            initial, origin, origin_row = (out, place, row) if accumulate else (mine, bias + n, 0)
+            result, target, step = (out, place, row) if whole else (mine, edge, TILE_WIDTH)
+            if accumulate and not whole:
+                initial, origin, origin_row = mine, edge, TILE_WIDTH
+                for r in range(height):
+                    copy_run(out, place + r * row, width, mine, edge + r * TILE_WIDTH)
+            _multiply_any_tile(
+                tall, wide, mine, m * LANES, right, base + n * depth, depth, initial, origin, origin_row,
+                result, target, step, low, high,
+            )  # fmt: skip
+            if not whole:
+                for r in range(height):
+                    copy_run(mine, edge + r * TILE_WIDTH, width, out, place + r * row)
+            m += TILE_ROWS if tall else HALF_ROWS
 
 
-@jit
-def _finish(out: Array, start: int, stride: int, rows: int, columns: int, bias: Array, column: int, activation: int) -> None:
-    """Add the bias and apply the activation to a block of results that is still in the cache."""
-    for r in range(rows):
-        place = start + r * stride
-        if bias.size:
-            for n in range(columns):
-                out[place + n] += bias[column + n]
-        if activation == RELU:
-            for n in range(columns):
-                out[place + n] = max(out[place + n], 0.0)
-        elif activation == RELU6:
-            for n in range(columns):
-                out[place + n] = min(max(out[place + n], 0.0), 6.0)
+class Blocking(NamedTuple):
+    """How a product of one shape is cut into tasks."""
+
+    columns: int
+    """Of the result, per task."""
+    parts: int
+    """Of the depth; each is summed apart and the sums are added in order."""
+    shared: int
+    """Elements of the right factor when it is packed once for all tasks, else 0."""
+
+    @classmethod
+    def of(cls, m: int, n: int, depth: int) -> Blocking:
+        """Choose from the shapes alone: the order of summation must not depend on the machine's threads."""
+        row_tasks = max(1, math.ceil(m / BLOCK_ROWS))
+        width = max(1, math.ceil(n / TILE_WIDTH)) * TILE_WIDTH
+        shared = width * depth if row_tasks > 2 and width * depth <= MOST_SHARED else 0
+        columns = width if shared else min(width, BLOCK_COLUMNS)
+        wanted = math.ceil(FEW_TASKS / (row_tasks * math.ceil(width / columns)))
+        parts = min(wanted, depth // SHORTEST_PART)
+        if wanted > 1 and parts <= 2:
+            parts, columns = 1, max(TILE_WIDTH, math.ceil(columns / wanted / TILE_WIDTH) * TILE_WIDTH)
+        return cls(columns, max(1, parts), shared)
+
+
+# Scratch of one task: packed rows, a line or an edge tile, the bias, packed columns.
+LINE = (BLOCK_DEPTH // LANES) * PANEL
+BIAS = LINE + max(BLOCK_DEPTH, BLOCK_COLUMNS, TILE_ROWS * TILE_WIDTH) + TILE_WIDTH
 
 
 @parallel_jit
-def _pack_all_columns(b: Array, source: Source, n: int, depth: int, packed: Array) -> None:
+def _pack_all_columns(b: Array, source: Source, n: int, depth: int, packed: Array, scratch: Array) -> None:
     """Pack the whole right factor: [depth block][column tile][depth][TILE_WIDTH]."""
-    tiles = (n + TILE_WIDTH - 1) // TILE_WIDTH
-    blocks = (depth + BLOCK_DEPTH - 1) // BLOCK_DEPTH
-    for task in prange(blocks * tiles):
-        begin, t = task // tiles * BLOCK_DEPTH, task % tiles
+    width = (n + TILE_WIDTH - 1) // TILE_WIDTH * TILE_WIDTH
+    groups = (n + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS
+    for task in prange((depth + BLOCK_DEPTH - 1) // BLOCK_DEPTH * groups):
+        begin, column = task // groups * BLOCK_DEPTH, task % groups * BLOCK_COLUMNS
         here = min(BLOCK_DEPTH, depth - begin)
-        base = begin * tiles * TILE_WIDTH + t * here * TILE_WIDTH
-        _pack_columns(b, source, begin, here, t * TILE_WIDTH, min(TILE_WIDTH, n - t * TILE_WIDTH), packed, base)
+        base = begin * width + column * here
+        columns = min(BLOCK_COLUMNS, n - column)
+        pack_columns(b, source, begin, here, column, columns, packed, base, scratch[thread_id()], LINE)
 
 
 @parallel_jit
 def _multiply(
     a: Array, a_source: Source, b: Array, b_source: Source, shared: Array, out: Array, start: int, stride: int,
-    m: int, n: int, depth: int, block_columns: int, bias: Array, activation: int, scratch: Array,
+    m: int, n: int, depth: int, block_columns: int, parts: int, bias: Array, low: float, high: float, scratch: Array,
 ) -> None:  # fmt: skip
+    """Compute the product, or its `parts` partial sums one after the other from out[start] on."""
     tiles = (n + TILE_WIDTH - 1) // TILE_WIDTH
     column_tasks = (n + block_columns - 1) // block_columns
     row_tasks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS
-    for task in prange(row_tasks * column_tasks):
+    depth_blocks = max(1, (depth + BLOCK_DEPTH - 1) // BLOCK_DEPTH)
+    packed = (BIAS + (block_columns + TILE_WIDTH - 1) // LANES * LANES) if shared.size == 0 else 0
+    for task in prange(parts * row_tasks * column_tasks):
         mine = scratch[thread_id()]
-        row, column = task // column_tasks * BLOCK_ROWS, task % column_tasks * block_columns
+        part, rest = task // (row_tasks * column_tasks), task % (row_tasks * column_tasks)
+        row, column = rest // column_tasks * BLOCK_ROWS, rest % column_tasks * block_columns
         rows, columns = min(BLOCK_ROWS, m - row), min(block_columns, n - column)
-        line = BLOCK_ROWS * BLOCK_DEPTH
-        edge = line + BLOCK_DEPTH
-        own = edge + TILE_ROWS * TILE_WIDTH
-        if depth == 0:  # an empty sum
-            for r in range(rows):
-                for c in range(columns):
-                    out[start + (row + r) * stride + column + c] = 0.0
-        for begin in range(0, depth, BLOCK_DEPTH):
+        first, last = depth_blocks * part // parts, depth_blocks * (part + 1) // parts
+        for e in range(columns):
+            mine[BIAS + e] = bias[column + e] if bias.size > 0 and part == 0 else np.float32(0)
+        for block in range(first, last):
+            begin = block * BLOCK_DEPTH
             here = min(BLOCK_DEPTH, depth - begin)
-            _pack_rows(a, a_source, row, rows, begin, here, mine, line)
-            for j in range(0, columns, TILE_WIDTH):
-                wide = min(TILE_WIDTH, columns - j)
-                if shared.size:
-                    factor = shared
-                    place = begin * tiles * TILE_WIDTH + (column + j) // TILE_WIDTH * here * TILE_WIDTH
-                else:
-                    factor = mine
-                    place = own
-                    _pack_columns(b, b_source, begin, here, column + j, wide, mine, own)
-                for i in range(0, rows, TILE_ROWS):
-                    target = start + (row + i) * stride + column + j
-                    tall = min(TILE_ROWS, rows - i)
-                    if tall == TILE_ROWS and wide == TILE_WIDTH:
-                        _multiply_tile(mine, i * here, factor, place, here, out, target, stride, begin > 0)
-                        continue
-                    _multiply_tile(mine, i * here, factor, place, here, mine, edge, TILE_WIDTH, False)
-                    for r in range(tall):
-                        for c in range(wide):
-                            value = mine[edge + r * TILE_WIDTH + c]
-                            out[target + r * stride + c] = out[target + r * stride + c] + value if begin > 0 else value
-        _finish(out, start + row * stride + column, stride, rows, columns, bias, column, activation)
+            pack_rows(a, a_source, row, rows, begin, here, mine, PANEL, LINE)
+            if shared.size > 0:
+                right, base = shared, (begin * tiles + column // TILE_WIDTH * here) * TILE_WIDTH
+            else:
+                right, base = mine, packed
+                pack_columns(b, b_source, begin, here, column, columns, mine, packed, mine, LINE)
+            done = block == last - 1
+            _multiply_block(
+                mine, rows, right, base, columns, here, BIAS, LINE, block > first,
+                out, start + (part * m + row) * stride + column, stride,
+                low if done else np.float32(-np.inf), high if done else np.float32(np.inf),
+            )  # fmt: skip
 
 
-def _share_columns(m: int, n: int) -> bool:
-    """Whether to pack the right factor once for all tasks: when many row blocks would pack it again and again."""
-    return m > 2 * BLOCK_ROWS or n <= TILE_WIDTH
+@parallel_jit
+def _add_parts(
+    partial: Array, parts: int, m: int, n: int, out: Array, start: int, stride: int, low: float, high: float
+) -> None:
+    for row in prange(m):
+        to = start + row * stride
+        for e in range(n):
+            total = partial[row * n + e]
+            for part in range(1, parts):
+                total += partial[(part * m + row) * n + e]
+            total = low if total < low else total
+            out[to + e] = high if total > high else total
 
 
 def multiply_scratch(m: int, n: int, depth: int) -> tuple[Spec, ...]:
     """Return the scratch that `multiply` needs."""
-    own = BLOCK_ROWS * BLOCK_DEPTH + BLOCK_DEPTH + TILE_ROWS * TILE_WIDTH + BLOCK_DEPTH * TILE_WIDTH + 2 * LANES
-    shared = math.ceil(n / TILE_WIDTH) * TILE_WIDTH * depth if _share_columns(m, n) else 0
-    return Spec((threads(), own)), Spec((shared,))
+    blocking = Blocking.of(m, n, depth)
+    columns = 0 if blocking.shared else blocking.columns * min(depth, BLOCK_DEPTH)
+    own = BIAS + blocking.columns + TILE_WIDTH + columns + LANES
+    partial = blocking.parts * m * n if blocking.parts > 1 else 0
+    return Spec((threads(), own)), Spec((blocking.shared,)), Spec((partial,))
 
 
 def multiply(
@@ -255,14 +230,20 @@ def multiply(
     bias: Array | None = None, activation: Activation = None, start: int = 0, stride: int | None = None,
 ) -> None:  # fmt: skip
     """Compute out (m, n), flat from element `start` with `stride` elements a row (default n), plus bias, activated."""
-    own, shared = scratch
-    if _share_columns(m, n):
-        _pack_all_columns(b.reshape(-1), b_source, n, depth, shared)
-        # A few column tasks a row block when there are few row blocks, so that every thread has work.
-        block_columns = n if m > 16 * BLOCK_ROWS else TILE_WIDTH * max(1, n // TILE_WIDTH // 4)
-    else:
-        block_columns = TILE_WIDTH * max(1, n // TILE_WIDTH // 8)
+    own, shared, partial = scratch
+    blocking = Blocking.of(m, n, depth)
+    a, b, out, row = a.reshape(-1), b.reshape(-1), out.reshape(-1), n if stride is None else stride
+    low, high = LIMITS[activation]
+    bias = own[0, :0] if bias is None else bias
+    if blocking.shared:
+        _pack_all_columns(b, b_source, n, depth, shared, own)
+    if blocking.parts == 1:
+        _multiply(
+            a, a_source, b, b_source, shared, out, start, row, m, n, depth, blocking.columns, 1, bias, low, high, own
+        )
+        return
     _multiply(
-        a.reshape(-1), a_source, b.reshape(-1), b_source, shared, out.reshape(-1), start, n if stride is None else stride,
-        m, n, depth, block_columns, own[0, :0] if bias is None else bias, ACTIVATIONS[activation], own,
+        a, a_source, b, b_source, shared, partial, 0, n, m, n, depth, blocking.columns, blocking.parts, bias,
+        *LIMITS[None], own,
     )  # fmt: skip
+    _add_parts(partial, blocking.parts, m, n, out, start, row, low, high)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edge_sdk.kernel import kernel
-from edge_sdk.kernels.cpu.gemm import matrix, multiply, multiply_scratch
+from edge_sdk.kernels.cpu.gemm import multiply, multiply_scratch
+from edge_sdk.kernels.cpu.packing import matrix
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.spec import Array, Spec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_sdk.kernel import kernel
-from edge_sdk.kernels.cpu.gemm import ACTIVATIONS, RELU, RELU6
+from edge_sdk.kernels.cpu.fused_activation import ACTIVATIONS, RELU, RELU6
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
 from edge_sdk.ops.norm import (
     BatchNorm,

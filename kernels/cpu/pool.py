@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edge_sdk.kernel import kernel
-from edge_sdk.kernels.cpu.jit import parallel_jit, prange
+from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernels.cpu.simd import LANES, at_least, load, plus, splat, store, where_equal, where_greater, zero
 from edge_sdk.ops.geometry import resolve_padding
 from edge_sdk.ops.pool import (
     AdaptiveAvgPool2D,
@@ -17,7 +18,7 @@ from edge_sdk.ops.pool import (
     MaxPool2D,
     MaxPool2DGrad,
 )
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array
 
 
 @parallel_jit
@@ -45,37 +46,61 @@ def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
     _max_pool(x, out, op.kernel, op.stride, (top, left))
 
 
+@jit
+def _choose_vector(dy, slope, x, dx, start, step, rows, columns, e):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Send LANES slopes to the first largest element of a window, rows · columns pixels from flat element `start` on."""
+    largest, place = splat(np.float32(-np.inf)), zero()
+    for i in range(rows):
+        for j in range(columns):
+            seen, here = load(x, start + i * step[0] + j * step[1] + e), splat(np.float32(i * columns + j))
+            place = where_greater(seen, largest, here, place)
+            largest = at_least(largest, seen)
+    slopes = load(dy, slope + e)
+    for i in range(rows):
+        for j in range(columns):
+            to, here = start + i * step[0] + j * step[1] + e, splat(np.float32(i * columns + j))
+            store(dx, to, plus(load(dx, to), where_equal(place, here, slopes, zero())))
+
+
+@jit
+def _choose_element(dy, slope, x, dx, start, step, rows, columns, e):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """As _choose_vector, for one element."""
+    largest, place = np.float32(-np.inf), start + e
+    for i in range(rows):
+        for j in range(columns):
+            here = start + i * step[0] + j * step[1] + e
+            if x[here] > largest:
+                largest, place = x[here], here
+    dx[place] += dy[slope + e]
+
+
 @parallel_jit
-def _max_pool_grad(dy, x, dx, best, size, stride, before):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    n, h, w, c = x.shape
-    p, q = dy.shape[1], dy.shape[2]
+def _max_pool_grad(dy, x, dx, shape, cells, size, stride, before):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    n, h, w, c = shape
+    p, q = cells
     for image in prange(n):
-        dx[image] = 0.0
-        largest, place = best[image, 0], best[image, 1]
+        for e in range(image * h * w * c, (image + 1) * h * w * c):
+            dx[e] = 0.0
         for row in range(p):
             top, bottom = max(row * stride[0] - before[0], 0), min(row * stride[0] - before[0] + size[0], h)
             for column in range(q):
                 left, right = max(column * stride[1] - before[1], 0), min(column * stride[1] - before[1] + size[1], w)
-                largest[:] = -np.inf
-                place[:] = -1.0
-                for i in range(top, bottom):
-                    for j in range(left, right):
-                        seen, here = x[image, i, j], np.float32((i - top) * size[1] + j - left)
-                        for e in range(c):
-                            greater = seen[e] > largest[e]
-                            largest[e] = seen[e] if greater else largest[e]
-                            place[e] = here if greater else place[e]
-                for i in range(top, bottom):
-                    for j in range(left, right):
-                        here, to, slope = np.float32((i - top) * size[1] + j - left), dx[image, i, j], dy[image, row, column]
-                        for e in range(c):
-                            to[e] += slope[e] if place[e] == here else np.float32(0)
+                if bottom <= top or right <= left:
+                    continue
+                start, slope = ((image * h + top) * w + left) * c, ((image * p + row) * q + column) * c
+                window = (dy, slope, x, dx, start, (w * c, c), bottom - top, right - left)
+                whole = c // LANES * LANES
+                for e in range(0, whole, LANES):
+                    _choose_vector(*window, e)
+                for e in range(whole, c):
+                    _choose_element(*window, e)
 
 
-@kernel(MaxPool2DGrad, "cpu", scratch=lambda op, dy, x: (Spec((x.shape[0], 2, x.shape[3])),))
-def max_pool2d_grad(op: MaxPool2DGrad, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]) -> None:
+@kernel(MaxPool2DGrad, "cpu")
+def max_pool2d_grad(op: MaxPool2DGrad, out: Array, dy: Array, x: Array) -> None:
     (top, _), (left, _) = resolve_padding(op.padding, x.shape[1:3], op.kernel, op.stride, (1, 1))
-    _max_pool_grad(dy, x, out, scratch[0], op.kernel, op.stride, (top, left))
+    arrays = (dy.reshape(-1), x.reshape(-1), out.reshape(-1))
+    _max_pool_grad(*arrays, x.shape, dy.shape[1:3], op.kernel, op.stride, (top, left))
 
 
 def _windows(cells: int, extent: int, size: int, stride: int, before: int, after: int, *, count_padding: bool) -> Array:

@@ -55,6 +55,12 @@ def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, in
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
+def _in_every_lane(builder: Any, scalar: Any) -> Any:
+    empty = ir.Constant(_VECTOR, ir.Undefined)
+    one = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+
+
 @intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
     """LANES consecutive elements of `array`, from flat element `index` on."""
@@ -85,10 +91,7 @@ def broadcast(typing_context: Any, array: Any, index: Any) -> Any:
     """Element `index` of `array` in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        scalar = builder.load(_element_pointer(context, builder, signature.args[0], *arguments))
-        empty = ir.Constant(_VECTOR, ir.Undefined)
-        one = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
-        return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+        return _in_every_lane(builder, builder.load(_element_pointer(context, builder, signature.args[0], *arguments)))
 
     return vector(array, types.intp), generate
 
@@ -124,6 +127,98 @@ def plus(typing_context: Any, a: Any, b: Any) -> Any:
         return builder.fadd(*arguments)
 
     return vector(vector, vector), generate
+
+
+@intrinsic
+def splat(typing_context: Any, scalar: Any) -> Any:
+    """The float32 `scalar` in every lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _in_every_lane(builder, arguments[0])
+
+    return vector(types.float32), generate
+
+
+@intrinsic
+def minus(typing_context: Any, a: Any, b: Any) -> Any:
+    """a - b, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def times(typing_context: Any, a: Any, b: Any) -> Any:
+    """a · b, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def at_least(typing_context: Any, limit: Any, value: Any) -> Any:
+    """The larger of both, lane by lane; `value` where it is no number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        limit_value, value_value = arguments
+        return builder.select(builder.fcmp_ordered(">", limit_value, value_value), limit_value, value_value)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def at_most(typing_context: Any, limit: Any, value: Any) -> Any:
+    """The smaller of both, lane by lane; `value` where it is no number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        limit_value, value_value = arguments
+        return builder.select(builder.fcmp_ordered("<", limit_value, value_value), limit_value, value_value)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def where_greater(typing_context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """`yes` in the lanes where a > b, `no` elsewhere."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", arguments[0], arguments[1]), arguments[2], arguments[3])
+
+    return vector(vector, vector, vector, vector), generate
+
+
+@intrinsic
+def where_equal(typing_context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """`yes` in the lanes where a = b, `no` elsewhere."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("==", arguments[0], arguments[1]), arguments[2], arguments[3])
+
+    return vector(vector, vector, vector, vector), generate
+
+
+@intrinsic
+def insert(typing_context: Any, value: Any, lane: Any, scalar: Any) -> Any:
+    """`value` with one lane replaced."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.insert_element(arguments[0], arguments[2], arguments[1])
+
+    return vector(vector, types.int64, types.float32), generate
+
+
+@intrinsic
+def extract(typing_context: Any, value: Any, lane: Any) -> Any:
+    """One lane of `value`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.extract_element(*arguments)
+
+    return types.float32(vector, types.int64), generate
 
 
 class Tile(types.Type):  # type: ignore[misc]
@@ -175,6 +270,30 @@ def _tile_set(typing_context: Any, block: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(block, index, vector), generate
+
+
+@intrinsic
+def transpose(typing_context: Any, block: Any) -> Any:
+    """Transpose a LANES × 1 tile, seen as LANES × LANES numbers, in place: log2(LANES) perfect shuffles of its rows."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = [
+            builder.gep(arguments[0], [ir.Constant(_I32, 0), ir.Constant(_I32, row)], inbounds=True)
+            for row in range(LANES)
+        ]
+        rows = [builder.load(place) for place in places]
+        masks = [
+            ir.Constant(ir.VectorType(_I32, LANES), [start + lane // 2 + lane % 2 * LANES for lane in range(LANES)])
+            for start in (0, LANES // 2)
+        ]
+        for _ in range(LANES.bit_length() - 1):
+            pairs = zip(rows[: LANES // 2], rows[LANES // 2 :], strict=True)
+            rows = [builder.shuffle_vector(first, second, mask) for first, second in pairs for mask in masks]
+        for place, row in zip(places, rows, strict=True):
+            builder.store(row, place)
+        return context.get_dummy_value()
+
+    return types.void(block), generate
 
 
 # Numba compares the argument names of an overload with those of its implementation, annotations included: none here.

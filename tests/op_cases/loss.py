@@ -32,7 +32,6 @@ CASES = [
         (normal(5, 6, scale=3), LABELS),
         lambda logits, label: run_onnx("SoftmaxCrossEntropyLoss", logits, label, opset=13, reduction="none")[0],
         differentiable=(0,),
-        symbolic_batch=True,
     ),
     Case(
         "softmax-cross-entropy-hand",
@@ -60,7 +59,6 @@ CASES = [
         (normal(4, 3, 2, scale=3), np.abs(np.tanh(normal(4, 3, 2, seed=1)))),
         lambda x, t: -(t * log_expit(x) + (1 - t) * log_expit(-x)).mean(axis=(1, 2)),
         differentiable=(0,),
-        symbolic_batch=True,
     ),
     Case(
         "sigmoid-cross-entropy-hand",
@@ -74,7 +72,6 @@ CASES = [
         (normal(2, 3), np.zeros((2, 3), np.float32)),
         lambda p, _t: np.array([row @ row / 3 for row in p]),
         differentiable=(0, 1),
-        symbolic_batch=True,
     ),
     Case(
         "mean-squared-error-of-numbers",

@@ -1,0 +1,243 @@
+"""Depthwise convolutions: direct loops over pixels and taps, a vector of channels at a time.
+
+The forward pass and the input gradient are the same loop: each result is a sum over taps that advance by a fixed step,
+read from a source that advances by another. Tables say where they start for every row and column of the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, fma, load, splat, store, tile, zero
+from edge_sdk.spec import Array
+
+Geometry: TypeAlias = tuple[int, int, int, int, int, int]
+"""Of the taps of one output: rows, elements from one to the next in x and in w; the same for columns."""
+BLOCK = 4  # vectors of channels whose sums are formed side by side
+
+
+def forward_taps(cells: int, extent: int, taps: int, stride: int, before: int, dilation: int) -> tuple[Array, int, int]:
+    """For each output of one axis: first tap, the input position it reads, how many taps lie inside; and their steps."""
+    start = np.arange(cells) * stride - before
+    first = np.maximum(-(start // dilation), 0)
+    last = np.minimum(-((start - extent) // dilation), taps)
+    return _table(first, start + first * dilation, last - first), 1, dilation
+
+
+def backward_taps(
+    cells: int, extent: int, taps: int, stride: int, before: int, dilation: int
+) -> tuple[Array, int, int]:
+    """For each input of one axis: the first tap that met it, at which output, how many taps did; and their steps."""
+    # Tap i meets position p at output (p + before - i · dilation) / stride, when that is whole and inside.
+    tap = np.arange(taps)
+    reach = (np.arange(cells) + before)[:, np.newaxis] - tap * dilation
+    met = (reach % stride == 0) & (reach >= 0) & (reach // stride < extent)
+    first = met.argmax(axis=1)
+    output = np.take_along_axis(reach, first[:, np.newaxis], axis=1)[:, 0] // stride
+    step = stride // math.gcd(stride, dilation)
+    return _table(first, output, met.sum(axis=1)), step, -(step * dilation // stride)
+
+
+def column_taps(cells: int, extent: int, taps: int, stride: int, before: int, dilation: int) -> Array:
+    """For each tap of one axis: the first output at which it meets the image, the position there, and how many do."""
+    start = np.arange(taps) * dilation - before
+    first = np.maximum(-(start // stride), 0)
+    last = np.minimum(-((start - extent) // stride), cells)
+    return _table(first, start + first * stride, last - first)
+
+
+def _table(first: Array, source: Array, count: Array) -> Array:
+    return np.stack([first, source, np.maximum(count, 0)], axis=1).astype(np.int64)
+
+
+def _make_sum_vectors(vectors: int) -> Callable[..., None]:
+    @jit
+    def sum_vectors(
+        x: Array, seen: int, w: Array, weight: int, geometry: Geometry, bias: Array, e: int, y: Array, to: int,
+        low: float, high: float,
+    ) -> None:  # fmt: skip
+        """Sum the taps of one output for `vectors` vectors of channels, from channel e on."""
+        rows, x_row, w_row, columns, x_column, w_column = geometry
+        sums = tile(vectors, 1)
+        for v in range(vectors):
+            sums[v, 0] = load(bias, e + v * LANES) if bias.size > 0 else zero()
+        for i in range(rows):
+            at, by = seen + i * x_row + e, weight + i * w_row + e
+            for _ in range(columns):
+                for v in range(vectors):
+                    sums[v, 0] = fma(load(x, at + v * LANES), load(w, by + v * LANES), sums[v, 0])
+                at += x_column
+                by += w_column
+        lowest, highest = splat(low), splat(high)
+        for v in range(vectors):
+            store(y, to + e + v * LANES, at_most(highest, at_least(lowest, sums[v, 0])))
+
+    return sum_vectors
+
+
+_sum_block = _make_sum_vectors(BLOCK)
+_sum_vector = _make_sum_vectors(1)
+
+
+@jit
+def _sum_element(
+    x: Array, seen: int, w: Array, weight: int, geometry: Geometry, total: float, low: float, high: float
+) -> float:
+    rows, x_row, w_row, columns, x_column, w_column = geometry
+    for i in range(rows):
+        for j in range(columns):
+            total += x[seen + i * x_row + j * x_column] * w[weight + i * w_row + j * w_column]
+    total = low if total < low else total
+    return high if total > high else total
+
+
+@parallel_jit
+def sum_taps(
+    x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], channels: int, width: int,
+    rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
+) -> None:  # fmt: skip
+    """y = activation(bias + Σ x · w), one filter a channel: x of `size` (h, w), w with `width` taps a row."""
+    h, wide = size
+    p, q = len(rows), len(columns)
+    for task in prange(images * p):
+        image, row = task // p, task % p
+        e = 0
+        # A block of channels at a time, so that the weights of all its taps stay in the first-level cache.
+        while e < channels:
+            vectors = BLOCK if e + BLOCK * LANES <= channels else 1
+            for column in range(q):
+                seen = ((image * h + rows[row, 1]) * wide + columns[column, 1]) * channels
+                weight = (rows[row, 0] * width + columns[column, 0]) * channels
+                to = (task * q + column) * channels
+                geometry = (
+                    rows[row, 2], steps[0] * wide * channels, tap_steps[0] * width * channels,
+                    columns[column, 2], steps[1] * channels, tap_steps[1] * channels,
+                )  # fmt: skip
+                if vectors == BLOCK:
+                    _sum_block(x, seen, w, weight, geometry, bias, e, y, to, low, high)
+                elif e + LANES <= channels:
+                    _sum_vector(x, seen, w, weight, geometry, bias, e, y, to, low, high)
+                else:
+                    for rest in range(e, channels):
+                        start = bias[rest] if bias.size > 0 else np.float32(0)
+                        y[to + rest] = _sum_element(x, seen + rest, w, weight + rest, geometry, start, low, high)
+            e += vectors * LANES
+
+
+@parallel_jit
+def sum_taps_multiplied(
+    x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], x_multiplier: int, y_multiplier: int,
+    outputs: int, width: int, rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int],
+    low: float, high: float,
+) -> None:  # fmt: skip
+    """As sum_taps with several filters a channel: filter e reads channel e // x_multiplier into e // y_multiplier."""
+    h, wide = size
+    p, q = len(rows), len(columns)
+    x_channels, y_channels = outputs // x_multiplier, outputs // y_multiplier
+    for task in prange(images * p):
+        image, row = task // p, task % p
+        for column in range(q):
+            to = (task * q + column) * y_channels
+            for e in range(y_channels):
+                y[to + e] = bias[e] if bias.size > 0 else np.float32(0)
+            for i in range(rows[row, 2]):
+                for j in range(columns[column, 2]):
+                    line = image * h + rows[row, 1] + i * steps[0]
+                    seen = (line * wide + columns[column, 1] + j * steps[1]) * x_channels
+                    tap_row, tap_column = rows[row, 0] + i * tap_steps[0], columns[column, 0] + j * tap_steps[1]
+                    weight = (tap_row * width + tap_column) * outputs
+                    for e in range(outputs):
+                        y[to + e // y_multiplier] += x[seen + e // x_multiplier] * w[weight + e]
+            for e in range(y_channels):
+                value = y[to + e]
+                value = low if value < low else value
+                y[to + e] = high if value > high else value
+
+
+def _make_add_products(vectors: int) -> Callable[..., None]:
+    @jit
+    def add_products(
+        dy: Array, slope: int, dy_step: int, x: Array, seen: int, x_step: int, count: int, out: Array, to: int
+    ) -> None:
+        """Add the products of `count` pairs of pixels, for `vectors` vectors of channels."""
+        sums = tile(vectors, 1)
+        for v in range(vectors):
+            sums[v, 0] = load(out, to + v * LANES)
+        for _ in range(count):
+            for v in range(vectors):
+                sums[v, 0] = fma(load(dy, slope + v * LANES), load(x, seen + v * LANES), sums[v, 0])
+            slope += dy_step
+            seen += x_step
+        for v in range(vectors):
+            store(out, to + v * LANES, sums[v, 0])
+
+    return add_products
+
+
+_add_block_products = _make_add_products(BLOCK)
+_add_vector_products = _make_add_products(1)
+
+
+@jit
+def _add_row_products(
+    dy: Array, slope: int, x: Array, seen: int, channels: int, multiplier: int, stride: int, count: int, out: Array,
+    to: int,
+) -> None:  # fmt: skip
+    """Add to the filters of one tap at out[to] the products of `count` pixels of dy and those of x, `stride` apart."""
+    step, e = stride * channels, 0
+    if multiplier == 1:
+        while e + BLOCK * LANES <= channels:
+            _add_block_products(dy, slope + e, channels, x, seen + e, step, count, out, to + e)
+            e += BLOCK * LANES
+        while e + LANES <= channels:
+            _add_vector_products(dy, slope + e, channels, x, seen + e, step, count, out, to + e)
+            e += LANES
+    filters = channels * multiplier
+    while e < filters:
+        for column in range(count):
+            out[to + e] += dy[slope + column * filters + e] * x[seen + column * step + e // multiplier]
+        e += 1
+
+
+@parallel_jit
+def sum_products(
+    dy: Array, x: Array, parts: Array, images: int, size: tuple[int, int], channels: int, multiplier: int,
+    out_width: int, rows: Array, columns: Array, stride: int, dilation: int,
+) -> None:  # fmt: skip
+    """parts[part] (taps, filters) = Σ dy · x over the part's share of the rows of dy.
+
+    `columns` has for each column of taps: the first output column that meets the image, the image column that this one
+    reads, and how many do.
+    """
+    h, wide = size
+    count, taps, filters = parts.shape
+    p, width = len(rows), len(columns)
+    flat = parts.reshape(-1)
+    for part in prange(count):
+        mine = part * taps * filters
+        for e in range(mine, mine + taps * filters):
+            flat[e] = 0.0
+        for task in range(images * p * part // count, images * p * (part + 1) // count):
+            image, row = task // p, task % p
+            for i in range(rows[row, 2]):
+                line = (image * h + rows[row, 1] + i * dilation) * wide
+                for j in range(width):
+                    to = mine + ((rows[row, 0] + i) * width + j) * filters
+                    slope, seen = (task * out_width + columns[j, 0]) * filters, (line + columns[j, 1]) * channels
+                    _add_row_products(dy, slope, x, seen, channels, multiplier, stride, columns[j, 2], flat, to)
+
+
+@parallel_jit
+def add_parts(parts: Array, out: Array) -> None:
+    """Add the partial sums (part, …) in order into the flat out."""
+    flat = parts.reshape(-1)
+    for e in prange(out.size):
+        total = flat[e]
+        for part in range(1, parts.shape[0]):
+            total += flat[part * out.size + e]
+        out[e] = total

