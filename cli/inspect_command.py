@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,11 +37,14 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
         return
     memory = Session(*loaded.inference, batch=batch).plan
     weights = loaded.workspace.restricted(loaded.graph)
-    facts = {
+    parameters = sum(array.size for array in weights.values())
+    weight_bytes = sum(array.nbytes for array in weights.values())
+    products = multiply_adds(loaded.graph.bind(1))
+    facts: dict[str, Any] = {
         "name": loaded.name,
-        "parameters": sum(array.size for array in weights.values()),
-        "weight_bytes": sum(array.nbytes for array in weights.values()),
-        "multiply_adds": multiply_adds(loaded.graph.bind(1)),
+        "parameters": parameters,
+        "weight_bytes": weight_bytes,
+        "multiply_adds": products,
         "peak_bytes": memory.peak_bytes,
         "arena_bytes": memory.arena_bytes,
         "input": list(loaded.preprocess.shape),
@@ -52,6 +56,8 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
         print_json({**facts, "program": printer.program(graph)})
         return
     click.echo(printer.program(graph))
-    click.echo(f"\n{facts['parameters'] / 1e6:.2f} M parameters, {size(int(facts['weight_bytes']))}; "
-               f"{facts['multiply_adds'] / 1e6:.0f} M multiply-adds a photo; {len(loaded.labels)} classes")  # fmt: skip
+    click.echo(
+        f"\n{parameters / 1e6:.2f} M parameters, {size(weight_bytes)}; "
+        f"{products / 1e6:.0f} M multiply-adds a photo; {len(loaded.labels)} classes"
+    )
     click.echo(str(memory) if plan else memory.summary())

@@ -14,7 +14,6 @@ from edge_sdk.errors import EdgeError, suggestion
 
 # Name → one line for `edge --help`; the command itself is `command` in edge_sdk.cli.<name>.
 COMMANDS = {
-    "demo": "Fine-tune, export and check EfficientNet-Lite0 on real photos.",
     "eval": "Measure the accuracy of a model file on labelled photos.",
     "export": "Write a model as a .tflite file and prove it in the runtime.",
     "inspect": "Print a model's program, sizes and memory plan.",
@@ -75,7 +74,7 @@ def _run(arguments: list[str] | None) -> int:
     except EdgeError as error:
         return _complain(str(error))
     except (click.Abort, KeyboardInterrupt) as stop:
-        click.echo(f"\nedge: {stop or 'interrupted'}", err=True)
+        click.echo(f"\nedge: {str(stop) or 'interrupted'}", err=True)
         return 130
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone; there is nobody to complain to.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -57,7 +57,9 @@ def print_evaluation(name: str, evaluation: Evaluation) -> None:
     worst = sorted(evaluation.per_class, key=lambda c: (c.accuracy, c.label))
     shown = [c for c in (evaluation.per_class if len(worst) <= 20 else worst) if c.count][:20]
     rows = [(c.label, str(c.count), percent(c.accuracy)) for c in shown]
-    print_table(name, ("class", "photos", "accuracy"), [*rows, ("all", str(evaluation.count), percent(evaluation.top1))])
+    print_table(
+        name, ("class", "photos", "accuracy"), [*rows, ("all", str(evaluation.count), percent(evaluation.top1))]
+    )
     if len(evaluation.labels) > 5:
         click.echo(f"top-5 accuracy {percent(evaluation.top5)}")
     if evaluation.unreadable:
@@ -83,7 +85,7 @@ class TrainingDisplay:
         self._task: TaskID | None = None
         self._epochs = self._batches = 0
 
-    def __enter__(self) -> TrainingDisplay:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

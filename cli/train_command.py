@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json
 from edge_sdk.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_sdk.model import Model
 
 
 @click.command("train")
@@ -31,7 +35,7 @@ from edge_sdk.errors import UsageError
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], resume: bool,
-    as_json: bool, **settings: object,
+    as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 
@@ -59,7 +63,9 @@ def command(
         return 130
     best = max((m.validation_accuracy for m in run.history if m.validation_accuracy is not None), default=None)
     if as_json:
-        print_json({"run": str(out), "validation_accuracy": best, "epochs": len(run.history), "unreadable": run.unreadable})
+        print_json(
+            {"run": str(out), "validation_accuracy": best, "epochs": len(run.history), "unreadable": run.unreadable}
+        )
         return 0
     if run.unreadable:
         note(f"{len(run.unreadable)} photos could not be read and were left out")
@@ -68,7 +74,7 @@ def command(
     return 0
 
 
-def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ...], image_size: int | None):  # noqa: ANN202
+def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ...], image_size: int | None) -> Model:
     from edge_sdk import pretrained
     from edge_sdk.opening import load
 

@@ -1,11 +1,11 @@
 """edge-sdk: fine-tune vision models and ship them to devices without Python.
 
-    import edge_sdk as edge
-    from edge_sdk import pretrained
+import edge_sdk as edge
+from edge_sdk import pretrained
 
-    model = pretrained.load("efficientnet_lite0", weights="imagenet", num_classes=4)
-    run = edge.fit(model, "photos/", epochs=5, out="runs/a")
-    report = edge.export(run.model, "model.tflite", quantize="int8", calibrate="photos/")
+model = pretrained.load("efficientnet_lite0", weights="imagenet", num_classes=4)
+run = edge.fit(model, "photos/", epochs=5, out="runs/a")
+report = edge.export(run.model, "model.tflite", quantize="int8", calibrate="photos/")
 """
 
 from __future__ import annotations

@@ -65,7 +65,9 @@ def load(path: Path | str) -> Model:
         )
     workspace = _read_tensors(path)
     if _digest({key: metadata[key] for key in _ENTRIES}, workspace) != metadata["sha256"]:
-        raise FormatError(f"{path}: its content does not match its checksum; the file is damaged, fetch or save it again")
+        raise FormatError(
+            f"{path}: its content does not match its checksum; the file is damaged, fetch or save it again"
+        )
     try:
         labels = _parse(path, metadata, "labels")
         provenance = _parse(path, metadata, "provenance")
@@ -91,7 +93,9 @@ def _read_metadata(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             start = file.read(8)
             if len(start) < 8:
-                raise FormatError(f"{path}: {size} bytes are too few for an .edge file; it is truncated or something else")
+                raise FormatError(
+                    f"{path}: {size} bytes are too few for an .edge file; it is truncated or something else"
+                )
             (length,) = struct.unpack("<Q", start)
             if length > min(size - 8, MAX_HEADER_BYTES):
                 raise FormatError(f"{path}: not an .edge file, or truncated (its header would be {length} bytes long)")

@@ -87,7 +87,8 @@ def _input_name(node: Node, index: int) -> str:
 
 def _updates_in_parameters(graph: Graph, last_use: Mapping[Value, int]) -> dict[Value, Value]:
     """Update values that can be written straight into their parameter: their operator may overwrite that input,
-    and nobody reads the old parameter afterwards."""
+    and nobody reads the old parameter afterwards.
+    """
     aliases: dict[Value, Value] = {}
     steps = {id(node): step for step, node in enumerate(graph.nodes)}
     for state, new in graph.updates.items():

@@ -45,10 +45,14 @@ class Model:
 
     def __post_init__(self) -> None:
         if INPUT not in self.graph.inputs or OUTPUT not in self.graph.outputs:
-            raise GraphError(f"a model's graph has an input {INPUT!r} and an output {OUTPUT!r}; {self.graph.name!r} lacks one")
+            raise GraphError(
+                f"a model's graph has an input {INPUT!r} and an output {OUTPUT!r}; {self.graph.name!r} lacks one"
+            )
         image, logits = self.graph.specs[self.graph.value(INPUT)], self.graph.specs[self.graph.value(OUTPUT)]
         if image.shape[1:] != self.preprocess.shape:
-            raise ShapeError(f"the graph takes {image}, but preprocessing makes photos of {list(self.preprocess.shape)}")
+            raise ShapeError(
+                f"the graph takes {image}, but preprocessing makes photos of {list(self.preprocess.shape)}"
+            )
         if logits.shape[-1] != len(self.labels):
             raise ShapeError(f"the graph's logits are {logits}, but there are {len(self.labels)} labels")
         self.workspace.check(self.graph)

@@ -97,7 +97,9 @@ class Network:
     def activation(self, x: Value, kind: str, name: str = "") -> Value:
         """An activation function by name; raises UsageError with a suggestion for an unknown one."""
         if kind not in ACTIVATIONS:
-            raise UsageError(f"activation {kind!r} is not one of {', '.join(ACTIVATIONS)}{suggestion(kind, ACTIVATIONS)}")
+            raise UsageError(
+                f"activation {kind!r} is not one of {', '.join(ACTIVATIONS)}{suggestion(kind, ACTIVATIONS)}"
+            )
         return self.builder.add(ACTIVATIONS[kind], x, name=name or kind)
 
     def add(self, a: Value, b: Value, name: str = "add") -> Value:
@@ -115,7 +117,9 @@ class Network:
             x = layer(x)
         return x
 
-    def max_pool(self, x: Value, kernel: int, stride: int, padding: Padding | int = "valid", *, ceil: bool = False) -> Value:
+    def max_pool(
+        self, x: Value, kernel: int, stride: int, padding: Padding | int = "valid", *, ceil: bool = False
+    ) -> Value:
         """The largest value of each window."""
         return self.builder.add(MaxPool2D((kernel, kernel), (stride, stride), _sides(padding), ceil), x)
 

@@ -1,4 +1,4 @@
-"""Open a model file by its ending; readers of foreign formats are found by name, so that the core does not need them."""
+"""Open a model file by its ending; readers of foreign formats are found by name, the core does not need them."""
 
 from __future__ import annotations
 

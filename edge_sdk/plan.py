@@ -20,7 +20,8 @@ class PlanStep:
 @dataclass(frozen=True)
 class Plan:
     """What a Session will do. `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the
-    values alone would take if none shared memory."""
+    values alone would take if none shared memory.
+    """
 
     graph: str
     device: str

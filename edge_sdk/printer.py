@@ -35,8 +35,9 @@ def dot(graph: Graph) -> str:
     sources: dict[Value, str] = {value: _quoted(value) for value in (*graph.inputs, *graph.params)}
     for index, node in enumerate(graph.nodes):
         lines.append(f"  n{index} [label={_quoted(node.op.name + _attributes(node.op))}];")
-        for value in node.inputs:
-            lines.append(f"  {sources[value]} -> n{index} [label={_quoted(str(graph.specs[value]))}];")
+        lines += [
+            f"  {sources[value]} -> n{index} [label={_quoted(str(graph.specs[value]))}];" for value in node.inputs
+        ]
         sources.update(dict.fromkeys(node.outputs, f"n{index}"))
     for value in graph.outputs:
         lines.append(f"  {_quoted('output ' + value)} [shape=ellipse];")

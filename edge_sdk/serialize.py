@@ -65,7 +65,8 @@ def graph_from_dict(data: Any, depth: int = 0) -> Graph:
     _expect(isinstance(version, int) and version >= 1, f"graph: format is {version!r}, wanted a number of 1 or more")
     if version > FORMAT_VERSION:
         raise FormatError(
-            f"graph: written in format {version}, this edge-sdk reads up to {FORMAT_VERSION}; upgrade: pip install -U edge-sdk"
+            f"graph: written in format {version}, this edge-sdk reads up to {FORMAT_VERSION}; "
+            "upgrade it: pip install -U edge-sdk"
         )
     nodes = _field(data, "nodes", list)
     _expect(len(nodes) <= MAX_NODES, f"graph: {len(nodes)} nodes, at most {MAX_NODES} are read")
@@ -140,6 +141,6 @@ def _field(data: Mapping[str, Any], key: str, kind: type) -> Any:
     return value
 
 
-def _expect(condition: bool, message: str) -> None:  # noqa: FBT001 - the condition is the subject
+def _expect(condition: bool, message: str) -> None:
     if not condition:
         raise FormatError(message)

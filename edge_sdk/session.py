@@ -145,21 +145,21 @@ class Session:
             if not array.flags.c_contiguous or (name in self.graph.updates and not array.flags.writeable):
                 self.workspace[name] = self._bound[name] = np.array(array, order="C")
 
-        def array(value: Value) -> Array:
+        def bound(value: Value) -> Array:
             value = self.memory.aliases.get(value, value)
             return self._bound[value] if value in self._bound else self._computed[value]
 
         self._steps = [
             _Step(
                 kernel.function,
-                (node.op, call_arguments([array(v) for v in node.outputs]), *map(array, node.inputs)),
+                (node.op, call_arguments([bound(v) for v in node.outputs]), *map(bound, node.inputs)),
                 {"scratch": scratch} if scratch else {},
             )
             for node, kernel, scratch in zip(self.graph.nodes, self._kernels, self._scratch, strict=True)
         ]
-        self._outputs = {value: array(value) for value in self.graph.outputs}
+        self._outputs = {value: bound(value) for value in self.graph.outputs}
         self._copies = [
-            (self._bound[state], array(new))
+            (self._bound[state], bound(new))
             for state, new in self.graph.updates.items()
             if self.memory.aliases.get(new) != state
         ]

@@ -7,7 +7,13 @@ from edge_sdk.nn import Network
 from edge_sdk.workspace import Workspace
 
 # torchvision's index, output channels, kernel, stride, padding, max-pool behind it
-CONVOLUTIONS = ((0, 64, 11, 4, 2, True), (3, 192, 5, 1, 2, True), (6, 384, 3, 1, 1, False), (8, 256, 3, 1, 1, False), (10, 256, 3, 1, 1, True))  # fmt: skip
+CONVOLUTIONS = (
+    (0, 64, 11, 4, 2, True),
+    (3, 192, 5, 1, 2, True),
+    (6, 384, 3, 1, 1, False),
+    (8, 256, 3, 1, 1, False),
+    (10, 256, 3, 1, 1, True),
+)
 GRID = (6, 6)
 
 

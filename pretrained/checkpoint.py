@@ -68,7 +68,8 @@ def weights_from_checkpoint(
 
 def _turned(graph: Graph, parameter: Value, array: Array) -> Array:
     """PyTorch's layouts to ours: (out, in, h, w) to (out, h, w, in), depthwise (c, 1, h, w) to (1, h, w, c), and the
-    columns of a dense layer behind a flattened image from (c, h, w) to (h, w, c)."""
+    columns of a dense layer behind a flattened image from (c, h, w) to (h, w, c).
+    """
     node = graph.consumers(parameter)[0]
     if array.ndim == 4:
         wanted = graph.specs[parameter].shape

@@ -50,7 +50,9 @@ def fetch(published: PublishedFile, on_bytes: Callable[[int], None] | None = Non
         return path
     advice = f"fetch {published.url} yourself and give its path as weights, or weights=None"
     if os.environ.get("EDGE_OFFLINE") == "1":
-        raise UsageError(f"weights {published.file} are not in {path.parent} and EDGE_OFFLINE=1 forbids to fetch them; {advice}")
+        raise UsageError(
+            f"weights {published.file} are not in {path.parent} and EDGE_OFFLINE=1 forbids to fetch them; {advice}"
+        )
     mirror = os.environ.get("EDGE_ZOO_URL")
     url = f"{mirror.rstrip('/')}/{published.file}" if mirror else published.url
     if not url.startswith(("https://", "http://")):

@@ -1,5 +1,6 @@
 """EfficientNet-Lite (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"): EfficientNet without
-squeeze-and-excitation, with ReLU6, for integer processors."""
+squeeze-and-excitation, with ReLU6, for integer processors.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,15 @@ from edge_sdk.workspace import Workspace
 EPSILON = 1e-3
 STEM, LAST = 32, 1280
 # repeats, kernel, stride, expansion, output channels
-STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))  # fmt: skip
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
 
 
 def blocks() -> Iterator[tuple[int, int, int, int]]:
@@ -50,7 +59,13 @@ def _block(net: Network, x: Value, name: str, kernel: int, stride: int, expansio
 
 def names() -> dict[str, str]:
     """Our layer names and those of the published PyTorch checkpoint."""
-    table = {"stem.conv": "_conv_stem", "stem.norm": "_bn0", "top.conv": "_conv_head", "top.norm": "_bn1", "head": "_fc"}
+    table = {
+        "stem.conv": "_conv_stem",
+        "stem.norm": "_bn0",
+        "top.conv": "_conv_head",
+        "top.norm": "_bn1",
+        "head": "_fc",
+    }
     for index, (_, _, expansion, _) in enumerate(blocks()):
         ours, theirs = f"blocks.{index}", f"_blocks.{index}"
         if expansion != 1:

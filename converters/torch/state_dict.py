@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+
 from edge_sdk.converters.torch.symbols import Storage, Tensor
 from edge_sdk.converters.torch.unpickler import load_pickle
-
 from edge_sdk.errors import FormatError, UsageError
 
 ByteOrder = Literal["<", ">"]

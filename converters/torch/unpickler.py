@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from edge_sdk.converters.torch.symbols import Constructor, find_symbol, plain_key, storage_view
-
 from edge_sdk.errors import FormatError
 
 # A state dict needs about 60 opcodes a tensor; one byte of opcode can take 100 bytes of memory.

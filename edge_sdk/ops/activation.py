@@ -221,7 +221,10 @@ class SiluGrad(Op, name="silu_grad"):
 
 @dataclass(frozen=True)
 class Gelu(Op, name="gelu"):
-    """y = x · Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016); `approximate` uses its tanh form."""
+    """y = x · Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016).
+
+    `approximate` uses its tanh form.
+    """
 
     approximate: bool = False
     in_place = {0: 0}

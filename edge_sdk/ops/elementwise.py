@@ -262,5 +262,3 @@ class SumLike(Op, name="sum_like"):
         from edge_sdk.ops.reduce import BroadcastLike
 
         return [g.add(BroadcastLike(), dy, node.inputs[0]), None]
-
-

@@ -92,7 +92,10 @@ class L1Loss(Op, name="l1_loss"):
 
 @dataclass(frozen=True)
 class HuberLoss(Op, name="huber_loss"):
-    """Mean over a row of e² / 2 where |e| ≤ delta, else delta · (|e| - delta / 2); e = prediction - target (Huber 1964)."""
+    """Mean over a row of e² / 2 where |e| ≤ delta, else delta · (|e| - delta / 2).
+
+    e = prediction - target (Huber 1964).
+    """
 
     delta: float = 1.0
 
@@ -108,7 +111,8 @@ class HuberLoss(Op, name="huber_loss"):
 @dataclass(frozen=True)
 class RegressionLossGrad(Op, name="regression_loss_grad"):
     """dprediction of a loss of e = prediction - target: 2e ("squared"), sign e ("absolute") or e within ± delta
-    ("huber"), times dloss / elements of a row."""
+    ("huber"), times dloss / elements of a row.
+    """
 
     kind: str
     delta: float = 1.0

@@ -68,9 +68,9 @@ class BatchNormTraining(Op, name="batch_norm_training"):
         _check("batch_norm_training", x, scale, offset, mean, variance)
         return x.with_shape(x.shape), mean, variance, mean, variance
 
-    def grad(self, g: Builder, node: Node, dy: Value, *_: Value | None) -> Sequence[Value | None]:
+    def grad(self, g: Builder, node: Node, dy: Value, *others: Value | None) -> Sequence[Value | None]:
         x, scale = node.inputs[:2]
-        y, _, _, mean, inverse_deviation = node.outputs
+        y, mean, inverse_deviation = node.outputs[0], node.outputs[3], node.outputs[4]
         dy = before_activation(g, self.activation, y, dy)
         dx, dscale, doffset = g.add_multi(BatchNormTrainingGrad(), dy, x, scale, mean, inverse_deviation)
         return [dx, dscale, doffset, None, None]
@@ -114,7 +114,10 @@ class LocalResponseNorm(Op, name="local_response_norm"):
 
 @dataclass(frozen=True)
 class LocalResponseNormGrad(Op, name="local_response_norm_grad"):
-    """dx of local_response_norm: dy · d^-beta - 2 · alpha · beta / size · x · Σ dy · x · d^(-beta - 1), d its denominator."""
+    """dx of local_response_norm, d its denominator:
+
+    dy · d^-beta - 2 · alpha · beta / size · x · Σ dy · x · d^(-beta - 1).
+    """
 
     size: int
     alpha: float

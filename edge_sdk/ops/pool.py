@@ -46,9 +46,9 @@ class MaxPool2DGrad(Op, name="max_pool2d_grad"):
 
 @dataclass(frozen=True)
 class AvgPool2D(Op, name="avg_pool2d"):
-    """Mean of each window of x (n, h, w, c), over the pixels inside the image, or with `count_padding` over the padding too.
+    """Mean of each window of x (n, h, w, c) over the pixels inside the image.
 
-    What `ceil` adds beyond the padding is never counted, as in PyTorch.
+    With `count_padding` the padding counts too. What `ceil` adds beyond the padding is never counted, as in PyTorch.
     """
 
     kernel: Pair
@@ -83,7 +83,10 @@ class AvgPool2DGrad(Op, name="avg_pool2d_grad"):
 
 @dataclass(frozen=True)
 class AdaptiveAvgPool2D(Op, name="adaptive_avg_pool2d"):
-    """Mean over a grid of `size` (rows, columns) windows: row i spans floor(i · h / rows) to ceil((i + 1) · h / rows)."""
+    """Mean over a grid of `size` (rows, columns) windows.
+
+    Row i spans floor(i · h / rows) to ceil((i + 1) · h / rows).
+    """
 
     size: Pair
 

@@ -104,8 +104,8 @@ class BroadcastLike(Op, name="broadcast_like"):
     shape_only = frozenset({"like"})
 
     def infer(self, x: Spec, like: Spec) -> Spec:
-        fits = x.rank == like.rank and all(m in (1, n) for m, n in zip(x.shape, like.shape, strict=True))
-        if not fits:
+        aligned = (1,) * (like.rank - x.rank) + x.shape
+        if x.rank > like.rank or any(m not in (1, n) for m, n in zip(aligned, like.shape, strict=True)):
             raise ShapeError(f"broadcast_like: x {x} cannot be broadcast to {like}")
         return x.with_shape(like.shape)
 

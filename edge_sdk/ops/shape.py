@@ -26,7 +26,9 @@ class Pad(Op, name="pad"):
             raise ShapeError(f"pad: paddings {self.paddings} for x {x}; wanted (before, after) ≥ 0 for each axis")
         if x.symbolic and self.paddings[0] != (0, 0):
             raise ShapeError(f"pad: the open batch of x {x} cannot be padded")
-        return x.with_shape(tuple(n if n == BATCH else n + a + b for n, (a, b) in zip(x.shape, self.paddings, strict=True)))
+        return x.with_shape(
+            tuple(n if n == BATCH else n + a + b for n, (a, b) in zip(x.shape, self.paddings, strict=True))
+        )
 
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
         shape = g.spec(node.inputs[0]).shape
@@ -94,16 +96,14 @@ class Slice(Op, name="slice"):
         shape = []
         for extent, begin, size in zip(x.shape, self.begin, self.size, strict=True):
             length = extent if extent == BATCH else extent - begin if size == -1 else size
-            if extent != BATCH and not (0 <= begin <= extent and 0 <= length and begin + length <= extent):
+            if extent != BATCH and not (0 <= begin <= extent and length >= 0 and begin + length <= extent):
                 raise ShapeError(f"slice: begin {self.begin}, size {self.size} reach outside x {x}")
             shape.append(length)
         return x.with_shape(tuple(shape))
 
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
         whole, part = g.spec(node.inputs[0]).shape, g.spec(node.output).shape
-        paddings = tuple(
-            (b, 0 if n == BATCH else n - b - m) for n, m, b in zip(whole, part, self.begin, strict=True)
-        )
+        paddings = tuple((b, 0 if n == BATCH else n - b - m) for n, m, b in zip(whole, part, self.begin, strict=True))
         return [g.add(Pad(paddings=paddings), dy)]
 
 

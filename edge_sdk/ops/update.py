@@ -11,14 +11,16 @@ from edge_sdk.spec import Spec
 
 def _check(name: str, weight: Spec, rate: Spec, *like_weight: Spec) -> None:
     if any(other != weight for other in like_weight):
-        raise ShapeError(f"{name}: weight {weight} needs a gradient and state like it, got {', '.join(map(str, like_weight))}")
+        raise ShapeError(
+            f"{name}: weight {weight} needs a gradient and state like it, got {', '.join(map(str, like_weight))}"
+        )
     if rate.shape != ():
         raise ShapeError(f"{name}: rate is {rate}, wanted a scalar")
 
 
 @dataclass(frozen=True)
 class SGDUpdate(Op, name="sgd_update"):
-    """d = gradient + weight_decay · weight; v = momentum · velocity + d; weight - rate · v, as PyTorch's torch.optim.SGD.
+    """d = gradient + weight_decay · weight; v = momentum · velocity + d; weight - rate · v, as torch.optim.SGD.
 
     With `nesterov` the step is rate · (d + momentum · v).
     """
@@ -66,9 +68,7 @@ class RMSPropUpdate(Op, name="rmsprop_update"):
     weight_decay: float = 0.0
     in_place = {0: 0, 1: 3, 2: 4}
 
-    def infer(
-        self, weight: Spec, gradient: Spec, rate: Spec, square: Spec, velocity: Spec
-    ) -> tuple[Spec, Spec, Spec]:
+    def infer(self, weight: Spec, gradient: Spec, rate: Spec, square: Spec, velocity: Spec) -> tuple[Spec, Spec, Spec]:
         _check("rmsprop_update", weight, rate, gradient, square, velocity)
         return weight, weight, weight
 
@@ -92,7 +92,7 @@ class ClipByNorm(Op, name="clip_by_norm"):
 
     def infer(self, gradient: Spec, norm: Spec) -> Spec:
         if norm.shape != () or self.max_norm <= 0:
-            raise ShapeError(f"clip_by_norm: norm {norm}, max_norm {self.max_norm}; wanted a scalar and a number above 0")
+            raise ShapeError(
+                f"clip_by_norm: norm {norm}, max_norm {self.max_norm}; wanted a scalar and a number above 0"
+            )
         return gradient
-
-

@@ -38,8 +38,7 @@ def constant_folding(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspa
             arrays[value] = result
             constants.add(value)
             folded.append(value)
-    result = rebuild(graph, nodes, params=(*graph.params, *folded))
-    return dead_code(result, arrays)
+    return dead_code(rebuild(graph, nodes, params=(*graph.params, *folded)), arrays)
 
 
 def _compute(graph: Graph, node: Node, inputs: list[Array], specs: list[Spec]) -> list[Array]:

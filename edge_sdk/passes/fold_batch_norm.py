@@ -36,7 +36,9 @@ def fold_batch_norm(
         layer = graph.producer(node.inputs[0]) if isinstance(node.op, BatchNorm) else None
         if layer is None or not isinstance(node.op, BatchNorm) or not _foldable(graph, layer, node, only):
             continue
-        weight, bias = _folded(node.op, layer, [arrays[v] for v in layer.inputs[1:]], [arrays[v] for v in node.inputs[1:]])
+        weight, bias = _folded(
+            node.op, layer, [arrays[v] for v in layer.inputs[1:]], [arrays[v] for v in node.inputs[1:]]
+        )
         names = [_free(f"{layer.inputs[1]}.folded", params), _free(f"{layer.inputs[1]}.folded_bias", params)]
         for name, array in zip(names, (weight, bias), strict=True):
             arrays[name] = array
@@ -46,9 +48,7 @@ def fold_batch_norm(
         replaced[layer.output] = Node(op, (layer.inputs[0], *names), layer.outputs)
         renamed[node.output] = layer.output
         dropped.add(node.output)
-    nodes = [
-        replaced.get(node.outputs[0], node) for node in graph.nodes if node.outputs[0] not in dropped
-    ]
+    nodes = [replaced.get(node.outputs[0], node) for node in graph.nodes if node.outputs[0] not in dropped]
     return dead_code(rebuild(graph, nodes, renamed, params=params, specs=specs), arrays)
 
 

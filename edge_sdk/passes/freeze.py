@@ -29,7 +29,9 @@ def split_at_frozen(
     constant = {*graph.inputs, *(value for value in graph.params if value in frozen)}
     before: list[Node] = []
     for node in graph.nodes:
-        if all(value in constant for value in node.inputs) and not any(v in graph.updates.values() for v in node.outputs):
+        if all(value in constant for value in node.inputs) and not any(
+            v in graph.updates.values() for v in node.outputs
+        ):
             constant.update(node.outputs)
             before.append(node)
     inside = {value for node in before for value in node.outputs}

@@ -8,6 +8,7 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.activation import Relu, Relu6
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add
+from edge_sdk.ops.geometry import Activation
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.norm import BatchNorm, BatchNormTraining
 from edge_sdk.passes.rewrite import only_consumer, rebuild
@@ -29,7 +30,8 @@ def fuse_activation(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspac
             continue
         if source.outputs[0] != node.inputs[0] or only_consumer(graph, node.inputs[0]) is not node:
             continue
-        op = dataclasses.replace(source.op, activation=node.op.name)
+        activation: Activation = "relu6" if isinstance(node.op, Relu6) else "relu"
+        op = dataclasses.replace(source.op, activation=activation)
         activated[source.outputs[0]] = dataclasses.replace(source, op=op)
         renamed[node.output] = source.outputs[0]
     nodes = [activated.get(node.outputs[0], node) for node in graph.nodes if node.outputs[0] not in renamed]

@@ -55,7 +55,9 @@ def rebuild(
         for n in nodes
     ]
     kept_updates = graph.updates if updates is None else updates
-    final_updates = {state: public.get(resolve(new, renamed), resolve(new, renamed)) for state, new in kept_updates.items()}
+    final_updates = {
+        state: public.get(resolve(new, renamed), resolve(new, renamed)) for state, new in kept_updates.items()
+    }
     final_params = tuple(graph.params if params is None else params)
     used = {*graph.inputs, *final_params, *(v for n in nodes for v in n.outputs)}
     result = Graph(

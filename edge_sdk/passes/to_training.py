@@ -66,7 +66,7 @@ def _add_batch_norm(g: Builder, node: Node, op: BatchNorm) -> None:
 
 def _count_steps(g: Builder, arrays: Workspace) -> Value:
     step = g.param(STEP, Spec((), "int64"))
-    arrays[STEP] = np.int64(0)
+    arrays[STEP] = np.asarray(0, np.int64)
     one = g.add(Full(shape=(), value=1.0, dtype="int64"), name="one")
     counted = g.add(Add(), step, one, name=f"{STEP}:updated")
     g.update(step, counted)

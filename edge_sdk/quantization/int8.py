@@ -79,7 +79,9 @@ def _refuse_unsupported(graph: Graph) -> None:
     known = (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED)
     wrong = [f"{node.op.name} ({node.outputs[0]})" for node in graph.nodes if not isinstance(node.op, known)]
     if wrong:
-        raise ExportError(f"int8: no 8-bit form of {', '.join(wrong)}; export with quantize='dynamic' or 'fp16' instead")
+        raise ExportError(
+            f"int8: no 8-bit form of {', '.join(wrong)}; export with quantize='dynamic' or 'fp16' instead"
+        )
 
 
 def _quantized_input(g: Builder, graph: Graph, pixels: QuantParams, input_type: EdgeType) -> Value:

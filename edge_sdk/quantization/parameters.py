@@ -1,5 +1,6 @@
 """Scales and zero points, by the rules of TFLite's 8-bit specification
-(https://ai.google.dev/edge/litert/models/quantization_spec)."""
+(https://ai.google.dev/edge/litert/models/quantization_spec).
+"""
 
 from __future__ import annotations
 

@@ -75,4 +75,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(f"{path}: the checkpoint cannot be read ({error}); start the run anew without resume") from error
+        raise FormatError(
+            f"{path}: the checkpoint cannot be read ({error}); start the run anew without resume"
+        ) from error

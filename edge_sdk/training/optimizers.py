@@ -19,7 +19,9 @@ from edge_sdk.workspace import Workspace
 class Optimizer(Protocol):
     """Adds the update of one weight to a graph."""
 
-    def update(self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value) -> None:
+    def update(
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
+    ) -> None:
         """Replace `weight` by its updated value when a run ends; state is created in `workspace` as zeros.
 
         `rate` is the learning rate (float32 scalar), `step` counts from 1 (int64 scalar).
@@ -34,9 +36,13 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 0.0
 
-    def update(self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value) -> None:
+    def update(
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
+    ) -> None:
         """Add v ← momentum · v + gradient; weight ← weight - rate · v."""
-        op = SGDUpdate(momentum=self.momentum, nesterov=self.nesterov, weight_decay=_decay(self.weight_decay, g, weight))
+        op = SGDUpdate(
+            momentum=self.momentum, nesterov=self.nesterov, weight_decay=_decay(self.weight_decay, g, weight)
+        )
         _add_update(g, workspace, op, weight, (gradient, rate), ("velocity",), ())
 
 
@@ -50,7 +56,9 @@ class Adam:
     weight_decay: float = 0.0
     decoupled: bool = False
 
-    def update(self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value) -> None:
+    def update(
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
+    ) -> None:
         """Add the update by bias-corrected first and second moments."""
         decay = _decay(self.weight_decay, g, weight)
         op = AdamUpdate(self.beta1, self.beta2, self.epsilon, weight_decay=decay, decoupled=self.decoupled)
@@ -66,7 +74,9 @@ class RMSProp:
     momentum: float = 0.0
     weight_decay: float = 0.0
 
-    def update(self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value) -> None:
+    def update(
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
+    ) -> None:
         """Add the update by the gradient over the root of its running mean square."""
         op = RMSPropUpdate(self.decay, self.epsilon, self.momentum, weight_decay=_decay(self.weight_decay, g, weight))
         _add_update(g, workspace, op, weight, (gradient, rate), ("mean_square", "velocity"), ())

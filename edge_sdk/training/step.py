@@ -20,7 +20,7 @@ from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.passes.to_training import STEP, to_training
 from edge_sdk.session import Session
-from edge_sdk.spec import BATCH, Spec, Value
+from edge_sdk.spec import BATCH, Array, Spec, Value
 from edge_sdk.training.frozen import Freeze, trainable
 from edge_sdk.training.optimizers import Optimizer, named_optimizer
 from edge_sdk.workspace import Workspace
@@ -40,7 +40,7 @@ class TrainingStep:
 
     def trained_model(self) -> Model:
         """Return the model with the weights as they are now; later steps do not change it."""
-        weights = {
+        weights: dict[str, Array] = {
             name: (self.workspace[name] if name in self.workspace else self.model.workspace[name]).copy()
             for name in self.model.graph.params
         }
@@ -94,7 +94,7 @@ def training_session(
     seed: int = 0,
     device: str = "cpu",
 ) -> Session:
-    """Return a Session whose `run({"image": x, "label": y})` takes one optimizer step and returns `loss` and `logits`."""
+    """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`."""
     chosen = named_optimizer(optimizer, momentum, weight_decay)
     step = training_step(
         model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed
@@ -111,17 +111,14 @@ def _add_optimizer(
     learning_rate: float,
 ) -> None:
     rate = g.param(RATE, Spec((), "float32"))
-    workspace[rate] = np.float32(learning_rate)
+    workspace[rate] = np.asarray(learning_rate, np.float32)
     if STEP in g.params:  # dropout counts steps already
         counted = g.updates[Value(STEP)]
     else:
         step = g.param(STEP, Spec((), "int64"))
-        workspace[step] = np.int64(0)
+        workspace[step] = np.asarray(0, np.int64)
         one = g.add(Full(shape=(), value=1.0, dtype="int64"), name="one")
         counted = g.add(Add(), step, one, name=f"{STEP}:updated")
         g.update(step, counted)
     for weight, slope in zip(weights, gradients, strict=True):
         optimizer.update(g, workspace, weight, slope, rate, counted)
-
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ GELU_CUBE = 0.044715
 
 
 @jit
-def _logistic(x: float) -> float:
+def _logistic(x: Any) -> Any:
     """1 / (1 + e⁻ˣ) without overflow."""
     if x >= ZERO:
         return ONE / (ONE + np.exp(-x))

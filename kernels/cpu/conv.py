@@ -45,8 +45,11 @@ def _forward_scratch(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None) -> tup
     return multiply_scratch(n * p * q, k // op.groups, w.elements // k)
 
 
-@kernel(Conv2D, "cpu", algorithm="gemm 1x1", when=lambda op, x, w, b=None: _is_pointwise(op, w.shape[1:3]) and op.groups == 1,
-        scratch=_forward_scratch)  # fmt: skip
+def _is_plain_product(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None) -> bool:
+    return _is_pointwise(op, (w.shape[1], w.shape[2])) and op.groups == 1
+
+
+@kernel(Conv2D, "cpu", algorithm="gemm 1x1", when=_is_plain_product, scratch=_forward_scratch)
 def conv2d_pointwise(
     op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]
 ) -> None:

@@ -22,7 +22,7 @@ BLOCK = 4  # vectors of channels whose sums are formed side by side
 
 
 def forward_taps(cells: int, extent: int, taps: int, stride: int, before: int, dilation: int) -> tuple[Array, int, int]:
-    """For each output of one axis: first tap, the input position it reads, how many taps lie inside; and their steps."""
+    """For each output of one axis: first tap, the input position it reads, how many taps lie inside; and the steps."""
     start = np.arange(cells) * stride - before
     first = np.maximum(-(start // dilation), 0)
     last = np.minimum(-((start - extent) // dilation), taps)
@@ -92,8 +92,8 @@ def _sum_element(
     for i in range(rows):
         for j in range(columns):
             total += x[seen + i * x_row + j * x_column] * w[weight + i * w_row + j * w_column]
-    total = low if total < low else total
-    return high if total > high else total
+    total = max(total, low)
+    return min(total, high)
 
 
 @parallel_jit
@@ -101,7 +101,7 @@ def sum_taps(
     x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], channels: int, width: int,
     rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
 ) -> None:  # fmt: skip
-    """y = activation(bias + Σ x · w), one filter a channel: x of `size` (h, w), w with `width` taps a row."""
+    """Y = activation(bias + Σ x · w), one filter a channel: x of `size` (h, w), w with `width` taps a row."""
     h, wide = size
     p, q = len(rows), len(columns)
     for task in prange(images * p):
@@ -155,8 +155,8 @@ def sum_taps_multiplied(
                         y[to + e // y_multiplier] += x[seen + e // x_multiplier] * w[weight + e]
             for e in range(y_channels):
                 value = y[to + e]
-                value = low if value < low else value
-                y[to + e] = high if value > high else value
+                value = max(value, low)
+                y[to + e] = min(value, high)
 
 
 def _make_add_products(vectors: int) -> Callable[..., None]:

@@ -1,7 +1,7 @@
 """Register-blocked matrix product out (m, n) = a (m, depth) · b (depth, n), the one loop under all dense kernels.
 
 Both factors are packed block by block (packing.py); the blocking is that of Goto and van de Geijn (2008). Every element
-of the result is summed in an order that depends on the shapes only, so the bytes do not depend on the number of threads.
+is summed in an order that depends on the shapes only, so the bytes do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -212,8 +212,8 @@ def _add_parts(
             total = partial[row * n + e]
             for part in range(1, parts):
                 total += partial[(part * m + row) * n + e]
-            total = low if total < low else total
-            out[to + e] = high if total > high else total
+            total = max(total, low)
+            out[to + e] = min(total, high)
 
 
 def multiply_scratch(m: int, n: int, depth: int) -> tuple[Spec, ...]:

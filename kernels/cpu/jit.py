@@ -9,13 +9,11 @@ import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import platformdirs
 
 from edge_sdk import __version__
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _sources_digest() -> str:
@@ -29,7 +27,11 @@ def _sources_digest() -> str:
 def _cache_folder() -> Path:
     """The user's cache folder, or a temporary one when that cannot be written."""
     key = f"{__version__}-{_sources_digest()}-{platform.machine()}-{os.environ.get('NUMBA_CPU_NAME', 'host')}"
-    for base in (Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)), Path(tempfile.gettempdir()) / "edge-sdk"):
+    key += f"-{os.environ.get('EDGE_SIMD_LANES', 'native')}"
+    for base in (
+        Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)),
+        Path(tempfile.gettempdir()) / "edge-sdk",
+    ):
         folder = base / "kernels" / key
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -47,14 +49,14 @@ prange = numba.prange
 thread_id = numba.np.ufunc.parallel.get_thread_id
 
 
-def jit(function: Function) -> Function:
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that other kernels call."""
-    return cast(Function, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    return cast(Callable[..., Any], numba.njit(cache=True, error_model="numpy", nogil=True)(function))
 
 
-def parallel_jit(function: Function) -> Function:
+def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function whose prange loops run on all threads."""
-    return cast(Function, numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)(function))
+    return cast(Callable[..., Any], numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)(function))
 
 
 def threads() -> int:

@@ -28,10 +28,8 @@ def _matmul_scratch(op: MatMul, a: Spec, b: Spec) -> tuple[Spec, ...]:
 def matmul(op: MatMul, out: Array, a: Array, b: Array, *, scratch: tuple[Array, ...]) -> None:
     m, n = out.shape[-2:]
     depth = a.shape[-2 if op.transpose_a else -1]
-    left = (1, m) if op.transpose_a else (depth, 1)
-    right = (1, depth) if op.transpose_b else (n, 1)
     for index in range(out.size // (m * n) if out.size else 0):
-        multiply(
-            a, matrix(*left, index * m * depth), b, matrix(*right, index * depth * n), out, m, n, depth, scratch,
-            start=index * m * n,
-        )  # fmt: skip
+        of_a, of_b = index * m * depth, index * depth * n
+        left = matrix(1, m, of_a) if op.transpose_a else matrix(depth, 1, of_a)
+        right = matrix(1, depth, of_b) if op.transpose_b else matrix(n, 1, of_b)
+        multiply(a, left, b, right, out, m, n, depth, scratch, start=index * m * n)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
@@ -23,8 +25,8 @@ KINDS = {"squared": SQUARED, "absolute": ABSOLUTE, "huber": HUBER}
 
 
 @jit
-def _log_sum(logits: Array, row: int) -> float:
-    """ln Σ eˣ of a row."""
+def _log_sum(logits: Array, row: int) -> Any:
+    """Ln Σ eˣ of a row."""
     largest = logits[row, 0]
     for c in range(1, logits.shape[1]):
         largest = max(largest, logits[row, c])

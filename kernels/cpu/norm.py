@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
@@ -21,7 +23,7 @@ PARTS = 32  # of a sum over rows; fixed, so that the bytes do not depend on the 
 
 
 @jit
-def _activated(value: float, activation: int) -> float:
+def _activated(value: Any, activation: int) -> Any:
     if activation == RELU:
         return max(value, np.float32(0))
     if activation == RELU6:
@@ -31,7 +33,7 @@ def _activated(value: float, activation: int) -> float:
 
 @parallel_jit
 def _affine(x: Array, factor: Array, offset: Array, y: Array, activation: int) -> None:
-    """y = activation(x · factor + offset) on rows of channels."""
+    """Y = activation(x · factor + offset) on rows of channels."""
     for row in prange(x.shape[0]):
         for c in range(x.shape[1]):
             y[row, c] = _activated(x[row, c] * factor[c] + offset[c], activation)
@@ -78,7 +80,7 @@ def _products(dy: Array, x: Array, mean: Array, parts: Array) -> None:
 
 @parallel_jit
 def _input_gradient(dy: Array, x: Array, a: Array, b: Array, c: Array, dx: Array) -> None:
-    """dx = a · dy + b · x + c."""
+    """Dx = a · dy + b · x + c."""
     for row in prange(x.shape[0]):
         for e in range(x.shape[1]):
             dx[row, e] = a[e] * dy[row, e] + b[e] * x[row, e] + c[e]

@@ -37,7 +37,7 @@ def _max_pool(x, y, size, stride, before):  # type: ignore[no-untyped-def]  # no
                 for j in range(left, right):
                     seen = x[image, i, j]
                     for e in range(c):
-                        out[e] = seen[e] if seen[e] > out[e] else out[e]
+                        out[e] = max(out[e], seen[e])
 
 
 @kernel(MaxPool2D, "cpu")
@@ -48,7 +48,7 @@ def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
 
 @jit
 def _choose_vector(dy, slope, x, dx, start, step, rows, columns, e):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Send LANES slopes to the first largest element of a window, rows · columns pixels from flat element `start` on."""
+    """Send LANES slopes to the first largest element of a window, rows · columns pixels from element `start` on."""
     largest, place = splat(np.float32(-np.inf)), zero()
     for i in range(rows):
         for j in range(columns):

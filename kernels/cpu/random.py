@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
@@ -15,7 +17,7 @@ S27, S30, S31, S40 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(40)
 
 
 @jit
-def _splitmix64(state: int) -> int:
+def _splitmix64(state: Any) -> Any:
     """The output function of SplitMix64 (Steele, Lea and Flood 2014)."""
     z = np.uint64(state) + GOLDEN
     z = (z ^ (z >> S30)) * FIRST

@@ -16,7 +16,7 @@ BLOCK = 64  # channels that one task sums
 
 @parallel_jit
 def _sum_rows(x: Array, out: Array) -> None:
-    """out (c) = Σ over the rows of x (rows, c), in float64; a task owns a block of channels."""
+    """Out (c) = Σ over the rows of x (rows, c), in float64; a task owns a block of channels."""
     rows, channels = x.shape
     for task in prange((channels + BLOCK - 1) // BLOCK):
         begin, end = task * BLOCK, min(channels, task * BLOCK + BLOCK)

@@ -35,7 +35,7 @@ _I32 = ir.IntType(32)
 _VECTOR = ir.VectorType(_F32, LANES)
 
 
-class Vector(types.Type):  # type: ignore[misc]  # Numba carries no types
+class Vector(types.Type):
     """The Numba type of one vector register of float32 lanes."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Vector(types.Type):  # type: ignore[misc]  # Numba carries no types
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
         super().__init__(manager, numba_type, _VECTOR)
 
@@ -108,7 +108,7 @@ def zero(typing_context: Any) -> Any:
 
 @intrinsic
 def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """a · b + c, rounded once where the machine has such an instruction, twice elsewhere."""
+    """A · b + c, rounded once where the machine has such an instruction, twice elsewhere."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         # llvm.fma would call a slow library function on machines without the instruction.
@@ -121,7 +121,7 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def plus(typing_context: Any, a: Any, b: Any) -> Any:
-    """a + b, lane by lane."""
+    """A + b, lane by lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fadd(*arguments)
@@ -141,7 +141,7 @@ def splat(typing_context: Any, scalar: Any) -> Any:
 
 @intrinsic
 def minus(typing_context: Any, a: Any, b: Any) -> Any:
-    """a - b, lane by lane."""
+    """A - b, lane by lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fsub(*arguments)
@@ -151,7 +151,7 @@ def minus(typing_context: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def times(typing_context: Any, a: Any, b: Any) -> Any:
-    """a · b, lane by lane."""
+    """A · b, lane by lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fmul(*arguments)
@@ -221,8 +221,8 @@ def extract(typing_context: Any, value: Any, lane: Any) -> Any:
     return types.float32(vector, types.int64), generate
 
 
-class Tile(types.Type):  # type: ignore[misc]
-    """A rows × columns block of vectors. LLVM keeps it in registers when every index is known once loops are unrolled."""
+class Tile(types.Type):
+    """A rows × columns block of vectors; LLVM keeps it in registers when unrolling makes every index known."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.rows, self.columns = rows, columns
@@ -230,7 +230,7 @@ class Tile(types.Type):  # type: ignore[misc]
 
 
 @register_model(Tile)
-class _TileModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TileModel(models.PrimitiveModel):
     def __init__(self, manager: Any, tile_type: Any) -> None:
         super().__init__(manager, tile_type, ir.ArrayType(_VECTOR, tile_type.rows * tile_type.columns).as_pointer())
 
@@ -300,12 +300,12 @@ def transpose(typing_context: Any, block: Any) -> Any:
 @overload(operator.getitem)
 def _getitem(block, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     if isinstance(block, Tile):
-        return lambda block, index: _tile_get(block, index)
+        return lambda block, index: _tile_get(block, index)  # noqa: PLW0108 - Numba wants a Python function
     return None
 
 
 @overload(operator.setitem)
 def _setitem(block, index, value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     if isinstance(block, Tile):
-        return lambda block, index, value: _tile_set(block, index, value)
+        return lambda block, index, value: _tile_set(block, index, value)  # noqa: PLW0108
     return None

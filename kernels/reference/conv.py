@@ -20,17 +20,12 @@ from edge_sdk.ops.geometry import Pair, resolve_padding
 from edge_sdk.spec import Array
 
 Convolution = (
-    Conv2D
-    | Conv2DGradInput
-    | Conv2DGradWeight
-    | DepthwiseConv2D
-    | DepthwiseConv2DGradInput
-    | DepthwiseConv2DGradWeight
+    Conv2D | Conv2DGradInput | Conv2DGradWeight | DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
 )
 
 
 def padded(op: Convolution, x: Array, kernel_size: Pair) -> Array:
-    """x with its padding of zeros."""
+    """X with its padding of zeros."""
     (top, bottom), (left, right) = resolve_padding(op.padding, x.shape[1:3], kernel_size, op.stride, op.dilation)
     return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
@@ -20,7 +22,7 @@ def gather_grad(op: GatherGrad, out: Array, dy: Array, indices: Array, like: Arr
     lead, rest = out.shape[: op.axis], out.shape[op.axis + 1 :]
     parts = dy.reshape(*lead, rows.size, *rest)
     summed = np.zeros((*lead, size, *rest), dy.dtype)
-    before = (slice(None),) * op.axis
+    before: tuple[Any, ...] = (slice(None),) * op.axis
     for position, row in enumerate(rows):
         summed[(*before, row)] += parts[(*before, position)]
     out[...] = summed

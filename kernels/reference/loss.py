@@ -45,7 +45,7 @@ def _row_means(x: Array) -> Array:
 
 
 def _over_rows(dloss: Array, like: Array) -> Array:
-    """dloss (n) spread over rows (n, …) and divided by their length."""
+    """Dloss (n) spread over rows (n, …) and divided by their length."""
     return np.asarray(dloss.reshape(-1, *(1,) * (like.ndim - 1)) / (like.size / len(like)))
 
 
@@ -78,9 +78,7 @@ def huber_loss(op: HuberLoss, out: Array, prediction: Array, target: Array) -> N
 
 
 @kernel(RegressionLossGrad, "reference")
-def regression_loss_grad(
-    op: RegressionLossGrad, out: Array, dloss: Array, prediction: Array, target: Array
-) -> None:
+def regression_loss_grad(op: RegressionLossGrad, out: Array, dloss: Array, prediction: Array, target: Array) -> None:
     e = prediction - target
     slope = {"squared": 2 * e, "absolute": np.sign(e), "huber": np.clip(e, -op.delta, op.delta)}[op.kind]
     out[...] = _over_rows(dloss, prediction) * slope

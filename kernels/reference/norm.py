@@ -18,9 +18,7 @@ from edge_sdk.spec import Array
 
 
 @kernel(BatchNorm, "reference")
-def batch_norm(
-    op: BatchNorm, out: Array, x: Array, scale: Array, offset: Array, mean: Array, variance: Array
-) -> None:
+def batch_norm(op: BatchNorm, out: Array, x: Array, scale: Array, offset: Array, mean: Array, variance: Array) -> None:
     out[...] = activated(op.activation, scale * (x - mean) / np.sqrt(variance + op.epsilon) + offset)
 
 

@@ -56,7 +56,7 @@ def max_pool2d_grad(op: MaxPool2DGrad, out: Array, dy: Array, x: Array) -> None:
         out[image, rows.start + row, columns.start + column, channel] += dy[:, p, q]
 
 
-def _counted(count_padding: bool, rows: slice, columns: slice, with_padding: int) -> int:  # noqa: FBT001
+def _counted(count_padding: bool, rows: slice, columns: slice, with_padding: int) -> int:
     inside = max(rows.stop - rows.start, 0) * max(columns.stop - columns.start, 0)
     return max(with_padding if count_padding else inside, 1)
 

@@ -11,9 +11,7 @@ from edge_sdk.ops.resize import Resize, ResizeGrad
 from edge_sdk.spec import Array
 
 
-def mixing_matrix(
-    method: str, source: int, target: int, *, align_corners: bool, half_pixel_centers: bool
-) -> Array:
+def mixing_matrix(method: str, source: int, target: int, *, align_corners: bool, half_pixel_centers: bool) -> Array:
     """Return (target, source): with which weights each output pixel mixes the input pixels of one axis."""
     matrix = np.zeros((target, source))
     scale = (source - 1) / (target - 1) if align_corners and target > 1 else source / target

@@ -14,8 +14,8 @@ from edge_sdk.op import OPERATORS
 from edge_sdk.ops.elementwise import Mul
 from edge_sdk.ops.reduce import ReduceSum
 from edge_sdk.serialize import graph_from_json, graph_to_json
-from edge_sdk.spec import BATCH, Array, Spec, Value
 from edge_sdk.session import Session
+from edge_sdk.spec import BATCH, Array, Spec, Value
 from edge_sdk.workspace import Workspace
 
 for _device in DEVICES:
@@ -29,7 +29,7 @@ CHECKED_THROUGH_THEIR_FORWARD = {name for name in OPERATORS if "_grad" in name}
 
 def run_kernel(case: Case, device: str, dtype: type[np.floating]) -> tuple[Array, ...]:
     """Compute the row's operator by the kernel of a device, on outputs filled with NaN first."""
-    inputs = [np.ascontiguousarray(x.astype(dtype) if x.dtype.kind == "f" else x) for x in case.inputs]
+    inputs = [np.array(x, dtype if x.dtype.kind == "f" else x.dtype, order="C") for x in case.inputs]
     specs = [Spec(x.shape, x.dtype.name) for x in inputs]
     outputs = [np.zeros(s.shape, s.numpy_dtype) for s in case.op.infer_outputs(specs)]
     for out in outputs:

@@ -1,0 +1,60 @@
+"""`edge export`: write a model as a .tflite file and prove it in the runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from edge_sdk.cli.output import json_option, percent, print_json, print_table, size
+
+
+@click.command("export")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8"]), default="none", show_default=True)
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Folder of photos to calibrate int8 on.")
+@click.option("--check", type=click.Path(path_type=Path), help="Held-out photos to compare model and file on.")
+@click.option(
+    "--input-type", type=click.Choice(["uint8", "float32"]), help="What an int8 file takes; uint8 pixels if left out."
+)
+@click.option("--output-type", type=click.Choice(["uint8", "float32"]), default="float32", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
+@json_option
+def command(
+    model: Path,
+    quantize: Literal["none", "fp16", "dynamic", "int8"],
+    calibrate: Path | None,
+    check: Path | None,
+    input_type: Literal["uint8", "float32"] | None,
+    output_type: Literal["uint8", "float32"],
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write MODEL (an .edge file or a run's folder) as a .tflite file, re-run it in the runtime and compare.
+
+    \b
+    Examples:
+      edge export runs/a --out model.tflite
+      edge export runs/a --quantize int8 --calibrate photos/train --check photos/val --out model.tflite
+    """
+    from edge_sdk.converters.tflite.export import export
+    from edge_sdk.opening import load
+
+    report = export(load(model), out, quantize, calibrate, check, input_type, output_type)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    rows = [
+        ("size", size(report.bytes)),
+        ("top-1 agreement with the model", percent(report.agreement)),
+        ("accuracy of the model", percent(report.model_accuracy)),
+        ("accuracy of the file", percent(report.file_accuracy)),
+        ("largest difference of a logit", f"{report.largest_difference:.2e}"),
+        ("mean difference of a logit", f"{report.mean_difference:.2e}"),
+        ("latency", f"{report.milliseconds:.1f} ms"),
+        ("tensors left in float", str(len(report.float_tensors) + len(report.float_weights))),
+    ]
+    print_table(f"{out} ({quantize}), {report.photos} photos in {report.runtime}", ("", ""), rows)
+    for name in (*report.float_tensors, *report.float_weights):
+        click.echo(f"  float: {name}")
