@@ -41,7 +41,7 @@ def save(model: Model, path: Path | str) -> None:
         "provenance": _json(dict(model.provenance)),
     }
     metadata["sha256"] = _digest(metadata, weights)
-    tensors = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    tensors = {name: np.asarray(array, order="C") for name, array in weights.items()}
     payload = _sorted_header(to_bytes(tensors, metadata))
     with atomic_write(path) as file:
         file.write(payload)

@@ -56,7 +56,7 @@ class Checkpoint:
         progress = json.dumps(asdict(self.progress))
         settings = json.dumps(dict(self.settings), sort_keys=True)
         metadata = {"checkpoint": str(FORMAT_VERSION), "progress": progress, "settings": settings}
-        atomic_write_bytes(path, save({k: np.ascontiguousarray(v) for k, v in self.workspace.items()}, metadata))
+        atomic_write_bytes(path, save({k: np.asarray(v, order="C") for k, v in self.workspace.items()}, metadata))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
