@@ -97,7 +97,9 @@ class Slow(Silent):
         print(epoch, batch, flush=True)
         time.sleep(0.05)
 
-edge.fit(tiny_model(), sys.argv[2], out=sys.argv[3], listener=Slow(), epochs=4, batch_size=6, learning_rate=0.05, seed=3)
+edge.fit(
+    tiny_model(), sys.argv[2], out=sys.argv[3], listener=Slow(), epochs=4, batch_size=6, learning_rate=0.05, seed=3
+)
 """
 
 
