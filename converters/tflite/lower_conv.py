@@ -1,127 +1,128 @@
-"""Lowering of convolutions and dense layers."""
+"""Convolutions. The weights of the graph lie in memory as TFLite wants them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from edge_sdk.converters.tflite.flatfile import TensorId
-from edge_sdk.converters.tflite.lowering import ACTIVATIONS, INT8_VERSIONS, Lowering, lower
+from edge_sdk.converters.tflite.geometry import Window, choose_window, pad_image
+from edge_sdk.converters.tflite.lowering import FUSED, Lowering, Tensor, lower
 from edge_sdk.converters.tflite.options import (
-    BatchMatMulOptions,
     ConcatenationOptions,
     Conv2DOptions,
     DepthwiseConv2DOptions,
-    FullyConnectedOptions,
-    PadOptions,
     SplitOptions,
 )
-from edge_sdk.converters.tflite.schema import Builtin, Padding
-from edge_sdk.errors import ExportError
+from edge_sdk.converters.tflite.schema import Builtin
 from edge_sdk.graph import Node
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
-from edge_sdk.ops.geometry import resolve_padding
-from edge_sdk.ops.linear import Linear, MatMul
-from edge_sdk.spec import QuantParams
-
-DYNAMIC_CONV, DYNAMIC_LINEAR = 5, 9  # versions with int8 weights beside float activations
-
-
-def padded_input(t: Lowering, node: Node, op: Conv2D | DepthwiseConv2D) -> tuple[TensorId, Padding]:
-    """The input and padding scheme of a window operator: padding that TFLite cannot say becomes a PAD before it."""
-    x = node.inputs[0]
-    n, h, w, c = t.spec(x).shape
-    _, r, s, _ = t.spec(node.inputs[1]).shape
-    pads = resolve_padding(op.padding, (h, w), (r, s), op.stride, op.dilation)
-    if pads == ((0, 0), (0, 0)):
-        return t.tensor(x), Padding.VALID
-    if pads == resolve_padding("same", (h, w), (r, s), op.stride, op.dilation):
-        return t.tensor(x), Padding.SAME
-    padded = t.between(x, (n, h + sum(pads[0]), w + sum(pads[1]), c))
-    paddings = t.constant(np.array([(0, 0), *pads, (0, 0)], np.int32))
-    t.emit(Builtin.PAD, [t.tensor(x), paddings], [padded], PadOptions(), int8=t.quantized(x))
-    return padded, Padding.VALID
-
-
-def bias_of(t: Lowering, node: Node) -> TensorId:
-    """The bias of a layer; kernels of some runtimes ask for one, so a missing one is zeros."""
-    if len(node.inputs) == 3:
-        return t.tensor(node.inputs[2])
-    outputs = t.spec(node.outputs[0]).shape[-1]
-    if not t.quantized(node.outputs[0]):
-        return t.constant(np.zeros(outputs, np.float32))
-    x, w = t.spec(node.inputs[0]).quant, t.spec(node.inputs[1]).quant
-    if x is None or w is None:
-        raise ExportError(f"{node.outputs[0]}: an int8 layer whose input or weights have no scale")
-    scales = tuple(float(np.float32(x.scale[0]) * np.float32(s)) for s in w.scale)
-    quant = QuantParams(scales, (0,) * len(scales), None if w.axis is None else 0)
-    return t.constant(np.zeros(outputs, np.int32), quant=quant)
+from edge_sdk.spec import Array, QuantParams
 
 
 @lower(Conv2D)
-def conv2d(t: Lowering, node: Node, op: Conv2D) -> None:
-    """CONV_2D; a grouped one as a convolution for each group between SPLIT and CONCATENATION."""
-    x, padding = padded_input(t, node, op)
-    options = Conv2DOptions(
-        padding, op.stride[1], op.stride[0], ACTIVATIONS[op.activation], op.dilation[1], op.dilation[0]
-    )
-    if op.groups > 1:
-        _grouped(t, node, op, x, options)
-        return
-    weight = t.weight(node.inputs[1], axis=0)
-    version = DYNAMIC_CONV if t.precision == "dynamic" else None
-    inputs, outputs = [x, weight, bias_of(t, node)], [t.tensor(node.output)]
-    t.emit(Builtin.CONV_2D, inputs, outputs, options, int8=t.quantized(node.output), version=version)
-
-
-def _grouped(t: Lowering, node: Node, op: Conv2D, x: TensorId, options: Conv2DOptions) -> None:
-    if t.quantized(node.output):
-        raise ExportError(f"int8: no 8-bit form of a convolution in {op.groups} groups ({node.output})")
-    shape, out = t.subgraph.tensors[x].shape, t.spec(node.output).shape
-    channels, outputs = shape[3] // op.groups, out[3] // op.groups
-    parts = [t.between(node.inputs[0], (*shape[:3], channels)) for _ in range(op.groups)]
-    axis = t.constant(np.array(3, np.int32))
-    t.emit(Builtin.SPLIT, [axis, x], parts, SplitOptions(op.groups))
-    weights = t.workspace[node.inputs[1]]
-    bias = t.workspace[node.inputs[2]] if len(node.inputs) == 3 else np.zeros(out[3], np.float32)
-    results = []
-    for group, part in enumerate(parts):
-        rows = slice(group * outputs, (group + 1) * outputs)
-        result = t.between(node.output, (*out[:3], outputs))
-        inputs = [part, t.constant(weights[rows]), t.constant(bias[rows])]
-        t.emit(Builtin.CONV_2D, inputs, [result], options)
-        results.append(result)
-    t.emit(Builtin.CONCATENATION, results, [t.tensor(node.output)], ConcatenationOptions(axis=3))
-    if t.precision in ("dynamic", "fp16"):
-        t.float_weights.append(node.inputs[1])
+def conv2d(t: Lowering, op: Conv2D, node: Node) -> None:
+    """CONV_2D; with a group a channel DEPTHWISE_CONV_2D; with other groups SPLIT, CONV_2D each and CONCATENATION."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    w, quant = t.array(node.inputs[1]), t.spec(node.inputs[1]).quant
+    window, x = _window(t, op, x, y, w)
+    if op.groups > 1 and op.groups == x.spec.shape[3]:
+        # (k, r, s, 1) → (1, r, s, k): output channel c · m + j reads input channel c in both forms.
+        moved = np.ascontiguousarray(w.transpose(3, 1, 2, 0))
+        moved_quant = replace(quant, axis=3) if quant is not None and quant.axis == 0 else quant
+        weight = t.weight(node.inputs[1], moved, moved_quant, axis=3)
+        plain = DepthwiseConv2D(op.stride, op.padding, op.dilation, op.activation)
+        _emit_depthwise(t, plain, window, x, weight, _bias(t, node, x, weight), y)
+    elif op.groups > 1:
+        _grouped(t, op, node, window, x, y)
+    else:
+        weight = t.weight(node.inputs[1], w, quant, axis=0)
+        _emit_conv(t, op, window, x, weight, _bias(t, node, x, weight), y)
 
 
 @lower(DepthwiseConv2D)
-def depthwise_conv2d(t: Lowering, node: Node, op: DepthwiseConv2D) -> None:
-    """DEPTHWISE_CONV_2D. Runtimes have no dynamic-range kernel of it that they agree on: its weights stay float."""
-    x, padding = padded_input(t, node, op)
-    multiplier = t.spec(node.inputs[1]).shape[3] // t.spec(node.inputs[0]).shape[3]
-    options = DepthwiseConv2DOptions(
-        padding, op.stride[1], op.stride[0], multiplier, ACTIVATIONS[op.activation], op.dilation[1], op.dilation[0]
+def depthwise_conv2d(t: Lowering, op: DepthwiseConv2D, node: Node) -> None:
+    """DEPTHWISE_CONV_2D."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    w, quant = t.array(node.inputs[1]), t.spec(node.inputs[1]).quant
+    window, x = _window(t, op, x, y, w)
+    weight = t.weight(node.inputs[1], w, quant, axis=3)
+    _emit_depthwise(t, op, window, x, weight, _bias(t, node, x, weight), y)
+
+
+def _window(t: Lowering, op: Conv2D | DepthwiseConv2D, x: Tensor, y: Tensor, w: Array) -> tuple[Window, Tensor]:
+    """Choose the padding rule; where pixels must be added first, add them."""
+    size, output = (x.spec.shape[1], x.spec.shape[2]), (y.spec.shape[1], y.spec.shape[2])
+    window = choose_window(op.padding, size, output, (w.shape[1], w.shape[2]), op.stride, op.dilation)
+    return window, x if window.pads is None else pad_image(t, x, window.pads)
+
+
+def _emit_conv(t: Lowering, op: Conv2D, window: Window, x: Tensor, weight: Tensor, bias: Tensor, y: Tensor) -> None:
+    options = Conv2DOptions(
+        padding=window.rule,
+        stride_h=op.stride[0],
+        stride_w=op.stride[1],
+        dilation_h_factor=op.dilation[0],
+        dilation_w_factor=op.dilation[1],
+        fused_activation_function=FUSED[op.activation],
     )
-    weight = t.weight(node.inputs[1], axis=3, dynamic=False)
-    int8 = t.quantized(node.output)
-    dilated = op.dilation != (1, 1) and not int8
-    inputs, outputs = [x, weight, bias_of(t, node)], [t.tensor(node.output)]
-    t.emit(Builtin.DEPTHWISE_CONV_2D, inputs, outputs, options, int8=int8, version=2 if dilated else None)
+    t.emit(Builtin.CONV_2D, [x, weight, bias], [y], options)
 
 
-@lower(Linear)
-def linear(t: Lowering, node: Node, op: Linear) -> None:
-    """FULLY_CONNECTED with one scale for all weights, as every runtime takes it."""
-    dynamic = t.precision == "dynamic"
-    options = FullyConnectedOptions(ACTIVATIONS[op.activation], asymmetric_quantize_inputs=dynamic)
-    inputs = [t.tensor(node.inputs[0]), t.weight(node.inputs[1], axis=None), bias_of(t, node)]
-    int8 = t.quantized(node.output)
-    version = DYNAMIC_LINEAR if dynamic else INT8_VERSIONS[Builtin.FULLY_CONNECTED] if int8 else 1
-    t.emit(Builtin.FULLY_CONNECTED, inputs, [t.tensor(node.output)], options, version=version)
+def _emit_depthwise(
+    t: Lowering, op: DepthwiseConv2D, window: Window, x: Tensor, weight: Tensor, bias: Tensor, y: Tensor
+) -> None:
+    options = DepthwiseConv2DOptions(
+        padding=window.rule,
+        stride_h=op.stride[0],
+        stride_w=op.stride[1],
+        dilation_h_factor=op.dilation[0],
+        dilation_w_factor=op.dilation[1],
+        depth_multiplier=weight.spec.shape[3] // x.spec.shape[3],
+        fused_activation_function=FUSED[op.activation],
+    )
+    t.emit(Builtin.DEPTHWISE_CONV_2D, [x, weight, bias], [y], options)
 
 
-@lower(MatMul)
-def matmul(t: Lowering, node: Node, op: MatMul) -> None:
-    """BATCH_MATMUL."""
-    t.simple(node, Builtin.BATCH_MATMUL, BatchMatMulOptions(op.transpose_a, op.transpose_b))
+def _grouped(t: Lowering, op: Conv2D, node: Node, window: Window, x: Tensor, y: Tensor) -> None:
+    # CONV_2D with groups of its own (version 6) is refused by runtimes before 2.9 and by most delegates.
+    w, quant = t.array(node.inputs[1]), t.spec(node.inputs[1]).quant
+    channels, outputs = x.spec.shape[3] // op.groups, w.shape[0] // op.groups
+    part = replace(x.spec, shape=(*x.spec.shape[:3], channels))
+    parts = [t.temporary(f"{y.name}/input_{g}", part) for g in range(op.groups)]
+    axis = t.constant(f"{y.name}/channel_axis", np.array(3, np.int32))
+    t.emit(Builtin.SPLIT, [axis, x], parts, SplitOptions(num_splits=op.groups))
+    results = []
+    for g, piece in enumerate(parts):
+        chosen = slice(g * outputs, (g + 1) * outputs)
+        weight = t.weight(f"{node.inputs[1]}/{g}", np.ascontiguousarray(w[chosen]), _part_of(quant, chosen), axis=0)
+        result = t.temporary(f"{y.name}/{g}", replace(y.spec, shape=(*y.spec.shape[:3], outputs)))
+        _emit_conv(t, op, window, piece, weight, _bias(t, node, piece, weight, chosen), result)
+        results.append(result)
+    t.emit(Builtin.CONCATENATION, results, [y], ConcatenationOptions(axis=3))
+
+
+def _bias(t: Lowering, node: Node, x: Tensor, weight: Tensor, chosen: slice | None = None) -> Tensor:
+    outputs = t.spec(node.output).shape[3] if chosen is None else chosen.stop - chosen.start
+    if len(node.inputs) < 3:
+        return zero_bias(t, x, weight, outputs)
+    value = node.inputs[2]
+    if chosen is None:
+        return t.read(value)
+    part = np.ascontiguousarray(t.array(value)[chosen])
+    return t.constant(f"{value}/{chosen.start}", part, _part_of(t.spec(value).quant, chosen))
+
+
+def zero_bias(t: Lowering, x: Tensor, weight: Tensor, outputs: int) -> Tensor:
+    """Add a bias of zeros, which not every runtime lets one leave out."""
+    quant = None
+    if x.spec.quant is not None and weight.spec.quant is not None:
+        scales = tuple(x.spec.quant.scale[0] * scale for scale in weight.spec.quant.scale)
+        quant = QuantParams(scales, (0,) * len(scales), None if weight.spec.quant.axis is None else 0)
+    return t.constant(f"{weight.name}/no_bias", np.zeros(outputs, np.float32 if quant is None else np.int32), quant)
+
+
+def _part_of(quant: QuantParams | None, chosen: slice) -> QuantParams | None:
+    if quant is None or quant.axis is None:
+        return quant
+    return QuantParams(quant.scale[chosen], quant.zero_point[chosen], quant.axis)

@@ -1,178 +1,107 @@
-"""Lowering of arithmetic, activations and reductions."""
+"""Arithmetic element by element; TFLite broadcasts as NumPy does."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from edge_sdk.converters.tflite.flatfile import TensorId
-from edge_sdk.converters.tflite.lowering import ACTIVATIONS, Lowering, lower
+from edge_sdk.converters.tflite.lowering import FUSED, Lowering, Tensor, lower
 from edge_sdk.converters.tflite.options import (
     AbsOptions,
     AddOptions,
-    DequantizeOptions,
     DivOptions,
     ExpOptions,
-    HardSwishOptions,
-    LeakyReluOptions,
-    LocalResponseNormalizationOptions,
-    LogSoftmaxOptions,
     MaximumMinimumOptions,
     MulOptions,
     NegOptions,
-    QuantizeOptions,
-    ReducerOptions,
-    SoftmaxOptions,
-    SquareOptions,
     SubOptions,
 )
 from edge_sdk.converters.tflite.schema import Builtin, Options
+from edge_sdk.errors import ExportError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import (
-    HardSigmoid,
-    HardSwish,
-    LeakyRelu,
-    LogSoftmax,
-    PRelu,
-    Relu,
-    Relu6,
-    Sigmoid,
-    Silu,
-    Softmax,
-    Tanh,
+from edge_sdk.ops.elementwise import (
+    Abs,
+    Add,
+    Clip,
+    Div,
+    Exp,
+    Log,
+    Maximum,
+    Minimum,
+    Mul,
+    Neg,
+    Sqrt,
+    Square,
+    Sub,
 )
-from edge_sdk.ops.elementwise import Abs, Add, Clip, Div, Exp, Log, Maximum, Minimum, Mul, Neg, Sqrt, Square, Sub
-from edge_sdk.ops.norm import BatchNorm, LocalResponseNorm
-from edge_sdk.ops.quantization import Dequantize, Quantize
-from edge_sdk.ops.reduce import ReduceMax, ReduceMean, ReduceSum
+from edge_sdk.spec import Array, QuantParams
 
-# Operators that are one builtin with fixed options.
-_DIRECT: dict[type[Op], tuple[Builtin, Options | None]] = {
-    Abs: (Builtin.ABS, AbsOptions()),
+_LARGEST_INT8 = 127
+
+_BINARY: dict[type[Op], tuple[Builtin, Options]] = {
+    Sub: (Builtin.SUB, SubOptions()),
+    Mul: (Builtin.MUL, MulOptions()),
     Div: (Builtin.DIV, DivOptions()),
-    Exp: (Builtin.EXP, ExpOptions()),
-    HardSwish: (Builtin.HARD_SWISH, HardSwishOptions()),
-    Log: (Builtin.LOG, None),
-    LogSoftmax: (Builtin.LOG_SOFTMAX, LogSoftmaxOptions()),
     Maximum: (Builtin.MAXIMUM, MaximumMinimumOptions()),
     Minimum: (Builtin.MINIMUM, MaximumMinimumOptions()),
-    Mul: (Builtin.MUL, MulOptions()),
+}
+_UNARY: dict[type[Op], tuple[Builtin, Options | None]] = {
     Neg: (Builtin.NEG, NegOptions()),
-    PRelu: (Builtin.PRELU, None),
-    Relu: (Builtin.RELU, None),
-    Relu6: (Builtin.RELU6, None),
-    Sigmoid: (Builtin.LOGISTIC, None),
-    Softmax: (Builtin.SOFTMAX, SoftmaxOptions(beta=1.0)),
+    Exp: (Builtin.EXP, ExpOptions()),
+    Log: (Builtin.LOG, None),
     Sqrt: (Builtin.SQRT, None),
-    Square: (Builtin.SQUARE, SquareOptions()),
-    Sub: (Builtin.SUB, SubOptions()),
-    Tanh: (Builtin.TANH, None),
+    Abs: (Builtin.ABS, AbsOptions()),
 }
 
 
-def _direct(t: Lowering, node: Node, op: Op) -> None:
-    t.simple(node, *_DIRECT[type(op)])
-
-
-for _op in _DIRECT:
-    lower(_op)(_direct)
-
-
 @lower(Add)
-def add(t: Lowering, node: Node, op: Add) -> None:
-    """ADD with its fused activation."""
-    t.simple(node, Builtin.ADD, AddOptions(ACTIVATIONS[op.activation]))
+def add(t: Lowering, op: Add, node: Node) -> None:
+    """ADD."""
+    inputs = [t.read(value) for value in node.inputs]
+    options = AddOptions(fused_activation_function=FUSED[op.activation])
+    t.emit(Builtin.ADD, inputs, [t.declare(node.output)], options)
 
 
-@lower(LeakyRelu)
-def leaky_relu(t: Lowering, node: Node, op: LeakyRelu) -> None:
-    """LEAKY_RELU."""
-    t.simple(node, Builtin.LEAKY_RELU, LeakyReluOptions(alpha=op.slope))
+@lower(Sub, Mul, Div, Maximum, Minimum)
+def binary(t: Lowering, op: Op, node: Node) -> None:
+    """SUB, MUL, DIV, MAXIMUM, MINIMUM."""
+    code, options = _BINARY[type(op)]
+    t.emit(code, [t.read(value) for value in node.inputs], [t.declare(node.output)], options)
 
 
-def _number(t: Lowering, value: float) -> TensorId:
-    return t.constant(np.array(value, np.float32))
+@lower(Neg, Exp, Log, Sqrt, Abs)
+def unary(t: Lowering, op: Op, node: Node) -> None:
+    """NEG, EXP, LOG, SQRT, ABS."""
+    code, options = _UNARY[type(op)]
+    t.emit(code, [t.read(node.inputs[0])], [t.declare(node.output)], options)
+
+
+@lower(Square)
+def square(t: Lowering, op: Square, node: Node) -> None:
+    """MUL of x with itself: SQUARE itself knows only floats."""
+    x = t.read(node.inputs[0])
+    t.emit(Builtin.MUL, [x, x], [t.declare(node.output)], MulOptions())
 
 
 @lower(Clip)
-def clip(t: Lowering, node: Node, op: Clip) -> None:
-    """MINIMUM of a MAXIMUM."""
-    x = node.inputs[0]
-    raised = t.between(x, t.spec(x).shape)
-    t.emit(Builtin.MAXIMUM, [t.tensor(x), _number(t, op.low)], [raised], MaximumMinimumOptions())
-    t.emit(Builtin.MINIMUM, [raised, _number(t, op.high)], [t.tensor(node.output)], MaximumMinimumOptions())
+def clip(t: Lowering, op: Clip, node: Node) -> None:
+    """MAXIMUM with the lower bound, then MINIMUM with the upper one."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    if x.spec.quant is not None:
+        raise ExportError(f"clip ({node.output}) has no 8-bit form")
+    raised = t.temporary(f"{y.name}/raised", y.spec)
+    low, high = (np.array(bound, x.spec.numpy_dtype) for bound in (op.low, op.high))
+    t.emit(Builtin.MAXIMUM, [x, t.constant(f"{y.name}/low", low)], [raised], MaximumMinimumOptions())
+    t.emit(Builtin.MINIMUM, [raised, t.constant(f"{y.name}/high", high)], [y], MaximumMinimumOptions())
 
 
-@lower(HardSigmoid)
-def hard_sigmoid(t: Lowering, node: Node, op: HardSigmoid) -> None:
-    """RELU6 of x + 3, times 1 / 6."""
-    x = node.inputs[0]
-    shifted = t.between(x, t.spec(x).shape)
-    t.emit(Builtin.ADD, [t.tensor(x), _number(t, 3.0)], [shifted], AddOptions(ACTIVATIONS["relu6"]))
-    t.emit(Builtin.MUL, [shifted, _number(t, 1 / 6)], [t.tensor(node.output)], MulOptions())
+def multiply_by(t: Lowering, x: Tensor, factor: Array, y: Tensor) -> None:
+    """Write y as x · factor, a constant; where x is quantized it is int8 with a scale of its own."""
+    t.emit(Builtin.MUL, [x, _factor_like(t, x, f"{y.name}/factor", factor)], [y], MulOptions())
 
 
-@lower(Silu)
-def silu(t: Lowering, node: Node, op: Silu) -> None:
-    """X times LOGISTIC of x."""
-    x = node.inputs[0]
-    gate = t.between(x, t.spec(x).shape)
-    t.emit(Builtin.LOGISTIC, [t.tensor(x)], [gate])
-    t.emit(Builtin.MUL, [t.tensor(x), gate], [t.tensor(node.output)], MulOptions())
-
-
-@lower(BatchNorm)
-def batch_norm(t: Lowering, node: Node, op: BatchNorm) -> None:
-    """A MUL and an ADD by constants, where no layer before could take it up."""
-    x = node.inputs[0]
-    scale, offset, mean, variance = (t.workspace[value] for value in node.inputs[1:])
-    factor = scale / np.sqrt(np.asarray(variance, np.float64) + op.epsilon)
-    scaled = t.between(x, t.spec(x).shape)
-    constants = [t.constant(np.asarray(a, np.float32)) for a in (factor, offset - mean * factor)]
-    t.emit(Builtin.MUL, [t.tensor(x), constants[0]], [scaled], MulOptions())
-    t.emit(Builtin.ADD, [scaled, constants[1]], [t.tensor(node.output)], AddOptions(ACTIVATIONS[op.activation]))
-
-
-@lower(LocalResponseNorm)
-def local_response_norm(t: Lowering, node: Node, op: LocalResponseNorm) -> None:
-    """LOCAL_RESPONSE_NORMALIZATION, whose alpha is not divided by the size."""
-    options = LocalResponseNormalizationOptions(op.size // 2, op.k, op.alpha / op.size, op.beta)
-    t.simple(node, Builtin.LOCAL_RESPONSE_NORMALIZATION, options)
-
-
-def _reduce(t: Lowering, node: Node, code: Builtin, axes: tuple[int, ...], *, keep_dims: bool) -> None:
-    inputs = [t.tensor(node.inputs[0]), t.constant(np.array(axes, np.int32))]
-    int8 = t.quantized(node.output)
-    t.emit(code, inputs, [t.tensor(node.output)], ReducerOptions(keep_dims=keep_dims), int8=int8)
-
-
-@lower(ReduceMean)
-def reduce_mean(t: Lowering, node: Node, op: ReduceMean) -> None:
-    """MEAN."""
-    _reduce(t, node, Builtin.MEAN, op.axes, keep_dims=op.keep_dims)
-
-
-@lower(ReduceSum)
-def reduce_sum(t: Lowering, node: Node, op: ReduceSum) -> None:
-    """SUM."""
-    _reduce(t, node, Builtin.SUM, op.axes, keep_dims=op.keep_dims)
-
-
-@lower(ReduceMax)
-def reduce_max(t: Lowering, node: Node, op: ReduceMax) -> None:
-    """REDUCE_MAX."""
-    _reduce(t, node, Builtin.REDUCE_MAX, op.axes, keep_dims=op.keep_dims)
-
-
-@lower(Quantize)
-def quantize(t: Lowering, node: Node, op: Quantize) -> None:
-    """QUANTIZE: version 1 from floats, 2 from another integer type."""
-    version = 1 if t.spec(node.inputs[0]).dtype == "float32" else 2
-    inputs, outputs = [t.tensor(node.inputs[0])], [t.tensor(node.output)]
-    t.emit(Builtin.QUANTIZE, inputs, outputs, QuantizeOptions(), version=version)
-
-
-@lower(Dequantize)
-def dequantize(t: Lowering, node: Node, op: Dequantize) -> None:
-    """DEQUANTIZE from int8."""
-    t.emit(Builtin.DEQUANTIZE, [t.tensor(node.inputs[0])], [t.tensor(node.output)], DequantizeOptions(), int8=True)
+def _factor_like(t: Lowering, x: Tensor, name: str, factor: Array) -> Tensor:
+    if x.spec.quant is None:
+        return t.constant(name, np.asarray(factor, x.spec.numpy_dtype))
+    scale = float(np.float32((np.abs(factor).max() or 1.0) / _LARGEST_INT8))
+    return t.constant(name, np.rint(factor / scale).astype(np.int8), QuantParams((scale,), (0,)))

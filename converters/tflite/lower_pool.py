@@ -1,98 +1,121 @@
-"""Lowering of pools."""
+"""Pools."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
-from edge_sdk.converters.tflite.flatfile import TensorId
-from edge_sdk.converters.tflite.lowering import Lowering, lower, shape_of
-from edge_sdk.converters.tflite.options import PadV2Options, Pool2DOptions, ReducerOptions, ReshapeOptions
+from edge_sdk.converters.tflite.geometry import Window, choose_window, pad_image
+from edge_sdk.converters.tflite.lower_elementwise import multiply_by
+from edge_sdk.converters.tflite.lowering import Lowering, Tensor, lower
+from edge_sdk.converters.tflite.options import ConcatenationOptions, Pool2DOptions, ReducerOptions, SliceOptions
 from edge_sdk.converters.tflite.schema import Builtin, Padding
-from edge_sdk.errors import ExportError
 from edge_sdk.graph import Node
-from edge_sdk.ops.geometry import image_size, resolve_padding
+from edge_sdk.ops.geometry import Pair, resolve_padding
 from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
+from edge_sdk.spec import Array
 
 
 @lower(MaxPool2D)
-def max_pool2d(t: Lowering, node: Node, op: MaxPool2D) -> None:
-    """MAX_POOL_2D; padding that TFLite cannot say, or the ceil rule's, is a PADV2 with the lowest value."""
-    x, size = node.inputs[0], image_size(op.name, t.spec(node.inputs[0]))
-    pads = resolve_padding(op.padding, size, op.kernel, op.stride, (1, 1))
-    out = t.spec(node.output).shape[1:3]
-    # What the last windows reach beyond the image and its leading padding, and no more than that.
-    needed = [
-        (before, max((cells - 1) * stride + kernel - extent - before, 0))
-        for extent, cells, kernel, stride, (before, _) in zip(size, out, op.kernel, op.stride, pads, strict=True)
-    ]
-    same = list(resolve_padding("same", size, op.kernel, op.stride, (1, 1)))
-    if needed == [(0, 0), (0, 0)]:
-        source, padding = t.tensor(x), Padding.VALID
-    elif needed == same and out == tuple(-(-extent // stride) for extent, stride in zip(size, op.stride, strict=True)):
-        source, padding = t.tensor(x), Padding.SAME
-    else:
-        source, padding = _padded_with_lowest(t, node, needed), Padding.VALID
-    options = Pool2DOptions(padding, op.stride[1], op.stride[0], op.kernel[1], op.kernel[0])
-    t.emit(Builtin.MAX_POOL_2D, [source], [t.tensor(node.output)], options, int8=t.quantized(x))
-
-
-def _padded_with_lowest(t: Lowering, node: Node, pads: list[tuple[int, int]]) -> TensorId:
-    x = node.inputs[0]
-    n, h, w, c = t.spec(x).shape
-    padded = t.between(x, (n, h + sum(pads[0]), w + sum(pads[1]), c))
-    spec = t.spec(x)
-    lowest = np.array(-128, np.int8) if t.quantized(x) else np.array(np.finfo(np.float32).min, np.float32)
-    inputs = [
-        t.tensor(x),
-        t.constant(np.array([(0, 0), *pads, (0, 0)], np.int32)),
-        t.constant(lowest, quant=spec.quant),
-    ]
-    t.emit(Builtin.PADV2, inputs, [padded], PadV2Options(), int8=t.quantized(x))
-    return padded
+def max_pool2d(t: Lowering, op: MaxPool2D, node: Node) -> None:
+    """MAX_POOL_2D, behind a padding with the lowest number where SAME and VALID do not fit."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    window = _window(op, x, y)
+    if window.pads is not None:
+        dtype = x.spec.numpy_dtype
+        lowest = np.finfo(dtype).min if dtype.kind == "f" else np.iinfo(dtype).min
+        x = pad_image(t, x, window.pads, float(lowest))
+    t.emit(Builtin.MAX_POOL_2D, [x], [y], _options(window.rule, op.kernel, op.stride))
 
 
 @lower(AvgPool2D)
-def avg_pool2d(t: Lowering, node: Node, op: AvgPool2D) -> None:
-    """AVERAGE_POOL_2D, which does not count padding; other padding than SAME's has no form."""
-    x, size = node.inputs[0], image_size(op.name, t.spec(node.inputs[0]))
-    pads = resolve_padding(op.padding, size, op.kernel, op.stride, (1, 1))
-    out = t.spec(node.output).shape[1:3]
-    plain = tuple((extent - k) // s + 1 for extent, k, s in zip(size, op.kernel, op.stride, strict=True))
-    if pads == ((0, 0), (0, 0)) and out == plain:
-        padding = Padding.VALID
-    elif not op.count_padding and pads == resolve_padding("same", size, op.kernel, op.stride, (1, 1)):
-        padding = Padding.SAME
-    else:
-        raise ExportError(
-            f".tflite has no average pool with padding {op.padding} and the ceil or count rule ({node.output})"
-        )
-    options = Pool2DOptions(padding, op.stride[1], op.stride[0], op.kernel[1], op.kernel[0])
-    t.emit(Builtin.AVERAGE_POOL_2D, [t.tensor(x)], [t.tensor(node.output)], options, int8=t.quantized(x))
+def avg_pool2d(t: Lowering, op: AvgPool2D, node: Node) -> None:
+    """AVERAGE_POOL_2D, whose SAME counts only pixels inside the image.
+
+    Other ways of counting are a padding with zeros, a mean over whole windows, and a factor a window.
+    """
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    window, size = _window(op, x, y), (x.spec.shape[1], x.spec.shape[2])
+    counted = _counted_pixels(op, size, y.spec.shape[1:3])
+    if window.rule is Padding.SAME:
+        if np.array_equal(counted, _counted_pixels(replace(op, count_padding=False), size, y.spec.shape[1:3])):
+            t.emit(Builtin.AVERAGE_POOL_2D, [x], [y], _options(window.rule, op.kernel, op.stride))
+            return
+        # The zeros are counted, so they have to be there.
+        window = Window(Padding.VALID, resolve_padding("same", size, op.kernel, op.stride, (1, 1)))
+    if window.pads is not None:
+        x = pad_image(t, x, window.pads)
+    whole = op.kernel[0] * op.kernel[1]
+    exact = bool((counted == whole).all())
+    mean = y if exact else t.temporary(f"{y.name}/mean", y.spec)
+    t.emit(Builtin.AVERAGE_POOL_2D, [x], [mean], _options(Padding.VALID, op.kernel, op.stride))
+    if not exact:
+        multiply_by(t, mean, (whole / counted)[np.newaxis, :, :, np.newaxis], y)
 
 
 @lower(AdaptiveAvgPool2D)
-def adaptive_avg_pool2d(t: Lowering, node: Node, op: AdaptiveAvgPool2D) -> None:
-    """AVERAGE_POOL_2D where the grid divides the image; a RESHAPE, which moves nothing, where it is the image."""
-    x, size = node.inputs[0], image_size(op.name, t.spec(node.inputs[0]))
+def adaptive_avg_pool2d(t: Lowering, op: AdaptiveAvgPool2D, node: Node) -> None:
+    """Nothing where the size fits already, AVERAGE_POOL_2D where it divides the image; else a MEAN a row and column."""
+    x, size = t.read(node.inputs[0]), t.spec(node.inputs[0]).shape[1:3]
     if size == op.size:
-        shape = shape_of(t.spec(x))
-        inputs = [t.tensor(x), t.constant(np.array(shape, np.int32))]
-        t.emit(Builtin.RESHAPE, inputs, [t.tensor(node.output)], ReshapeOptions(shape))
+        t.alias(node.output, x)
         return
-    if any(extent % cells for extent, cells in zip(size, op.size, strict=True)):
-        raise ExportError(
-            f".tflite has no adaptive average pool from {size} to {op.size} ({node.output}); "
-            "choose an image size whose features the grid divides"
-        )
-    h, w = (extent // cells for extent, cells in zip(size, op.size, strict=True))
-    options = Pool2DOptions(Padding.VALID, w, h, w, h)
-    t.emit(Builtin.AVERAGE_POOL_2D, [t.tensor(x)], [t.tensor(node.output)], options, int8=t.quantized(x))
+    y = t.declare(node.output)
+    if size[0] % op.size[0] == 0 and size[1] % op.size[1] == 0:
+        kernel = (size[0] // op.size[0], size[1] // op.size[1])
+        t.emit(Builtin.AVERAGE_POOL_2D, [x], [y], _options(Padding.VALID, kernel, kernel))
+        return
+    rows = t.temporary(f"{y.name}/rows", replace(y.spec, shape=(y.spec.shape[0], op.size[0], *x.spec.shape[2:])))
+    _mean_of_bands(t, x, rows, axis=1)
+    _mean_of_bands(t, rows, y, axis=2)
 
 
 @lower(GlobalAvgPool)
-def global_avg_pool(t: Lowering, node: Node, op: GlobalAvgPool) -> None:
-    """MEAN over height and width."""
-    inputs = [t.tensor(node.inputs[0]), t.constant(np.array([1, 2], np.int32))]
-    t.emit(
-        Builtin.MEAN, inputs, [t.tensor(node.output)], ReducerOptions(keep_dims=False), int8=t.quantized(node.output)
-    )
+def global_avg_pool(t: Lowering, op: GlobalAvgPool, node: Node) -> None:
+    """MEAN over the pixels."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    t.emit(Builtin.MEAN, [x, t.integers(f"{y.name}/axes", (1, 2))], [y], ReducerOptions())
+
+
+def _window(op: MaxPool2D | AvgPool2D, x: Tensor, y: Tensor) -> Window:
+    size, output = (x.spec.shape[1], x.spec.shape[2]), (y.spec.shape[1], y.spec.shape[2])
+    return choose_window(op.padding, size, output, op.kernel, op.stride)
+
+
+def _options(rule: Padding, kernel: Pair, stride: Pair) -> Pool2DOptions:
+    return Pool2DOptions(rule, stride[1], stride[0], kernel[1], kernel[0])
+
+
+def _counted_pixels(op: AvgPool2D, size: Pair, output: Sequence[int]) -> Array:
+    """How many pixels each window of the operator divides by, (rows, columns)."""
+    pads = resolve_padding(op.padding, size, op.kernel, op.stride, (1, 1))
+    along = []
+    for extent, (before, after), k, s, count in zip(size, pads, op.kernel, op.stride, output, strict=True):
+        first, last = (-before, extent + after) if op.count_padding else (0, extent)
+        start = np.arange(count) * s - before
+        along.append(np.minimum(start + k, last) - np.maximum(start, first))
+    return np.asarray(np.outer(*along))
+
+
+def _mean_of_bands(t: Lowering, x: Tensor, y: Tensor, axis: int) -> None:
+    """Write band i of y as the mean of x from floor(i · extent / bands) to ceil((i + 1) · extent / bands)."""
+    extent, bands = x.spec.shape[axis], y.spec.shape[axis]
+    axes = t.integers(f"{y.name}/axis", (axis,))
+    means = []
+    for i in range(bands):
+        first, last = i * extent // bands, -(-(i + 1) * extent // bands)
+        begin, size = [0] * x.spec.rank, [-1] * x.spec.rank
+        begin[axis], size[axis] = first, last - first
+        band = t.temporary(f"{y.name}/band_{i}", replace(x.spec, shape=_with(x.spec.shape, axis, last - first)))
+        mean = t.temporary(f"{y.name}/mean_{i}", replace(x.spec, shape=_with(x.spec.shape, axis, 1)))
+        inputs = [x, t.integers(f"{band.name}/begin", begin), t.integers(f"{band.name}/size", size)]
+        t.emit(Builtin.SLICE, inputs, [band], SliceOptions())
+        t.emit(Builtin.MEAN, [band, axes], [mean], ReducerOptions(keep_dims=True))
+        means.append(mean)
+    t.emit(Builtin.CONCATENATION, means, [y], ConcatenationOptions(axis=axis))
+
+
+def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])

@@ -1,111 +1,128 @@
-"""Lowering of operators that move elements."""
+"""Operators that move elements. The open batch is -1 in what RESHAPE and SLICE are given."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from edge_sdk.converters.tflite.lowering import Lowering, lower, shape_of
+from edge_sdk.converters.tflite.lowering import Lowering, lower
 from edge_sdk.converters.tflite.options import (
+    BroadcastToOptions,
     CastOptions,
     ConcatenationOptions,
-    GatherOptions,
+    MulOptions,
     PadOptions,
     PadV2Options,
-    ReshapeOptions,
     ResizeBilinearOptions,
     ResizeNearestNeighborOptions,
     SliceOptions,
+    SplitOptions,
     SplitVOptions,
     TransposeOptions,
 )
-from edge_sdk.converters.tflite.schema import Builtin, Options, TensorType
-from edge_sdk.errors import ExportError
+from edge_sdk.converters.tflite.schema import Builtin, TensorType
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
-from edge_sdk.ops.control import Identity
-from edge_sdk.ops.indexing import Gather
 from edge_sdk.ops.resize import Resize
-from edge_sdk.ops.shape import Cast, Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
-
-
-def _reshape(t: Lowering, node: Node, op: Op) -> None:
-    """RESHAPE with -1 for the open batch; squeezing and flattening are the same to a phone."""
-    shape = shape_of(t.spec(node.output))
-    inputs = [t.tensor(node.inputs[0]), t.constant(np.array(shape, np.int32))]
-    t.emit(Builtin.RESHAPE, inputs, [t.tensor(node.output)], ReshapeOptions(shape))
-
-
-for _op in (Reshape, Flatten, Squeeze, ExpandDims, Identity):
-    lower(_op)(_reshape)
+from edge_sdk.ops.shape import (
+    BroadcastTo,
+    Cast,
+    Concat,
+    ExpandDims,
+    Flatten,
+    Pad,
+    Reshape,
+    Slice,
+    Split,
+    Squeeze,
+    Transpose,
+)
 
 
 @lower(Pad)
-def pad(t: Lowering, node: Node, op: Pad) -> None:
-    """PAD with zeros, PADV2 with another value."""
-    inputs = [t.tensor(node.inputs[0]), t.constant(np.array(op.paddings, np.int32))]
-    int8 = t.quantized(node.output)
+def pad(t: Lowering, op: Pad, node: Node) -> None:
+    """PAD for zeros, PADV2 for another number."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    amounts = t.constant(f"{y.name}/amounts", np.array(op.paddings, np.int32).reshape(-1, 2))
     if op.value == 0:
-        t.emit(Builtin.PAD, inputs, [t.tensor(node.output)], PadOptions(), int8=int8)
+        t.emit(Builtin.PAD, [x, amounts], [y], PadOptions())
         return
-    if int8:
-        raise ExportError(f"int8: no 8-bit form of padding with {op.value} ({node.output})")
-    inputs.append(t.constant(np.array(op.value, np.float32)))
-    t.emit(Builtin.PADV2, inputs, [t.tensor(node.output)], PadV2Options())
+    value = np.array(op.value)
+    if x.spec.quant is not None:
+        limits = np.iinfo(x.spec.numpy_dtype)
+        value = np.clip(np.rint(value / x.spec.quant.scale[0]) + x.spec.quant.zero_point[0], limits.min, limits.max)
+    stored = t.constant(f"{y.name}/value", np.asarray(value, x.spec.numpy_dtype), x.spec.quant)
+    t.emit(Builtin.PADV2, [x, amounts, stored], [y], PadV2Options())
 
 
 @lower(Concat)
-def concat(t: Lowering, node: Node, op: Concat) -> None:
+def concat(t: Lowering, op: Concat, node: Node) -> None:
     """CONCATENATION."""
-    t.simple(node, Builtin.CONCATENATION, ConcatenationOptions(axis=op.axis))
+    inputs = [t.read(value) for value in node.inputs]
+    t.emit(Builtin.CONCATENATION, inputs, [t.declare(node.output)], ConcatenationOptions(axis=op.axis))
 
 
 @lower(Split)
-def split(t: Lowering, node: Node, op: Split) -> None:
-    """SPLIT_V."""
-    sizes, axis = np.array(op.sizes, np.int32), np.array(op.axis, np.int32)
-    inputs = [t.tensor(node.inputs[0]), t.constant(sizes), t.constant(axis)]
-    outputs = [t.tensor(value) for value in node.outputs]
-    t.emit(Builtin.SPLIT_V, inputs, outputs, SplitVOptions(len(outputs)), int8=t.quantized(node.outputs[0]))
+def split(t: Lowering, op: Split, node: Node) -> None:
+    """SPLIT into equal parts, else SPLIT_V."""
+    x, parts = t.read(node.inputs[0]), [t.declare(value) for value in node.outputs]
+    axis = t.constant(f"{parts[0].name}/axis", np.array(op.axis, np.int32))
+    if len(set(op.sizes)) == 1:
+        t.emit(Builtin.SPLIT, [axis, x], parts, SplitOptions(num_splits=len(parts)))
+    else:
+        sizes = t.integers(f"{parts[0].name}/sizes", op.sizes)
+        t.emit(Builtin.SPLIT_V, [x, sizes, axis], parts, SplitVOptions(num_splits=len(parts)))
 
 
 @lower(Slice)
-def slice_block(t: Lowering, node: Node, op: Slice) -> None:
-    """SLICE, where -1 means all to the end, as here."""
-    bounds = [t.constant(np.array(numbers, np.int32)) for numbers in (op.begin, op.size)]
-    int8 = t.quantized(node.output)
-    t.emit(Builtin.SLICE, [t.tensor(node.inputs[0]), *bounds], [t.tensor(node.output)], SliceOptions(), int8=int8)
+def slice_(t: Lowering, op: Slice, node: Node) -> None:
+    """SLICE."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    begin, size = t.integers(f"{y.name}/begin", op.begin), t.integers(f"{y.name}/size", op.size)
+    t.emit(Builtin.SLICE, [x, begin, size], [y], SliceOptions())
+
+
+@lower(Reshape, Flatten, Squeeze, ExpandDims)
+def reshape(t: Lowering, op: Op, node: Node) -> None:
+    """RESHAPE."""
+    x = t.read(node.inputs[0])
+    t.reshape(x, t.declare(node.output))
 
 
 @lower(Transpose)
-def transpose(t: Lowering, node: Node, op: Transpose) -> None:
-    """TRANSPOSE, which only a model that transposes has."""
-    inputs = [t.tensor(node.inputs[0]), t.constant(np.array(op.permutation, np.int32))]
-    t.emit(Builtin.TRANSPOSE, inputs, [t.tensor(node.output)], TransposeOptions(), int8=t.quantized(node.output))
+def transpose(t: Lowering, op: Transpose, node: Node) -> None:
+    """TRANSPOSE; only where the network itself asks for one."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    t.emit(Builtin.TRANSPOSE, [x, t.integers(f"{y.name}/axes", op.permutation)], [y], TransposeOptions())
+
+
+@lower(BroadcastTo)
+def broadcast_to(t: Lowering, op: BroadcastTo, node: Node) -> None:
+    """BROADCAST_TO; with an open batch, whose size it cannot be given, MUL by ones."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    if y.spec.symbolic:
+        ones = t.constant(f"{y.name}/ones", np.ones((1, *y.spec.shape[1:]), x.spec.numpy_dtype))
+        t.emit(Builtin.MUL, [x, ones], [y], MulOptions())
+    else:
+        shape = t.integers(f"{y.name}/shape", y.spec.shape)
+        t.emit(Builtin.BROADCAST_TO, [x, shape], [y], BroadcastToOptions())
 
 
 @lower(Cast)
-def cast(t: Lowering, node: Node, op: Cast) -> None:
+def cast(t: Lowering, op: Cast, node: Node) -> None:
     """CAST."""
-    source = TensorType[t.spec(node.inputs[0]).dtype]
-    t.simple(node, Builtin.CAST, CastOptions(source, TensorType[op.dtype]))
-
-
-@lower(Gather)
-def gather(t: Lowering, node: Node, op: Gather) -> None:
-    """GATHER."""
-    t.simple(node, Builtin.GATHER, GatherOptions(axis=op.axis))
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    options = CastOptions(TensorType[x.spec.dtype], TensorType[y.spec.dtype])
+    t.emit(Builtin.CAST, [x], [y], options)
 
 
 @lower(Resize)
-def resize(t: Lowering, node: Node, op: Resize) -> None:
-    """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR."""
-    options: Options
+def resize(t: Lowering, op: Resize, node: Node) -> None:
+    """RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    inputs = [x, t.integers(f"{y.name}/size", op.size)]
     if op.method == "bilinear":
-        code = Builtin.RESIZE_BILINEAR
-        options = ResizeBilinearOptions(op.align_corners, op.half_pixel_centers)
+        bilinear = ResizeBilinearOptions(op.align_corners, op.half_pixel_centers)
+        t.emit(Builtin.RESIZE_BILINEAR, inputs, [y], bilinear)
     else:
-        code = Builtin.RESIZE_NEAREST_NEIGHBOR
-        options = ResizeNearestNeighborOptions(op.align_corners, op.half_pixel_centers)
-    inputs = [t.tensor(node.inputs[0]), t.constant(np.array(op.size, np.int32))]
-    version = 3 if op.half_pixel_centers or t.quantized(node.output) else 1
-    t.emit(code, inputs, [t.tensor(node.output)], options, version=version)
+        nearest = ResizeNearestNeighborOptions(op.align_corners, op.half_pixel_centers)
+        t.emit(Builtin.RESIZE_NEAREST_NEIGHBOR, inputs, [y], nearest)

@@ -1,162 +1,214 @@
-"""From graph to subgraph: the registry of lowering functions, and what they work with."""
+"""From the SDK's operators to TFLite's: the registry of lowerings, and what they write into."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from edge_sdk.converters.tflite.flatfile import FlatModel, Subgraph, TensorId
-from edge_sdk.converters.tflite.options import DequantizeOptions
-from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options
+from edge_sdk.converters.tflite.flatfile import FlatModel, TensorId
+from edge_sdk.converters.tflite.options import ReshapeOptions
+from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options, TensorType
+from edge_sdk.converters.tflite.versions import operator_version
 from edge_sdk.errors import ExportError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.op import Op
-from edge_sdk.ops.geometry import Activation
 from edge_sdk.quantization.parameters import quantize_weights
-from edge_sdk.spec import BATCH, Array, QuantParams, Spec, Value
+from edge_sdk.spec import Array, QuantParams, Spec, Value
 from edge_sdk.workspace import Workspace
 
-Precision = Literal["none", "fp16", "dynamic", "int8"]
-Lower = Callable[["Lowering", Node, Any], None]
-Function = TypeVar("Function", bound=Lower)
+Weights = Literal["float32", "float16", "int8"]
+"""How weights are stored; activations stay float32 unless the graph is quantized."""
 
-_LOWERINGS: dict[type[Op], Lower] = {}
+SMALLEST_QUANTIZED_WEIGHT = 1024
+"""Weights with fewer elements stay float32 in a file with int8 weights: nothing would be saved (TFLite's own limit)."""
 
-ACTIVATIONS: Mapping[Activation, FusedActivation] = {
-    None: FusedActivation.NONE,
-    "relu": FusedActivation.RELU,
-    "relu6": FusedActivation.RELU6,
-}
+LowerFunction = Callable[["Lowering", Any, Node], None]
+F = TypeVar("F", bound=LowerFunction)
+LOWERINGS: dict[type[Op], LowerFunction] = {}
 
-# Oldest versions that every runtime since 2.12 takes (tflite/converter/tools/versioning/op_version.cc).
-INT8_VERSIONS: Mapping[Builtin, int] = {
-    Builtin.CONV_2D: 3, Builtin.DEPTHWISE_CONV_2D: 3, Builtin.FULLY_CONNECTED: 4, Builtin.ADD: 2, Builtin.MUL: 2,
-    Builtin.SUB: 2, Builtin.MAX_POOL_2D: 2, Builtin.AVERAGE_POOL_2D: 2, Builtin.SOFTMAX: 2, Builtin.MEAN: 2,
-    Builtin.LOGISTIC: 2, Builtin.TANH: 2, Builtin.CONCATENATION: 2, Builtin.RELU: 2, Builtin.RELU6: 2, Builtin.PAD: 2,
-    Builtin.PADV2: 2, Builtin.LEAKY_RELU: 2, Builtin.MAXIMUM: 2, Builtin.MINIMUM: 2, Builtin.RESIZE_BILINEAR: 3,
-    Builtin.RESIZE_NEAREST_NEIGHBOR: 3, Builtin.SLICE: 2, Builtin.SPLIT_V: 2, Builtin.TRANSPOSE: 2,
-    Builtin.DEQUANTIZE: 2, Builtin.HARD_SWISH: 1,
+_NO_INTEGERS = frozenset({"int16", "int32", "int64", "uint8", "bool"})
+UNSUPPORTED = {
+    **dict.fromkeys(
+        (
+            Builtin.EXP, Builtin.LOG, Builtin.SQRT, Builtin.SQUARE, Builtin.RELU, Builtin.RELU6, Builtin.LOGISTIC,
+            Builtin.TANH, Builtin.HARD_SWISH, Builtin.LEAKY_RELU, Builtin.PRELU, Builtin.GELU, Builtin.SOFTMAX,
+            Builtin.LOG_SOFTMAX, Builtin.LOCAL_RESPONSE_NORMALIZATION, Builtin.AVERAGE_POOL_2D, Builtin.MAX_POOL_2D,
+            Builtin.CONV_2D, Builtin.DEPTHWISE_CONV_2D, Builtin.FULLY_CONNECTED,
+        ),
+        _NO_INTEGERS,
+    ),
+    Builtin.ABS: _NO_INTEGERS - {"int32"},
+    Builtin.DIV: _NO_INTEGERS - {"int32"},
 }  # fmt: skip
+"""Types that an operator's kernels refuse when they run, found in both runtimes; better to refuse them now."""
+
+FUSED = {None: FusedActivation.NONE, "relu": FusedActivation.RELU, "relu6": FusedActivation.RELU6}
 
 
-def lower(op: type[Op]) -> Callable[[Function], Function]:
-    """Register the decorated function as the lowering of `op`: it is called with (lowering, node, node.op)."""
+def lower(*ops: type[Op]) -> Callable[[F], F]:
+    """Register the function that writes operators of these classes with TFLite's builtin ones."""
 
-    def bind(function: Function) -> Function:
-        if op in _LOWERINGS:
-            raise TypeError(f"{op.name} already has a TFLite lowering: {_LOWERINGS[op].__module__}")
-        _LOWERINGS[op] = function
+    def register(function: F) -> F:
+        for op in ops:
+            if op in LOWERINGS:
+                raise TypeError(f"operator {op.name!r} is lowered twice")
+            LOWERINGS[op] = function
         return function
 
-    return bind
+    return register
 
 
-def has_lowering(op: type[Op]) -> bool:
-    """Whether an operator can be written to a .tflite file."""
-    return op in _LOWERINGS
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the file and what is known about it."""
+
+    id: TensorId
+    name: str
+    spec: Spec
 
 
-@dataclass
 class Lowering:
-    """One graph on its way into one subgraph. `float_weights` collects weights that a precision left in float."""
+    """Writes the nodes of a graph into the main subgraph of a file.
 
-    graph: Graph
-    workspace: Workspace
-    subgraph: Subgraph
-    precision: Precision
-    tensors: dict[Value, TensorId] = field(default_factory=dict)
-    float_weights: list[str] = field(default_factory=list)
-    helpers: int = 0
+    Attributes:
+        graph: What is lowered.
+        file: Where it goes.
+        float_weights: Names of weights that stay float32 although `weights` asks for less.
+        tensors: The inputs and everything that is computed, in order.
+        operators: The builtin operators written, in order.
+    """
+
+    def __init__(self, graph: Graph, workspace: Workspace, file: FlatModel, weights: Weights) -> None:
+        self.graph = graph
+        self.workspace = workspace
+        self.file = file
+        self.weights = weights
+        self.float_weights: list[str] = []
+        self.tensors: list[Tensor] = []
+        self.operators: list[Builtin] = []
+        self._main = file.subgraph("main")
+        self._of_value: dict[Value, Tensor] = {}
+        self._input_ids: set[TensorId] = set()
 
     def run(self) -> None:
-        """Lower every node; raises ExportError that names all operators without a lowering."""
-        wrong = [f"{node.op.name} ({node.outputs[0]})" for node in self.graph.nodes if type(node.op) not in _LOWERINGS]
-        if wrong:
-            raise ExportError(f".tflite has no form of {', '.join(wrong)}")
-        for value in self.graph.inputs:
-            self.tensor(value)
+        """Write inputs, nodes and outputs; raises ExportError for what the format does not have."""
+        self._check()
+        inputs = {value: self.declare(value) for value in self.graph.inputs}
+        self._input_ids = {tensor.id for tensor in inputs.values()}
         for node in self.graph.nodes:
-            _LOWERINGS[type(node.op)](self, node, node.op)
-        self.subgraph.inputs = tuple(self.tensors[value] for value in self.graph.inputs)
-        self.subgraph.outputs = tuple(self.tensor(value) for value in self.graph.outputs)
+            LOWERINGS[type(node.op)](self, node.op, node)
+        outputs: dict[str, TensorId] = {}
+        for value in self.graph.outputs:
+            outputs[value] = self._as_output(value, set(outputs.values())).id
+        self._main.inputs = tuple(tensor.id for tensor in inputs.values())
+        self._main.outputs = tuple(outputs.values())
+        names = {str(value): tensor.id for value, tensor in inputs.items()}
+        self.file.signature("serving_default", self._main, names, outputs)
 
     def spec(self, value: Value) -> Spec:
-        """What is known about a value."""
+        """What the graph knows about a value."""
         return self.graph.specs[value]
 
-    def quantized(self, value: Value) -> bool:
-        """Whether a value is stored as 8-bit integers."""
-        return self.spec(value).dtype == "int8"
+    def is_constant(self, value: Value) -> bool:
+        """Tell whether a value is a parameter, whose numbers are known now."""
+        return value in self.graph.params
 
-    def tensor(self, value: Value) -> TensorId:
-        """The tensor of a value: an activation, or a parameter with its array."""
-        if value not in self.tensors:
-            spec = self.spec(value)
-            data = self.workspace[value] if value in self.graph.params else None
-            self.tensors[value] = self.subgraph.tensor(value, spec.shape, spec.dtype, data, spec.quant)
-        return self.tensors[value]
+    def array(self, value: Value) -> Array:
+        """The numbers of a parameter; raises ExportError for a value that is computed."""
+        if not self.is_constant(value):
+            raise ExportError(f"{value!r} is computed, but in .tflite files it must be a constant")
+        return self.workspace[value]
 
-    def weight(self, value: Value, axis: int | None, *, dynamic: bool = True) -> TensorId:
-        """The tensor of a layer's weights, stored as the precision asks; `dynamic` says if there is such a kernel."""
-        if value in self.tensors or self.spec(value).dtype != "float32" or value not in self.graph.params:
-            return self.tensor(value)
-        array = self.workspace[value]
-        if self.precision == "fp16":
-            half = self.constant(array.astype(np.float16), f"{value}.half")
-            self.tensors[value] = self.subgraph.tensor(value, array.shape, "float32")
-            self.subgraph.operator(Builtin.DEQUANTIZE, [half], [self.tensors[value]], DequantizeOptions(), 3)
-        elif self.precision == "dynamic" and dynamic:
-            stored, quant = quantize_weights(array, axis)
-            self.tensors[value] = self.subgraph.constant(value, stored, quant)
-        else:
-            if self.precision == "dynamic":
-                self.float_weights.append(value)
-            self.tensor(value)
-        return self.tensors[value]
+    def read(self, value: Value) -> Tensor:
+        """Return the tensor of a value; a parameter becomes a constant when it is first read."""
+        if value not in self._of_value and self.is_constant(value):
+            self._of_value[value] = self.constant(value, self.array(value), self.spec(value).quant)
+        return self._of_value[value]
 
-    def constant(self, data: Array, name: str = "", quant: QuantParams | None = None) -> TensorId:
-        """A constant that the graph does not have, such as a shape."""
-        return self.subgraph.constant(name or self._name("constant"), data, quant)
+    def declare(self, value: Value) -> Tensor:
+        """Add the tensor of an input or of a node's output."""
+        self._of_value[value] = self.temporary(value, self.spec(value))
+        return self._of_value[value]
 
-    def between(self, like: Value, shape: Sequence[int], name: str = "") -> TensorId:
-        """An intermediate tensor with the dtype and quantization of a value."""
-        spec = self.spec(like)
-        return self.subgraph.tensor(name or self._name(like), shape, spec.dtype, None, spec.quant)
+    def alias(self, value: Value, tensor: Tensor) -> None:
+        """Let a value be a tensor that is there already."""
+        self._of_value[value] = tensor
+
+    def temporary(self, name: str, spec: Spec) -> Tensor:
+        """Add a tensor that is no value of the graph, such as a padded image."""
+        tensor = Tensor(self._main.tensor(name, spec.shape, spec.dtype, quant=spec.quant), name, spec)
+        self.tensors.append(tensor)
+        return tensor
+
+    def constant(self, name: str, array: Array, quant: QuantParams | None = None) -> Tensor:
+        """Add numbers as they are."""
+        spec = Spec(array.shape, array.dtype.name, quant)
+        return Tensor(self._main.constant(name, array, quant), name, spec)
+
+    def weight(self, name: str, array: Array, quant: QuantParams | None, axis: int | None) -> Tensor:
+        """Add a weight in the precision asked for; `axis` is that of the output channels, or None for one scale."""
+        if array.dtype != np.float32 or self.weights == "float32":
+            return self.constant(name, array, quant)
+        if self.weights == "float16":
+            return self._half_weight(name, array)
+        if array.size < SMALLEST_QUANTIZED_WEIGHT:
+            self.float_weights.append(name)
+            return self.constant(name, array)
+        stored, parameters = quantize_weights(array, axis)
+        return self.constant(name, stored, parameters)
 
     def emit(
-        self,
-        code: Builtin,
-        inputs: Sequence[TensorId],
-        outputs: Sequence[TensorId],
-        options: Options | None = None,
-        *,
-        int8: bool = False,
-        version: int | None = None,
+        self, code: Builtin, inputs: Sequence[Tensor], outputs: Sequence[Tensor], options: Options | None = None
     ) -> None:
-        """Append a builtin operator, in the version that its element type asks for."""
-        chosen = version if version is not None else INT8_VERSIONS.get(code, 1) if int8 else 1
-        self.subgraph.operator(code, inputs, outputs, options, chosen)
+        """Append a builtin operator, with the version that these types need."""
+        if inputs and inputs[0].spec.dtype in UNSUPPORTED.get(code, ()):
+            raise ExportError(
+                f"{outputs[0].name!r}: {code.name} computes no {inputs[0].spec.dtype}; cast to float32 first"
+            )
+        self.operators.append(code)
+        version = operator_version(code, [t.spec for t in inputs], [t.spec for t in outputs], options)
+        self._main.operator(code, [t.id for t in inputs], [t.id for t in outputs], options, version)
 
-    def simple(self, node: Node, code: Builtin, options: Options | None = None) -> None:
-        """Append an operator that takes and gives just the node's values."""
-        inputs = [self.tensor(value) for value in node.inputs]
-        outputs = [self.tensor(value) for value in node.outputs]
-        self.emit(code, inputs, outputs, options, int8=self.quantized(node.outputs[0]))
+    def integers(self, name: str, numbers: Sequence[int]) -> Tensor:
+        """Add whole numbers that an operator takes as an input, such as axes or a shape."""
+        return self.constant(name, np.asarray(numbers, np.int32))
 
-    def _name(self, hint: str) -> str:
-        self.helpers += 1
-        return f"{hint}/{self.helpers}"
+    def reshape(self, x: Tensor, y: Tensor) -> None:
+        """Write y as x in y's shape, in which -1 is the open batch."""
+        shape = self.integers(f"{y.name}/shape", y.spec.shape)
+        self.emit(Builtin.RESHAPE, [x, shape], [y], ReshapeOptions(new_shape=y.spec.shape))
 
+    def _check(self) -> None:
+        unknown = [f"{node.op.name} ({node.outputs[0]})" for node in self.graph.nodes if type(node.op) not in LOWERINGS]
+        if unknown:
+            raise ExportError(f"no form in .tflite files of {', '.join(unknown)}")
+        if self.graph.updates:
+            raise ExportError(f"graph {self.graph.name!r} updates its weights; wanted the forward graph of a Model")
+        for value, spec in self.graph.specs.items():
+            if spec.dtype == "float64" or spec.dtype not in TensorType.__members__:
+                raise ExportError(f"{value!r} is {spec}; .tflite operators compute no {spec.dtype}")
+            if 0 in spec.shape:
+                raise ExportError(f"{value!r} is {spec}, without elements; .tflite runtimes take no such tensors")
 
-def shape_of(spec: Spec) -> tuple[int, ...]:
-    """A shape as RESHAPE wants it: -1 for the open batch."""
-    return tuple(BATCH if size == BATCH else size for size in spec.shape)
+    def _half_weight(self, name: str, array: Array) -> Tensor:
+        with np.errstate(over="ignore"):
+            half = array.astype(np.float16)
+        if not np.isfinite(half).all():  # beyond ±65504
+            self.float_weights.append(name)
+            return self.constant(name, array)
+        tensor = Tensor(self._main.tensor(name, array.shape, "float32"), name, Spec(array.shape))
+        self.emit(Builtin.DEQUANTIZE, [self.constant(f"{name}/float16", half)], [tensor])
+        return tensor
 
-
-def new_model(description: str) -> tuple[FlatModel, Subgraph]:
-    """An empty file with its main subgraph."""
-    model = FlatModel(description)
-    return model, model.subgraph("main")
+    def _as_output(self, value: Value, taken: set[TensorId]) -> Tensor:
+        """Return the tensor of an output; runtimes want one that is computed and that no other output is."""
+        tensor = self.read(value)
+        computed = {t.id for t in self.tensors} - self._input_ids
+        if tensor.id in computed and tensor.id not in taken:
+            return tensor
+        copy = self.temporary(f"{value}/output", replace(self.spec(value), quant=tensor.spec.quant))
+        self.reshape(tensor, copy)
+        return copy

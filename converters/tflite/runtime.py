@@ -85,11 +85,9 @@ class TFLiteModel:
             self._interpreter.allocate_tensors()
             self.inputs = tuple(_tensor_info(details) for details in self._interpreter.get_input_details())
             self.outputs = tuple(_tensor_info(details) for details in self._interpreter.get_output_details())
-        if not self.inputs or not self.outputs:
-            raise FormatError(
-                f"{name}: has {len(self.inputs)} inputs and {len(self.outputs)} outputs; wanted one or more"
-            )
-        self._batch = max(1, self.inputs[0].shape[0]) if self.inputs[0].shape else 1
+        if not self.outputs:
+            raise FormatError(f"{name}: computes no output")
+        self._batch = max(1, self.inputs[0].shape[0]) if self._has_batch else 1
 
     @classmethod
     def open(cls, path: Path | str, threads: int | None = None) -> TFLiteModel:
@@ -133,6 +131,8 @@ class TFLiteModel:
             ShapeError: x does not fit the input.
             FormatError: the runtime fails.
         """
+        if len(self.inputs) != 1:
+            raise FormatError(f"{self.name}: has {len(self.inputs)} inputs, a classifier has one; use invoke()")
         wanted = self.inputs[0]
         if x.ndim != len(wanted.shape) or x.shape[1:] != wanted.shape[1:]:
             raise ShapeError(f"{self.name}: run takes {wanted.dtype}{list(wanted.shape)}, got {x.dtype}{list(x.shape)}")
@@ -148,13 +148,14 @@ class TFLiteModel:
         into pieces of the file's batch, the last filled up with zeros, where it does not.
         """
         with self._turn, _runtime_errors(self.name):
-            if len(self.inputs) > 1 or not self.inputs[0].shape:
+            x = next(iter(feeds.values()), None)
+            if x is None or len(self.inputs) > 1 or not self._has_batch:
                 return self._invoke_once(feeds)
-            (x,) = feeds.values()
             if self.inputs[0].shape[0] == BATCH:
                 self._resize(len(x))
-                return self._invoke_once(feeds)
-            return self._invoke_in_pieces(x)
+            elif len(x) != self.inputs[0].shape[0]:
+                return self._invoke_in_pieces(x)
+            return self._invoke_once(feeds)
 
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first; a list of photos gives a list."""
@@ -173,7 +174,7 @@ class TFLiteModel:
             raise UsageError(f"latency needs 1 run or more and 0 or more before, got {runs} and {warmup}")
         seconds = []
         with self._turn, _runtime_errors(self.name):
-            if self.inputs[0].shape[:1] == (BATCH,):
+            if self._has_batch and self.inputs[0].shape[0] == BATCH:
                 self._resize(1)
             for info in self.inputs:
                 shape = tuple(max(1, size) for size in info.shape)
@@ -183,6 +184,10 @@ class TFLiteModel:
                 self._interpreter.invoke()
                 seconds.append(time.perf_counter() - start)
         return seconds[warmup:]
+
+    @property
+    def _has_batch(self) -> bool:
+        return bool(self.inputs) and bool(self.inputs[0].shape)
 
     def _as_stored(self, x: Array) -> Array:
         wanted = self.inputs[0]
@@ -213,7 +218,7 @@ class TFLiteModel:
         for info in self.inputs:
             if info.name not in feeds:
                 raise UsageError(f"{self.name}: no array for its input {info.name!r}; given are {', '.join(feeds)}")
-            self._interpreter.set_tensor(info.index, np.ascontiguousarray(feeds[info.name]))
+            self._interpreter.set_tensor(info.index, np.asarray(feeds[info.name], order="C"))
         self._interpreter.invoke()
         return {info.name: self._interpreter.get_tensor(info.index) for info in self.outputs}
 

@@ -1,0 +1,102 @@
+"""A graph and its weights as a .tflite file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_sdk.converters.tflite import (  # noqa: F401 - importing a family registers its lowerings
+    lower_activation,
+    lower_control,
+    lower_conv,
+    lower_elementwise,
+    lower_indexing,
+    lower_linear,
+    lower_norm,
+    lower_pool,
+    lower_reduce,
+    lower_shape,
+)
+from edge_sdk.converters.tflite.flatfile import FlatModel
+from edge_sdk.converters.tflite.lowering import Lowering, Weights
+from edge_sdk.converters.tflite.metadata import About, add_metadata, append_labels
+from edge_sdk.converters.tflite.versions import minimum_runtime
+from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.graph import Graph
+from edge_sdk.spec import FLOATS
+from edge_sdk.workspace import Workspace
+
+WEIGHTS = ("float32", "float16", "int8")
+_VERSION_BYTES = 16
+"""Width of the entry that TFLite's own tools keep the oldest runtime's version in."""
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What became of a graph.
+
+    Attributes:
+        size: Bytes of the file.
+        operators: How often each builtin operator is used, the most frequent first.
+        minimum_runtime: The oldest TFLite runtime that has all of them.
+        float_tensors: Names of the computed float tensors inside a quantized graph: all but its inputs and outputs.
+        float_weights: Names of weights that stay float32 although float16 or int8 was asked for: too small to gain
+            from it, or out of range.
+    """
+
+    size: int
+    operators: Mapping[str, int]
+    minimum_runtime: str
+    float_tensors: tuple[str, ...]
+    float_weights: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """The bytes of a file, and how they came about."""
+
+    data: bytes
+    report: WriteReport
+
+
+def write(graph: Graph, workspace: Workspace, weights: Weights = "float32", about: About | None = None) -> WrittenFile:
+    """Return the .tflite file that computes a forward graph, with the signature `serving_default`.
+
+    A graph quantized by `quantize_int8` is written as it is. With a float graph, `weights` says how its weights are
+    stored: "float16" halves them, to be widened by the runtime; "int8" (dynamic range) stores those of convolutions
+    (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly.
+
+    Raises:
+        ExportError: operators, types or sizes that the format does not have.
+        UsageError: an unknown kind of weights.
+    """
+    if weights not in WEIGHTS:
+        raise UsageError(f"weights {weights!r} is not one of {', '.join(WEIGHTS)}{suggestion(weights, WEIGHTS)}")
+    file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk")
+    lowering = Lowering(graph, workspace, file, weights)
+    lowering.run()
+    oldest = minimum_runtime(file.operator_versions)
+    file.metadata("min_runtime_version", oldest.encode().ljust(_VERSION_BYTES, b"\0"))
+    if about is not None:
+        add_metadata(file, about, pixel_input=_takes_pixels(graph))
+    data = file.to_bytes()
+    if about is not None:
+        data = append_labels(data, about.labels)
+    used = Counter(code.name for code in lowering.operators)
+    report = WriteReport(
+        len(data), dict(used.most_common()), oldest, _float_tensors(lowering), tuple(lowering.float_weights)
+    )
+    return WrittenFile(data, report)
+
+
+def _takes_pixels(graph: Graph) -> bool:
+    return graph.specs[graph.inputs[0]].dtype == "uint8"
+
+
+def _float_tensors(lowering: Lowering) -> tuple[str, ...]:
+    """Name the floats between the edges of a quantized graph; a float graph has nothing to report."""
+    if not any(tensor.spec.quant is not None for tensor in lowering.tensors):
+        return ()
+    edges = {*lowering.graph.inputs, *lowering.graph.outputs}
+    return tuple(t.name for t in lowering.tensors if t.spec.dtype in FLOATS and t.name not in edges)

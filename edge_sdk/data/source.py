@@ -1,0 +1,44 @@
+"""Whatever a caller hands over as photos, as a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from edge_sdk.data.dataset import ArrayDataset, Dataset
+from edge_sdk.data.folder import ImageFolder
+from edge_sdk.errors import DataError
+from edge_sdk.spec import Array
+
+PhotoSource = Dataset | Array | Path | str
+"""A folder of class folders, a folder of photos, uint8 images (n, h, w, c), or a data set."""
+
+
+def open_photos(source: PhotoSource, labels: tuple[str, ...]) -> Dataset:
+    """Return the photos of `source`, labelled if they lie in folders named after `labels`, else with the label -1.
+
+    Raises:
+        DataError: there is no photo, or the array is not uint8 images.
+    """
+    if isinstance(source, np.ndarray):
+        return ArrayDataset.of(source, np.full(len(source), -1), labels)
+    if not isinstance(source, str | Path):
+        return source
+    try:
+        return ImageFolder.scan(source, labels=labels).evaluation
+    except DataError:
+        return dataclasses.replace(ImageFolder.unlabelled(source), labels=labels)
+
+
+def spread(dataset: Dataset, most: int) -> Dataset:
+    """Return at most `most` photos, taken evenly from the whole data set."""
+    if len(dataset) <= most:
+        return dataset
+    return dataset.select([index * len(dataset) // most for index in range(most)])
+
+
+def labelled(dataset: Dataset) -> bool:
+    """Tell whether every photo has a label."""
+    return all(dataset.label(index) >= 0 for index in range(len(dataset)))
