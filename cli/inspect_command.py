@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edge_sdk.cli.output import json_option, print_json, size
+from edge_sdk.cli.output import amount, json_option, print_json, size
 
 
 @click.command("inspect")
@@ -15,7 +15,7 @@ from edge_sdk.cli.output import json_option, print_json, size
 @click.option("--dot", is_flag=True, help="Print the graph in Graphviz' DOT language instead.")
 @click.option("--plan", is_flag=True, help="Print the whole memory plan, a line a node.")
 @click.option("--optimized", is_flag=True, help="Show the graph folded and fused for inference.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Batch of the memory plan.")
+@click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Batch of the memory plan.")
 @json_option
 def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_json: bool) -> None:
     """Print the program of MODEL (an .edge file or a run's folder) with its costs and sizes.
@@ -57,7 +57,7 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
         return
     click.echo(printer.program(graph))
     click.echo(
-        f"\n{parameters / 1e6:.2f} M parameters, {size(weight_bytes)}; "
-        f"{products / 1e6:.0f} M multiply-adds a photo; {len(loaded.labels)} classes"
+        f"\n{amount(parameters)} parameters, {size(weight_bytes)}; "
+        f"{amount(products)} multiply-adds a photo; {len(loaded.labels)} classes"
     )
     click.echo(str(memory) if plan else memory.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -37,6 +38,16 @@ class Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; that the reader of its output has gone, such as `head`, is no error."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # the rest goes out here, where a closed pipe can still be dealt with
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
+        return result
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -58,6 +69,8 @@ def edge() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 the caller's mistake (one or two lines on stderr), 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path or a label may have what the terminal cannot show
     sys.exit(_run(arguments))
 
 
@@ -76,12 +89,11 @@ def _run(arguments: list[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt) as stop:
         click.echo(f"\nedge: {str(stop) or 'interrupted'}", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has gone; there is nobody to complain to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
-        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        path = error.filename2 or error.filename  # of a renaming the second is the one that the caller knows
+        return _complain(f"{path}: {error.strerror}" if path else str(error))
+    except MemoryError as error:
+        return _complain(f"there is not enough memory: {str(error) or 'try a smaller batch'}")
     return result if isinstance(result, int) else 0
 
 

@@ -20,21 +20,26 @@ json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=Tr
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as one JSON document on stdout, in ASCII, which every terminal and pipe carries."""
+    click.echo(json.dumps(value, indent=2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout; numbers are right-aligned by being all but the first column."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    # Labels and paths are Text, since rich reads square brackets in a plain string as markup.
+    table = Table(title=Text(title), title_justify="left")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(Text, row))
+    console = Console()
+    with console.capture() as rendered:
+        console.print(table)
+    click.echo(rendered.get(), nl=False)
 
 
 def note(message: str) -> None:
@@ -50,6 +55,14 @@ def percent(share: float | None) -> str:
 def size(count: int) -> str:
     """Bytes in the unit that suits them."""
     return f"{count / 1e6:.2f} MB" if count >= 1_000_000 else f"{count / 1e3:.1f} kB"
+
+
+def amount(count: int) -> str:
+    """A number of things with three or more digits and the unit that suits it."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.2f} {unit}"
+    return str(count)
 
 
 def print_evaluation(name: str, evaluation: Evaluation) -> None:
@@ -86,7 +99,6 @@ class TrainingDisplay:
         self._epochs = self._batches = 0
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,6 +107,7 @@ class TrainingDisplay:
     def on_start(self, epochs: int, batches: int, progress: Position) -> None:
         """Show the bar of the first epoch."""
         self._epochs, self._batches = epochs, batches
+        self._bar.start()
         self._task = self._bar.add_task(self._title(progress.epoch), total=batches, completed=progress.batch, loss="")
 
     def on_batch(self, epoch: int, batch: int, loss: float) -> None:
@@ -111,7 +124,9 @@ class TrainingDisplay:
 
     def on_unreadable(self, photo: Unreadable) -> None:
         """Name the photo that is left out."""
-        self._console.print(f"[yellow]left out[/yellow] {photo.name}: {photo.reason}", highlight=False)
+        from rich.text import Text
+
+        self._console.print(Text.assemble(("left out", "yellow"), f" {photo.name}: {photo.reason}"), soft_wrap=True)
 
     def _title(self, epoch: int) -> str:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"

@@ -23,6 +23,7 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> N
       edge predict runs/a cat.jpg dog.jpg
       edge predict model.tflite cat.jpg --top 3 --json
     """
+    from edge_sdk.errors import FormatError
     from edge_sdk.model import probabilities, rank
     from edge_sdk.opening import open_model
 
@@ -30,6 +31,10 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> N
     results = {}
     for image in images:
         scores = classifier.run(classifier.preprocess(image)[np.newaxis])[0]
+        if scores.shape != (len(classifier.labels),):
+            raise FormatError(
+                f"{model}: gives scores of shape {list(scores.shape)}, but has {len(classifier.labels)} labels"
+            )
         results[str(image)] = rank(probabilities(scores), classifier.labels, top)
     if as_json:
         print_json({n: [{"label": label, "score": score} for label, score in r] for n, r in results.items()})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edge_sdk import initializers
 from edge_sdk.builder import Builder
-from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.errors import ShapeError, UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT, OUTPUT
 from edge_sdk.op import Op
@@ -61,7 +61,10 @@ class Network:
         bias: bool = False,
     ) -> Value:
         """A convolution with He-normal weights; `padding` as a number is that many pixels on every side."""
-        shape = (channels, kernel, kernel, self._channels(x) // groups)
+        inputs = self._channels(x)
+        if groups < 1 or inputs % groups or channels % groups:
+            raise ShapeError(f"conv {name!r}: {groups} groups do not divide {inputs} inputs and {channels} outputs")
+        shape = (channels, kernel, kernel, inputs // groups)
         fan_out = kernel * kernel * channels // groups
         weight = self._param(f"{name}.weight", lambda r: initializers.he_normal(r, shape, fan_out), shape)
         op = Conv2D((stride, stride), _sides(padding), (dilation, dilation), groups)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import shutil
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def fetch(published: PublishedFile, on_bytes: Callable[[int], None] | None = Non
         raise UsageError(f"EDGE_ZOO_URL: {mirror!r} is no http address")
     try:
         _stream(url, path, published, on_bytes)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException) as error:  # no answer, a broken one, or no room for it
         reason = getattr(error, "reason", error)
         raise UsageError(f"weights {published.file} cannot be fetched from {url} ({reason}); {advice}") from error
     return path

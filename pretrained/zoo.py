@@ -142,7 +142,9 @@ def _packaged_lite0() -> Path:
 def _labels(classes: int, labels: Sequence[str] | None, weights: Path | str | None) -> tuple[str, ...]:
     if labels is not None:
         if len(labels) != classes:
-            raise UsageError(f"{len(labels)} labels for {classes} classes")
+            raise UsageError(
+                f"{len(labels)} labels for {classes} classes; give one for each, or num_classes={len(labels)}"
+            )
         return tuple(labels)
     if classes == IMAGENET_CLASSES and weights == "imagenet":
         text = resources.files("edge_sdk.pretrained").joinpath("imagenet_labels.json").read_text("utf-8")
