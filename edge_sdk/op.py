@@ -98,9 +98,10 @@ def operator_from_attributes(name: str, attributes: Mapping[str, Any]) -> Op:
 def _as_declared(op: str, key: str, value: Any, declared: Any) -> Any:
     """Turn a JSON value into the declared attribute type: lists become tuples, and the kind is checked."""
     if _fits(value := _tuples(value), declared):
-        return value
-    if declared is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value) if declared is float else value
+        except OverflowError as error:
+            raise FormatError(f"{op}: attribute {key} is too large for a number with a decimal point") from error
     raise FormatError(f"{op}: attribute {key} is {value!r}, wanted {declared}")
 
 

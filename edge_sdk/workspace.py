@@ -58,7 +58,8 @@ class Workspace(MutableMapping[str, Array]):
         """Return a SHA-256 over names, dtypes, shapes and bytes, the same on every machine."""
         hashed = hashlib.sha256()
         for name in sorted(self._arrays):
-            array = np.ascontiguousarray(self._arrays[name])
+            array = self._arrays[name]
+            array = array.astype(array.dtype.newbyteorder("<"), copy=False)
             hashed.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-            hashed.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+            hashed.update(array.tobytes())
         return hashed.hexdigest()

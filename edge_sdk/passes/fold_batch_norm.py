@@ -39,7 +39,8 @@ def fold_batch_norm(
         weight, bias = _folded(
             node.op, layer, [arrays[v] for v in layer.inputs[1:]], [arrays[v] for v in node.inputs[1:]]
         )
-        names = [_free(f"{layer.inputs[1]}.folded", params), _free(f"{layer.inputs[1]}.folded_bias", params)]
+        taken = {*graph.specs, *specs}
+        names = [_free(f"{layer.inputs[1]}.folded", taken), _free(f"{layer.inputs[1]}.folded_bias", taken)]
         for name, array in zip(names, (weight, bias), strict=True):
             arrays[name] = array
             params.append(name)
@@ -73,7 +74,7 @@ def _folded(op: BatchNorm, layer: Node, weights: list[Array], norm: list[Array])
     return (weight * along).astype(weight.dtype), ((bias - mean) * factor + offset).astype(weight.dtype)
 
 
-def _free(name: str, taken: list[Value]) -> Value:
+def _free(name: str, taken: Collection[str]) -> Value:
     while name in taken:
         name += "_"
     return Value(name)

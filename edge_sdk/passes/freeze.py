@@ -36,13 +36,14 @@ def split_at_frozen(
             before.append(node)
     inside = {value for node in before for value in node.outputs}
     after = [node for node in graph.nodes if node not in before]
-    read = dict.fromkeys(value for node in after for value in node.inputs if value in inside)
+    wanted = [*(value for node in after for value in node.inputs), *graph.outputs]
+    read = dict.fromkeys(value for value in wanted if value in inside)
     if not before or not after or not read:
         raise GraphError(f"graph {graph.name!r}: the frozen parameters cut off {'everything' if before else 'nothing'}")
     cut = tuple(read)
     first = Graph(f"{graph.name}_features", graph.inputs, graph.params, tuple(before), cut, _specs(graph, before))
     # Inputs that the rest does not read, such as the photo, are not asked for again.
-    inputs = tuple(v for v in graph.inputs if any(v in node.inputs for node in after))
+    inputs = tuple(value for value in graph.inputs if value in wanted)
     kept_inputs: tuple[Value, ...] = (*cut, *inputs)
     specs = {**_specs(graph, after), **{value: graph.specs[value] for value in cut}}
     rest = Graph(graph.name, kept_inputs, graph.params, tuple(after), graph.outputs, specs, graph.updates)

@@ -37,7 +37,7 @@ def rebuild(
     all_specs = {**graph.specs, **(specs or {})}
     produced = {value for node in nodes for value in node.outputs}
     public: dict[Value, Value] = {}
-    for output in graph.outputs:
+    for output in dict.fromkeys(graph.outputs):
         source = resolve(output, renamed)
         if source == output:
             continue

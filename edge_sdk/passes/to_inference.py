@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.norm import BatchNorm, BatchNormTraining
 from edge_sdk.ops.random import Dropout
@@ -13,6 +15,8 @@ from edge_sdk.workspace import Workspace
 
 def to_inference(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:
     """Return the graph with batch norm by running statistics, without dropout and without updates."""
+    # Gradients read what only the training form computes; without updates nothing needs them.
+    graph, workspace = dead_code(dataclasses.replace(graph, updates={}), workspace)
     nodes: list[Node] = []
     renamed: dict[Value, Value] = {}
     for node in graph.nodes:
@@ -23,4 +27,4 @@ def to_inference(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:
             nodes.append(Node(op, node.inputs, node.outputs[:1]))
         else:
             nodes.append(node)
-    return dead_code(rebuild(graph, nodes, renamed, updates={}), workspace)
+    return dead_code(rebuild(graph, nodes, renamed), workspace)

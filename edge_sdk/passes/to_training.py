@@ -29,11 +29,8 @@ def to_training(
     """
     arrays = workspace.restricted(graph)
     learning = set(trainable)
-    g = Builder(graph.name)
-    for value in graph.inputs:
-        g.input(value, graph.specs[value])
-    for value in graph.params:
-        g.param(value, graph.specs[value])
+    g = Builder.extend(graph)  # knows every name of the graph, so that new values get other ones
+    g.nodes.clear()
     moves: set[Value] = {Value(name) for name in learning}  # values that depend on something trainable
     counted: Value | None = None
     dropouts = 0
@@ -44,22 +41,19 @@ def to_training(
             _add_batch_norm(g, node, node.op)
         elif isinstance(node.op, Dropout) and node.inputs[0] in moves:
             counted = counted or _count_steps(g, arrays)
-            g.append(
-                Dropout(node.op.rate, seed * 1000 + dropouts),
-                (node.inputs[0], counted),
-                [graph.specs[node.output]],
-                name=node.output,
-            )
+            g.nodes.append(Node(Dropout(node.op.rate, seed * 1000 + dropouts), (node.inputs[0], counted), node.outputs))
             dropouts += 1
         else:
-            g.append(node.op, node.inputs, [graph.specs[v] for v in node.outputs], name=node.outputs[0])
+            g.nodes.append(node)
     return g.build(*graph.outputs), arrays
 
 
 def _add_batch_norm(g: Builder, node: Node, op: BatchNorm) -> None:
     training = BatchNormTraining(op.epsilon, activation=op.activation)
     _, _, _, mean, variance = node.inputs
-    _, new_mean, new_variance, *_ = g.add_multi(training, *node.inputs, name=node.output)
+    first, new_mean, new_variance, *saved = g.add_multi(training, *node.inputs, name=node.output)
+    del g.specs[first]
+    g.nodes[-1] = Node(training, node.inputs, (node.output, new_mean, new_variance, *saved))
     g.update(mean, new_mean)
     g.update(variance, new_variance)
 
