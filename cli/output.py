@@ -31,7 +31,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.text import Text
 
     # Labels and paths are Text, since rich reads square brackets in a plain string as markup.
-    table = Table(title=Text(title), title_justify="left")
+    table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
@@ -39,6 +39,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console = Console()
     with console.capture() as rendered:
         console.print(table)
+    click.echo(title)  # not as the table's own, which would be broken to the width of the terminal
     click.echo(rendered.get(), nl=False)
 
 
@@ -76,7 +77,7 @@ def print_evaluation(name: str, evaluation: Evaluation) -> None:
     if len(evaluation.labels) > 5:
         click.echo(f"top-5 accuracy {percent(evaluation.top5)}")
     if evaluation.unreadable:
-        note(f"{len(evaluation.unreadable)} photos could not be read, among them {evaluation.unreadable[0]}")
+        note(f"photos that could not be read: {len(evaluation.unreadable)}, among them {evaluation.unreadable[0]}")
 
 
 class TrainingDisplay:
@@ -102,7 +103,8 @@ class TrainingDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._task is not None:  # a bar that never started would print an empty line
+            self._bar.stop()
 
     def on_start(self, epochs: int, batches: int, progress: Position) -> None:
         """Show the bar of the first epoch."""
@@ -121,6 +123,8 @@ class TrainingDisplay:
             f"epoch {metrics.epoch + 1}/{self._epochs}: loss {metrics.loss:.4f}, "
             f"training accuracy {percent(metrics.train_accuracy)}, validation {percent(metrics.validation_accuracy)}"
         )
+        if metrics.epoch + 1 == self._epochs:
+            self._bar.stop()
 
     def on_unreadable(self, photo: Unreadable) -> None:
         """Name the photo that is left out."""

@@ -68,7 +68,7 @@ def command(
         )
         return 0
     if run.unreadable:
-        note(f"{len(run.unreadable)} photos could not be read and were left out")
+        note(f"photos that could not be read and were left out: {len(run.unreadable)}")
     click.echo(f"best validation accuracy {percent(best)}; model in {out / 'best.edge'}")
     click.echo(f"next: edge export {out} --quantize int8 --calibrate {data} --out model.tflite")
     return 0

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 
+from edge_sdk.errors import GraphError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.ops.linear import Linear, MatMul
+from edge_sdk.spec import BATCH
 
 
 def multiply_adds(graph: Graph) -> int:
-    """Return the multiply-adds of one run of a graph whose batch is bound; other operators cost little beside them."""
+    """Return the multiply-adds of one run; other operators cost little beside them.
+
+    Raises:
+        GraphError: the batch is open; bind it first, as in `graph.bind(1)`.
+    """
+    if any(BATCH in graph.specs[value].shape for value in graph.inputs):
+        raise GraphError(f"graph {graph.name!r} has an open batch; count the multiply-adds of graph.bind(1)")
     return sum(node_multiply_adds(graph, node) for node in graph.nodes)
 
 

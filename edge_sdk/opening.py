@@ -10,6 +10,7 @@ from edge_sdk.evaluation import Classifier
 from edge_sdk.model import Model
 
 ENDINGS = (".edge", ".tflite")
+FOREIGN = (".caffemodel", ".h5", ".keras", ".onnx", ".pth", ".pt", ".tflite")
 
 
 def load(path: Path | str) -> Model:
@@ -26,6 +27,8 @@ def load(path: Path | str) -> Model:
         if not best.is_file():
             raise FormatError(f"{path}: a folder without best.edge; wanted a training run or an .edge file")
         path = best
+    elif path.suffix in FOREIGN:
+        raise FormatError(f"{path}: a file for other software, not a model to load; wanted an .edge file or a run")
     return read(path)
 
 

@@ -85,6 +85,8 @@ def graph_from_dict(data: Any, depth: int = 0) -> Graph:
         raise
     except EdgeError as error:
         raise FormatError(f"graph is not well formed: {error}") from error
+    except RecursionError as error:
+        raise FormatError("graph: lists are nested too deep") from error
     except (TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError) as error:
         raise FormatError(f"graph: an operator's attributes make no sense ({type(error).__name__}: {error})") from error
     return graph

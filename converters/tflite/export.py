@@ -99,11 +99,14 @@ def export(
     The report also lies beside the file, as `<path>.json`.
 
     Raises:
-        UsageError: an unknown precision, int8 without photos, or a type of input or output that is not for it.
+        UsageError: an unknown precision, a name that does not end in .tflite, int8 without photos, or a type of input
+            or output that is not for it.
         ExportError: an operator has no form in the wanted precision, or the file does not do what the model does;
             no file is left then.
     """
     _check_options(quantize, calibrate, input_type, output_type)
+    if Path(path).suffix != ".tflite":
+        raise UsageError(f"{path}: the name of the file to write must end in .tflite")
     written = _written(model, quantize, calibrate, input_type or "uint8", output_type)
     file = TFLiteModel(written.data, str(path), threads)
     photos = _check_photos(model, calibrate, check)

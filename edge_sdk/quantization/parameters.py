@@ -13,9 +13,9 @@ from edge_sdk.spec import Array, QuantParams
 def activation_parameters(seen: Range) -> QuantParams:
     """Return asymmetric int8 parameters that cover a range and 0, which padding and ReLU need to be exact."""
     low, high = min(seen.low, 0.0), max(seen.high, 0.0)
-    if low == high:
-        return QuantParams((1.0,), (0,))
     scale = float(np.float32((high - low) / 255))
+    if scale < np.finfo(np.float32).tiny:  # all zero, or as good as
+        return QuantParams((1.0,), (0,))
     return QuantParams((scale,), (int(np.clip(round(-128 - low / scale), -128, 127)),))
 
 

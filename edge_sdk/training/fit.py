@@ -228,8 +228,9 @@ class _Loop:
         self._open_folder(step, resume=resume)
         session = Session(step.graph, step.workspace, batch=loader.batch_size)
         self.listener.on_start(settings.epochs, loader.batches, self.progress)
-        while self.progress.epoch < settings.epochs:
-            self._epoch(session, step, loader)
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is stopped by its loss, with a reason
+            while self.progress.epoch < settings.epochs:
+                self._epoch(session, step, loader)
         best = self.best or step.trained_model()
         return Run(self._stamped(best), self.progress.history, self.folder, tuple(u.name for u in loader.unreadable))
 
@@ -286,6 +287,12 @@ class _Loop:
 
     def _finish_epoch(self, step: TrainingStep, loader: Loader, schedule: CosineSchedule) -> None:
         done, model = self.progress, step.trained_model()
+        broken = [name for name, array in model.workspace.items() if not np.isfinite(array).all()]
+        if broken:
+            raise UsageError(
+                f"the weights of {broken[0]} became infinite in epoch {done.epoch + 1}; train with a smaller learning "
+                f"rate than {self.settings.rate:g}"
+            )
         accuracy = None if self.validation is None else evaluate(model, self.validation, loader.batch_size).top1
         metrics = EpochMetrics(
             epoch=done.epoch,
@@ -340,7 +347,8 @@ class _Loop:
             return
         path = self.folder / CHECKPOINT
         if not resume:
-            if path.exists():
+            # A run that stopped before its first checkpoint, on a photo or a learning rate, has nothing to lose.
+            if path.exists() and load_checkpoint(path).progress != Progress():
                 raise UsageError(f"{self.folder} holds a run already; resume it, or choose another folder")
             self.folder.mkdir(parents=True, exist_ok=True)
             # From here on a kill leaves something to resume.

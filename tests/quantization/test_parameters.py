@@ -24,6 +24,7 @@ FINITE = st.floats(-1e6, 1e6, width=32)
         (3.0, 6.0, 6 / 255, -128),  # zero is always covered
         (-6.0, -3.0, 6 / 255, 127),
         (0.0, 0.0, 1.0, 0),  # a tensor of zeros: any scale is right
+        (0.0, 1e-45, 1.0, 0),  # no scale of 32 bits is small enough
     ],
 )
 def test_activations_by_hand(low, high, scale, zero_point):

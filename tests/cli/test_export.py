@@ -1,0 +1,85 @@
+"""`edge export` writes the four precisions and reports what `edge.export` reports."""
+
+from __future__ import annotations
+
+import pytest
+
+import edge_sdk as edge
+
+PRECISIONS = {"none": (), "fp16": (), "dynamic": (), "int8": ("--calibrate",)}
+TIMED = {"milliseconds"}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_is_written_and_reported(run, model, photos, tmp_path, precision):
+    """The table names file, precision and runtime, the file opens and has the labels."""
+    out = tmp_path / "model.tflite"
+    calibration = [argument for option in PRECISIONS[precision] for argument in (option, photos)]
+
+    result = run("export", model, "--quantize", precision, *calibration, "--check", photos, "--out", out)
+
+    assert result.code == 0
+    assert f"({precision}), 36 photos in" in result.out
+    assert "top-1 agreement with the model" in result.out
+    assert edge.evaluate(out, photos).labels == ("blue", "green", "red")
+
+
+def test_the_precisions_differ_in_the_input_they_take(run, model, photos, tmp_path):
+    """An int8 file takes pixels, one of float weights takes float32; the choice can be changed."""
+    int8 = ("export", model, "--quantize", "int8", "--calibrate", photos, "--json")
+
+    pixels = run(*int8, "--out", tmp_path / "a.tflite").json
+    floats = run(*int8, "--input-type", "float32", "--output-type", "uint8", "--out", tmp_path / "b.tflite").json
+    plain = run("export", model, "--out", tmp_path / "c.tflite", "--json").json
+
+    assert (pixels["input"], pixels["output"]) == ("uint8[-1, 16, 16, 3]", "float32[-1, 3]")
+    assert (floats["input"], floats["output"]) == ("float32[-1, 16, 16, 3]", "uint8[-1, 3]")
+    assert (plain["input"], plain["output"]) == ("float32[-1, 16, 16, 3]", "float32[-1, 3]")
+
+
+def test_json_is_the_report_of_the_function(run, trained, model, photos, tmp_path):
+    """The command adds nothing and leaves nothing out; the file has the same bytes."""
+    ours, theirs = tmp_path / "ours.tflite", tmp_path / "theirs.tflite"
+    report = edge.export(trained, theirs, quantize="int8", calibrate=photos, check=photos).to_dict()
+
+    arguments = ("--quantize", "int8", "--calibrate", photos, "--check", photos, "--out", ours)
+    printed = run("export", model, *arguments, "--json").json
+
+    assert printed.keys() == report.keys()
+    assert printed["path"] == str(ours)
+    assert printed["bytes"] == ours.stat().st_size
+    assert {key for key in report if _plain(printed[key]) != _plain(report[key])} <= {"path", *TIMED}
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_without_photos_the_file_is_still_compared(run, model, tmp_path):
+    """There are no labels to be right about then, and the report has dashes and nulls for the accuracies."""
+    table = run("export", model, "--out", tmp_path / "a.tflite")
+    printed = run("export", model, "--out", tmp_path / "b.tflite", "--json").json
+
+    assert [line.split()[-2] for line in table.out.splitlines() if "accuracy of" in line] == ["–", "–"]
+    assert printed["model_accuracy"] is printed["file_accuracy"] is None
+    assert printed["agreement"] == 1.0
+
+
+def test_a_run_folder_is_exported_by_its_best_model(run, trained, model, tmp_path):
+    """The folder of a run stands for its best model."""
+    trained.save(tmp_path / "best.edge")
+
+    run("export", tmp_path, "--out", tmp_path / "folder.tflite")
+    run("export", model, "--out", tmp_path / "file.tflite")
+
+    assert (tmp_path / "folder.tflite").read_bytes() == (tmp_path / "file.tflite").read_bytes()
+
+
+def test_a_refused_export_leaves_no_file(refused, model, tmp_path):
+    """int8 without photos to calibrate on says what is missing and writes nothing."""
+    message = refused("export", model, "--quantize", "int8", "--out", tmp_path / "model.tflite")
+
+    assert "calibrat" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def _plain(value):
+    """A value as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else dict(value) if hasattr(value, "keys") else value

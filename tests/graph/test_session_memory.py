@@ -1,0 +1,82 @@
+"""A Session takes its memory once: as much as was planned, and no more however often it runs."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+from tiny_models import tiny_model
+
+from edge_sdk.nn import Network
+from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.session import Session
+from edge_sdk.training.optimizers import SGD
+from edge_sdk.training.step import training_step
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def convolutions():
+    """A few convolutions on an image of which some MiB are in use at a time, folded and fused."""
+    net = Network("memory", (96, 96, 3))
+    x = net.image
+    for layer in range(3):
+        y = net.activation(net.conv(x, 16, 3, f"conv{layer}"), "relu")
+        x = y if layer == 0 else net.add(x, y)
+    return run_pipeline("inference", *net.head(net.global_average_pool(x), 2))
+
+
+def test_the_planned_peak_is_the_peak():
+    """What NumPy allocates for a Session and its runs is the arena of the plan, within 10 %."""
+    graph, arrays = convolutions()
+    feeds = {"image": np.zeros((4, 96, 96, 3), np.float32)}
+    Session(graph, arrays, batch=4).run(feeds)  # compiles kernels and fills caches
+    gc.collect()
+
+    tracemalloc.start()
+    try:
+        session = Session(graph, arrays, batch=4)
+        session.run(feeds)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    plan = session.plan
+    assert plan.arena_bytes > 4 * MIB
+    assert peak == pytest.approx(plan.arena_bytes, rel=0.1)
+    assert plan.arena_bytes < plan.unshared_bytes
+    assert plan.peak_bytes == plan.arena_bytes + sum(array.nbytes for array in arrays.values())
+
+
+@pytest.mark.parametrize("form", ["inference", "training"])
+def test_a_hundred_runs_take_no_more_memory_than_one(form):
+    """Neither NumPy's arrays nor Python's objects pile up, and the arena stays where it is."""
+    model, feeds = tiny_model(), {"image": np.zeros((8, 16, 16, 3), np.float32)}
+    if form == "training":
+        step = training_step(model, SGD(), learning_rate=0.01)
+        session = Session(step.graph, step.workspace, batch=8)
+        feeds["label"] = np.zeros(8, np.int32)
+    else:
+        session = Session(*model.inference, batch=8)
+    for _ in range(3):
+        session.run(feeds)
+    arena, size = session._arena.ctypes.data, session._arena.nbytes
+    gc.collect()
+
+    tracemalloc.start()
+    try:
+        session.run(feeds)
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(100):
+            session.run(feeds)
+        gc.collect()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert after - before < 4 * KIB
+    assert peak - before < 64 * KIB < size
+    assert (session._arena.ctypes.data, session._arena.nbytes) == (arena, size)
