@@ -12,9 +12,9 @@ from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, pri
 @click.command("demo")
 @click.option("--quick", is_flag=True, help="A quarter of the photos, two epochs: under a minute, and less accurate.")
 @click.option("--out", type=click.Path(path_type=Path), default="edge-demo", show_default=True, help="Folder to write.")
-@click.option("--seed", type=click.IntRange(min=0), help="Decides split and training; a split of middling difficulty.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides split and training.")
 @json_option
-def command(quick: bool, out: Path, seed: int | None, as_json: bool) -> int:
+def command(quick: bool, out: Path, seed: int, as_json: bool) -> int:
     """Fine-tune EfficientNet-Lite0 on photos of solar cells, export it to int8, and run the file.
 
     The photos are those of elpv-dataset (pip install 'edge-sdk[demo]'), which is licensed for non-commercial use.
@@ -25,12 +25,11 @@ def command(quick: bool, out: Path, seed: int | None, as_json: bool) -> int:
       edge demo
       edge demo --quick --json
     """
-    from edge_sdk.pretrained.demo import DEFAULT_SEED, FULL, QUICK, run_demo
+    from edge_sdk.pretrained.demo import FULL, QUICK, run_demo
     from edge_sdk.pretrained.solar_cells import BLOCK, DISTRIBUTION, LICENCE
     from edge_sdk.training.fit import Interrupted
 
     note(f"photos: {DISTRIBUTION}, Buerhop-Lutz et al. 2018; licence: {LICENCE}")
-    seed = DEFAULT_SEED if seed is None else seed
     folder = out / ("quick" if quick else "full") / f"seed-{seed}"
     try:
         with TrainingDisplay() as display:

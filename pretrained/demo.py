@@ -27,8 +27,8 @@ TRAINING: dict[str, Any] = {
     "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "label_smoothing": 0.1, "batch_size": 32,
     "augment": "any-side-up", "validation": 0.0,
 }  # fmt: skip
-"""How the network is fine-tuned. Cells have no upright side. The last epoch is taken: nothing is chosen by the photos
-that are held out."""
+"""How the network is fine-tuned. Cells have no upright side, and their defects may stand at the edge. The last epoch is
+taken: nothing is chosen by the photos that are held out."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,6 @@ class Extent:
         """
         return ("stem.*", *(f"blocks.{index}.*" for index in range(self.frozen)), "*.norm.*")
 
-
-DEFAULT_SEED = 5
-"""Of the seeds 0 to 5, whose held-out photos are easy for a linear probe (0.915) or hard (0.821), the one whose probe
-is nearest their mean."""
 
 FULL = Extent(every=1, epochs=8, frozen=5)
 QUICK = Extent(every=4, epochs=2, frozen=8)
@@ -83,7 +79,7 @@ class Demo:
 def run_demo(
     folder: Path,
     extent: Extent = FULL,
-    seed: int = DEFAULT_SEED,
+    seed: int = 0,
     listener: Listener | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Demo:

@@ -15,34 +15,37 @@ from edge_sdk.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class Augment:
-    """Random resized crop and mirroring.
+    """Random resized crop, mirroring, and light.
 
     `area` is the range of the share of the photo's area that a random crop keeps, and `aspect` the range of its width
     / height (Szegedy et al. 2014, "Going deeper with convolutions", section 6); with `area` None the photo is cut as
     in evaluation. `horizontal_flip` and `vertical_flip` are the probabilities of mirroring left with right and top
-    with bottom.
+    with bottom. `contrast` and `brightness` are how far a photo's contrast (about its mean) and then its brightness are
+    multiplied: by 1 - x to 1 + x.
     """
 
     area: tuple[float, float] | None = (0.35, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     horizontal_flip: float = 0.5
     vertical_flip: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
 
     def __post_init__(self) -> None:
         if self.area is not None and not 0 < self.area[0] <= self.area[1] <= 1:
             raise UsageError(f"augment: area must be a range of shares, 0 < low <= high <= 1; found {self.area}")
         if not 0 < self.aspect[0] <= self.aspect[1] < math.inf:
             raise UsageError(f"augment: aspect must be a range of width / height, 0 < low <= high; found {self.aspect}")
-        for field in ("horizontal_flip", "vertical_flip"):
+        for field in ("horizontal_flip", "vertical_flip", "contrast", "brightness"):
             if not 0 <= getattr(self, field) <= 1:
-                raise UsageError(f"augment: {field} must be a probability, 0 to 1; found {getattr(self, field)}")
+                raise UsageError(f"augment: {field} must be from 0 to 1; found {getattr(self, field)}")
 
     @classmethod
     def named(cls, policy: str) -> Augment:
         """Return a policy by name: "off", "flip" (left with right), "crop" (random crop and flip) or "any-side-up".
 
-        "any-side-up" also mirrors top with bottom, for photos without an upright position, as from a microscope or
-        above.
+        "any-side-up" also mirrors top with bottom and varies the light, for photos without an upright position and with
+        lamps of their own, as from a microscope or above a conveyor belt.
         """
         if policy not in POLICIES:
             known = ", ".join(POLICIES)
@@ -51,7 +54,7 @@ class Augment:
 
     def __call__(self, image: Image.Image, preprocess: Preprocess, random: np.random.Generator) -> NDArray[np.uint8]:
         """Return uint8 (height, width, channels): a random view of an upright RGB image at the network's input size."""
-        return self.flip(self.crop(image, preprocess, random), random)
+        return self.vary(self.crop(image, preprocess, random), random)
 
     def crop(self, image: Image.Image, preprocess: Preprocess, random: np.random.Generator) -> NDArray[np.uint8]:
         """Return uint8 (height, width, channels): a random crop, or the one of evaluation where `area` is None."""
@@ -59,15 +62,20 @@ class Augment:
             return preprocess.crop(image)
         return preprocess.resample(image, self._crop_box(image.width, image.height, preprocess.size, random))
 
-    def flip(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-        """Return uint8 (height, width, channels), mirrored at random; the result may be a view."""
-        # Both numbers are always drawn, so that one probability does not change what the other one decides.
-        mirror, turn_over = random.random(2)
+    def vary(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+        """Return uint8 (height, width, channels), mirrored and lit at random; the result may be a view."""
+        # All numbers are always drawn, so that one setting does not change what another one decides.
+        mirror, turn_over, *light = random.random(4)
         if mirror < self.horizontal_flip:
             pixels = pixels[:, ::-1]
         if turn_over < self.vertical_flip:
             pixels = pixels[::-1]
-        return pixels
+        if not self.contrast and not self.brightness:
+            return pixels
+        contrast, brightness = 1 + (2 * light[0] - 1) * self.contrast, 1 + (2 * light[1] - 1) * self.brightness
+        values = pixels.astype(np.float32)
+        mean = values.mean()
+        return np.clip((mean + (values - mean) * contrast) * brightness, 0, 255).astype(np.uint8)
 
     def _crop_box(
         self, width: int, height: int, size: tuple[int, int], random: np.random.Generator
@@ -90,7 +98,7 @@ POLICIES: dict[str, Augment] = {
     "off": Augment(area=None, horizontal_flip=0.0),
     "flip": Augment(area=None),
     "crop": Augment(),
-    "any-side-up": Augment(vertical_flip=0.5),
+    "any-side-up": Augment(area=None, vertical_flip=0.5, contrast=0.3, brightness=0.3),
 }
 
 

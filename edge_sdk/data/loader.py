@@ -189,7 +189,7 @@ class Loader:
             self._cache.put(index, pixels)
         if augment is None:
             return pixels
-        return augment.flip(pixels, random_generator(self.seed, epoch, _VIEW, position))
+        return augment.vary(pixels, random_generator(self.seed, epoch, _VIEW, position))
 
     def _assemble(self, rows: Generator[_Row, None, None], wanted: int) -> Batch:
         image = np.zeros((self.batch_size, *self.preprocess.shape), np.float32)

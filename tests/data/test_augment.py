@@ -42,6 +42,25 @@ def test_flips_are_mirror_images_at_half_rate(policy, views, scene):
     assert min(counts) > 400 / views * 0.7
 
 
+def test_light_is_varied_within_its_ranges(scene):
+    """Contrast about the mean, then brightness, both seen at their ends and never beyond, by the photo's statistics."""
+    augment = Augment(area=None, horizontal_flip=0, contrast=0.2, brightness=0.1)
+    plain = RULE.crop(scene(60, 50)).astype(float) * 0.5 + 64  # nothing is clipped
+    pixels = plain.astype(np.uint8)
+
+    seen = [augment.vary(pixels, random_generator(0, position)).astype(float) for position in range(300)]
+
+    brightness = [view.mean() / pixels.mean() for view in seen]
+    contrast = [view.std() / pixels.std() / factor for view, factor in zip(seen, brightness, strict=True)]
+    assert 0.89 < min(brightness) < 0.91 < 1.09 < max(brightness) < 1.11
+    assert 0.79 < min(contrast) < 0.82 < 1.18 < max(contrast) < 1.21
+
+
+def test_any_side_up_shows_the_whole_photo():
+    """What is looked for may stand at the edge, so nothing is cut off."""
+    assert Augment.named("any-side-up").area is None
+
+
 @pytest.mark.parametrize(("width", "height"), [(400, 400), (400, 150), (90, 400)])
 def test_random_crops_stay_in_their_ranges(width, height):
     """The part of the photo that a crop shows has an area and an aspect from the stated ranges."""
