@@ -75,7 +75,8 @@ class Augment:
         contrast, brightness = 1 + (2 * light[0] - 1) * self.contrast, 1 + (2 * light[1] - 1) * self.brightness
         values = pixels.astype(np.float32)
         mean = values.mean()
-        return np.clip((mean + (values - mean) * contrast) * brightness, 0, 255).astype(np.uint8)
+        lit: NDArray[np.uint8] = np.clip((mean + (values - mean) * contrast) * brightness, 0, 255).astype(np.uint8)
+        return lit
 
     def _crop_box(
         self, width: int, height: int, size: tuple[int, int], random: np.random.Generator

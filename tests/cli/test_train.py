@@ -142,7 +142,9 @@ def test_ctrl_c_keeps_a_checkpoint_and_resuming_gives_the_same_weights(finished,
 
 # The command line, with a pause after each batch that leaves the time to interrupt it there.
 SLOW = """
-import sys, time
+import signal, sys, time
+# A job in the background of a shell inherits that the signal is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from edge_sdk.cli.main import main
 from edge_sdk.cli.output import TrainingDisplay
 
