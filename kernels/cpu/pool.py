@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_sdk.kernel import kernel
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
-from edge_sdk.kernels.cpu.simd import LANES, at_least, load, plus, splat, store, where_equal, where_greater, zero
+from edge_sdk.kernels.cpu.simd import LANES, at_least, load, splat, store, where_equal, where_greater, zero
 from edge_sdk.ops.geometry import resolve_padding
 from edge_sdk.ops.pool import (
     AdaptiveAvgPool2D,
@@ -59,7 +59,7 @@ def _choose_vector(dy, slope, x, dx, start, step, rows, columns, e):  # type: ig
     for i in range(rows):
         for j in range(columns):
             to, here = start + i * step[0] + j * step[1] + e, splat(np.float32(i * columns + j))
-            store(dx, to, plus(load(dx, to), where_equal(place, here, slopes, zero())))
+            store(dx, to, load(dx, to) + where_equal(place, here, slopes, zero()))
 
 
 @jit

@@ -1,6 +1,8 @@
 """Portable SIMD vectors of float32 for Numba kernels: 16 lanes with AVX-512, 8 with AVX2, 4 with NEON or SSE.
 
     v = load(x, i)              LANES floats from flat element i of array x
+    w = 0.5 * v + broadcast(y, j)   arithmetic works lane by lane
+    store_some(x, i, w, count)      only the first `count` lanes
     t = tile(14, 2)             a block of vectors that LLVM keeps in registers
     t[m, n] = fma(v, w, t[m, n])
 
@@ -11,13 +13,14 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, overload, register_model
 
 
 def _host_lanes() -> int:
@@ -33,6 +36,8 @@ LANES = int(os.environ.get("EDGE_SIMD_LANES", "0")) or _host_lanes()
 _F32 = ir.FloatType()
 _I32 = ir.IntType(32)
 _VECTOR = ir.VectorType(_F32, LANES)
+_INTEGERS = ir.VectorType(_I32, LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
 
 
 class Vector(types.Type):
@@ -58,7 +63,7 @@ def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, in
 def _in_every_lane(builder: Any, scalar: Any) -> Any:
     empty = ir.Constant(_VECTOR, ir.Undefined)
     one = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+    return builder.shuffle_vector(one, empty, ir.Constant(_INTEGERS, [0] * LANES))
 
 
 @intrinsic
@@ -84,6 +89,44 @@ def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), generate
+
+
+def _first_lanes(builder: Any, count: Any) -> Any:
+    """A mask that is true in the lanes below `count`."""
+    empty = ir.Constant(_INTEGERS, ir.Undefined)
+    one = builder.insert_element(empty, builder.trunc(count, _I32), ir.Constant(_I32, 0))
+    counts = builder.shuffle_vector(one, empty, ir.Constant(_INTEGERS, [0] * LANES))
+    return builder.icmp_signed("<", ir.Constant(_INTEGERS, list(range(LANES))), counts)
+
+
+@intrinsic
+def load_some(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
+    """`count` consecutive elements of `array` from flat element `index` on, and zeros; no memory beyond is touched."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = builder.bitcast(pointer, _VECTOR.as_pointer())
+        kind = ir.FunctionType(_VECTOR, [pointer.type, _I32, _MASK, _VECTOR])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.v{LANES}f32.p0")
+        mask, zeros = _first_lanes(builder, arguments[2]), ir.Constant(_VECTOR, [0.0] * LANES)
+        return builder.call(function, [pointer, ir.Constant(_I32, 4), mask, zeros])
+
+    return vector(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_some(typing_context: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
+    """Write the first `count` lanes of `value` to `array`, from flat element `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = builder.bitcast(pointer, _VECTOR.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, _I32, _MASK])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.v{LANES}f32.p0")
+        builder.call(function, [arguments[2], pointer, ir.Constant(_I32, 4), _first_lanes(builder, arguments[3])])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), generate
 
 
 @intrinsic
@@ -120,16 +163,6 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
-def plus(typing_context: Any, a: Any, b: Any) -> Any:
-    """A + b, lane by lane."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments)
-
-    return vector(vector, vector), generate
-
-
-@intrinsic
 def splat(typing_context: Any, scalar: Any) -> Any:
     """The float32 `scalar` in every lane."""
 
@@ -137,26 +170,6 @@ def splat(typing_context: Any, scalar: Any) -> Any:
         return _in_every_lane(builder, arguments[0])
 
     return vector(types.float32), generate
-
-
-@intrinsic
-def minus(typing_context: Any, a: Any, b: Any) -> Any:
-    """A - b, lane by lane."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fsub(*arguments)
-
-    return vector(vector, vector), generate
-
-
-@intrinsic
-def times(typing_context: Any, a: Any, b: Any) -> Any:
-    """A · b, lane by lane."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments)
-
-    return vector(vector, vector), generate
 
 
 @intrinsic
@@ -221,6 +234,48 @@ def extract(typing_context: Any, value: Any, lane: Any) -> Any:
     return types.float32(vector, types.int64), generate
 
 
+@intrinsic
+def lane_sum(typing_context: Any, value: Any) -> Any:
+    """The sum of all lanes, as a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_F32, [_F32, _VECTOR])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{LANES}f32")
+        return builder.call(function, [ir.Constant(_F32, 0.0), arguments[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), generate
+
+
+@infer_global(operator.mul)
+class _Scale(ConcreteTemplate):
+    """number · vector: the number is usually a literal of a formula, such as `4 * d`."""
+
+    cases: ClassVar = [signature(vector, number, vector) for number in (types.int64, types.float32, types.float64)]
+
+
+@lower_builtin(operator.mul, types.Number, vector)
+def _lower_scale(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    factor = context.cast(builder, arguments[0], signature.args[0], types.float32)
+    return builder.fmul(_in_every_lane(builder, factor), arguments[1], flags=("contract",))
+
+
+def _define_operator(python_operator: Any, instruction: str) -> None:
+    """Give vectors `+`, `-` or `*`; "contract" lets LLVM fuse a product and a sum into one instruction."""
+
+    @infer_global(python_operator)
+    class _Operator(ConcreteTemplate):
+        cases: ClassVar = [signature(vector, vector, vector)]
+
+    @lower_builtin(python_operator, vector, vector)
+    def _lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return getattr(builder, instruction)(*arguments, flags=("contract",))
+
+
+_INSTRUCTIONS = ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.iadd, "fadd"))
+for _operator, _instruction in _INSTRUCTIONS:
+    _define_operator(_operator, _instruction)
+
+
 class Tile(types.Type):
     """A rows × columns block of vectors; LLVM keeps it in registers when unrolling makes every index known."""
 
@@ -283,7 +338,7 @@ def transpose(typing_context: Any, block: Any) -> Any:
         ]
         rows = [builder.load(place) for place in places]
         masks = [
-            ir.Constant(ir.VectorType(_I32, LANES), [start + lane // 2 + lane % 2 * LANES for lane in range(LANES)])
+            ir.Constant(_INTEGERS, [start + lane // 2 + lane % 2 * LANES for lane in range(LANES)])
             for start in (0, LANES // 2)
         ]
         for _ in range(LANES.bit_length() - 1):

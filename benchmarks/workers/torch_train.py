@@ -1,0 +1,41 @@
+"""One training step of PyTorch each time: MODEL BATCH LAYOUT, LAYOUT one of plain, channels_last."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from serve import serve
+from torch import nn
+
+# torchvision's wheel wants the operators of another build of PyTorch; the networks need none of them.
+LIBRARY = torch.library.Library("torchvision", "DEF")
+for operator in ("nms", "qnms"):
+    LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+import torchvision  # noqa: E402
+
+
+def main() -> None:
+    """Build torchvision's network and a fused SGD, then serve."""
+    name, batch, layout = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, num_classes=10).to(memory_format=form).train()
+    image = torch.randn(batch, 3, 224, 224).to(memory_format=form)
+    label = torch.randint(0, 10, (batch,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, fused=True)
+    loss_of = nn.CrossEntropyLoss()
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(model(image), label)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    serve(step, {"torch": torch.__version__, "torchvision": torchvision.__version__})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""3×3 convolutions by Winograd's algorithm: near the direct sums, at every edge of an image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_sdk.builder import Builder
+from edge_sdk.op import Op
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
+from edge_sdk.ops.geometry import Padding
+from edge_sdk.session import Session
+from edge_sdk.spec import Array, Spec
+from edge_sdk.workspace import Workspace
+
+BOUND = 5e-5  # of the largest result: F(4×4, 3×3) rounds more than a direct sum does
+
+SHAPES = [
+    pytest.param((2, 9, 11, 32), 64, ((1, 1), (1, 1)), id="odd-size"),
+    pytest.param((1, 7, 7, 64), 32, "same", id="few-blocks"),
+    pytest.param((3, 5, 6, 32), 32, "valid", id="no-padding"),
+    pytest.param((2, 13, 8, 96), 32, ((2, 0), (0, 3)), id="uneven-padding"),
+    pytest.param((1, 3, 3, 32), 32, ((3, 3), (4, 4)), id="padding-wider-than-the-kernel"),
+    pytest.param((2, 40, 44, 32), 32, "same", id="several-slices"),
+]
+
+
+def compute(op: Op, device: str, *arrays: Array) -> tuple[Array, str]:
+    """Run one operator; return its result and the algorithm that computed it."""
+    g = Builder("one")
+    values = [g.input(f"x{i}", Spec(a.shape, str(a.dtype))) for i, a in enumerate(arrays)]
+    output = g.add(op, *values)
+    session = Session(g.build(output), Workspace(), device)
+    return session.run(dict(zip(values, arrays, strict=True)))[output], session.plan.steps[0].algorithm
+
+
+@pytest.mark.parametrize(("shape", "outputs", "padding"), SHAPES)
+def test_winograd_is_near_the_direct_sums(shape: tuple[int, ...], outputs: int, padding: Padding) -> None:
+    """Forward with bias and relu, and both gradients, against the naive kernels in float64."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape, np.float32)
+    w = rng.standard_normal((outputs, 3, 3, shape[3]), np.float32)
+    b = rng.standard_normal(outputs, np.float32)
+    forward = Conv2D(padding=padding, activation="relu")
+    dy = rng.standard_normal(forward.infer(Spec(x.shape), Spec(w.shape)).shape, np.float32)
+    geometry = ((1, 1), padding, (1, 1), 1)
+    cases: list[tuple[Op, tuple[Array, ...]]] = [
+        (forward, (x, w, b)),
+        (Conv2DGradInput(*geometry, (shape[1], shape[2])), (dy, w)),
+        (Conv2DGradWeight(*geometry, (3, 3)), (dy, x)),
+    ]
+    for op, arrays in cases:
+        result, algorithm = compute(op, "cpu", *arrays)
+        wanted, _ = compute(op, "reference", *(a.astype(np.float64) for a in arrays))
+
+        assert algorithm == "winograd 4x4"
+        assert np.abs(result - wanted).max() <= BOUND * np.abs(wanted).max()
