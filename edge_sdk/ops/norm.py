@@ -53,6 +53,7 @@ class BatchNormGrad(Op, name="batch_norm_grad"):
 class BatchNormTraining(Op, name="batch_norm_training"):
     """Training form: normalises x (n, …, c) by the batch's own mean and variance.
 
+    With a residual (n, …, c) y is activation(normalised x + residual), the end of a residual block in one pass.
     Outputs: y; the new running mean and variance, (1 - momentum) · old + momentum · batch, the variance unbiased as in
     PyTorch; the batch's mean and 1 / √(variance + epsilon), for the gradient.
     """
@@ -63,31 +64,44 @@ class BatchNormTraining(Op, name="batch_norm_training"):
     in_place = {1: 3, 2: 4}
 
     def infer(
-        self, x: Spec, scale: Spec, offset: Spec, mean: Spec, variance: Spec
+        self, x: Spec, scale: Spec, offset: Spec, mean: Spec, variance: Spec, residual: Spec | None = None
     ) -> tuple[Spec, Spec, Spec, Spec, Spec]:
         _check("batch_norm_training", x, scale, offset, mean, variance)
+        if residual is not None and residual.shape != x.shape:
+            raise ShapeError(f"batch_norm_training: x is {x}, its residual {residual}; wanted equal shapes")
         return x.with_shape(x.shape), mean, variance, mean, variance
 
     def grad(self, g: Builder, node: Node, dy: Value, *others: Value | None) -> Sequence[Value | None]:
         x, scale = node.inputs[:2]
         y, mean, inverse_deviation = node.outputs[0], node.outputs[3], node.outputs[4]
-        dy = before_activation(g, self.activation, y, dy)
-        dx, dscale, doffset = g.add_multi(BatchNormTrainingGrad(), dy, x, scale, mean, inverse_deviation)
-        return [dx, dscale, doffset, None, None]
+        residual = len(node.inputs) == 6
+        op = BatchNormTrainingGrad(self.activation, residual=residual)
+        inputs = (dy, x, scale, mean, inverse_deviation, *([] if self.activation is None else [y]))
+        dx, dscale, doffset, *dresidual = g.add_multi(op, *inputs)
+        return [dx, dscale, doffset, None, None, *dresidual]
 
 
 @dataclass(frozen=True)
 class BatchNormTrainingGrad(Op, name="batch_norm_training_grad"):
     """dx, dscale, doffset of batch_norm_training, for which the batch's mean and deviation depend on x too.
 
-    With z = (x - mean) · inverse_deviation and averages over all but the channel axis:
+    Where an activation follows, its result y says where dy passes. With a residual there is a fourth output, its
+    gradient, which is what passes. With z = (x - mean) · inverse_deviation and averages over all but the channel axis:
     dx = scale · inverse_deviation · (dy - mean(dy) - z · mean(dy · z)).
     """
 
-    in_place = {0: 0}
+    activation: Activation = None
+    residual: bool = False
+    in_place = {0: 1, 3: 0}
 
-    def infer(self, dy: Spec, x: Spec, scale: Spec, mean: Spec, inverse_deviation: Spec) -> tuple[Spec, Spec, Spec]:
-        return dy, scale, scale
+    def infer(
+        self, dy: Spec, x: Spec, scale: Spec, mean: Spec, inverse_deviation: Spec, y: Spec | None = None
+    ) -> tuple[Spec, ...]:
+        if (y is None) != (self.activation is None):
+            raise ShapeError(
+                "batch_norm_training_grad: with an activation it needs the result y, without one it does not"
+            )
+        return (dy, scale, scale, dy) if self.residual else (dy, scale, scale)
 
 
 @dataclass(frozen=True)

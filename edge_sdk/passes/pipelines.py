@@ -11,6 +11,7 @@ from edge_sdk.passes.constant_folding import constant_folding
 from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.passes.fold_batch_norm import fold_batch_norm
 from edge_sdk.passes.fuse_activation import fuse_activation
+from edge_sdk.passes.fuse_residual import fuse_residual
 from edge_sdk.passes.to_inference import to_inference
 from edge_sdk.workspace import Workspace
 
@@ -18,7 +19,7 @@ Pass = Callable[[Graph, Workspace], tuple[Graph, Workspace]]
 
 PIPELINES: Mapping[str, tuple[Pass, ...]] = {
     # A forward graph, after to_training and freeze; the loss, gradients and optimizer are added behind it.
-    "train": (dead_code, common_subexpressions, fuse_activation),
+    "train": (dead_code, common_subexpressions, fuse_activation, fuse_residual),
     "inference": (
         to_inference,
         constant_folding,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_sdk.kernels.cpu import (
     activation,
+    batch_norm,
     control,
     conv,
     elementwise,
@@ -22,6 +23,7 @@ from edge_sdk.kernels.cpu import (
 
 __all__ = [
     "activation",
+    "batch_norm",
     "control",
     "conv",
     "elementwise",

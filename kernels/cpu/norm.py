@@ -12,8 +12,6 @@ from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
 from edge_sdk.ops.norm import (
     BatchNorm,
     BatchNormGrad,
-    BatchNormTraining,
-    BatchNormTrainingGrad,
     LocalResponseNorm,
     LocalResponseNormGrad,
 )
@@ -37,31 +35,6 @@ def _affine(x: Array, factor: Array, offset: Array, y: Array, activation: int) -
     for row in prange(x.shape[0]):
         for c in range(x.shape[1]):
             y[row, c] = _activated(x[row, c] * factor[c] + offset[c], activation)
-
-
-@parallel_jit
-def _sums(x: Array, parts: Array) -> None:
-    """parts[part, 0] = Σ x over the part's rows."""
-    count = parts.shape[0]
-    for part in prange(count):
-        total = parts[part, 0]
-        total[:] = 0.0
-        for row in range(len(x) * part // count, len(x) * (part + 1) // count):
-            for c in range(x.shape[1]):
-                total[c] += x[row, c]
-
-
-@parallel_jit
-def _squares(x: Array, mean: Array, parts: Array) -> None:
-    """parts[part, 0] = Σ (x - mean)² over the part's rows."""
-    count = parts.shape[0]
-    for part in prange(count):
-        total = parts[part, 0]
-        total[:] = 0.0
-        for row in range(len(x) * part // count, len(x) * (part + 1) // count):
-            for c in range(x.shape[1]):
-                e = x[row, c] - mean[c]
-                total[c] += e * e
 
 
 @parallel_jit
@@ -100,7 +73,7 @@ def batch_norm(op: BatchNorm, out: Array, x: Array, scale: Array, offset: Array,
     _affine(_rows(x), *_float32(factor, offset - mean * factor), _rows(out), ACTIVATIONS[op.activation])
 
 
-def _part_sums(op: BatchNormGrad | BatchNormTraining | BatchNormTrainingGrad, x: Spec, *_: Spec) -> tuple[Spec, ...]:
+def _part_sums(op: BatchNormGrad, dy: Spec, x: Spec, *_: Spec) -> tuple[Spec, ...]:
     return (Spec((PARTS, 2, x.shape[-1]), "float64"),)
 
 
@@ -116,44 +89,6 @@ def batch_norm_grad(
     (factor,) = _float32(scale * inverse_deviation)
     _input_gradient(_rows(dy), _rows(x), factor, nothing, nothing, _rows(out[0]))
     out[1][...] = products * inverse_deviation
-    out[2][...] = slopes
-
-
-@kernel(BatchNormTraining, "cpu", scratch=_part_sums)
-def batch_norm_training(
-    op: BatchNormTraining, out: tuple[Array, ...], x: Array, scale: Array, offset: Array, mean: Array, variance: Array,
-    *, scratch: tuple[Array, ...],
-) -> None:  # fmt: skip
-    y, new_mean, new_variance, batch_mean, batch_inverse_deviation = out
-    rows = _rows(x)
-    count = len(rows)
-    _sums(rows, scratch[0])
-    exact_mean = scratch[0][:, 0].sum(axis=0) / count
-    _squares(rows, exact_mean, scratch[0])
-    exact_variance = scratch[0][:, 0].sum(axis=0) / count
-    inverse_deviation = 1 / np.sqrt(exact_variance + op.epsilon)
-    factor = scale * inverse_deviation
-    _affine(rows, *_float32(factor, offset - exact_mean * factor), _rows(y), ACTIVATIONS[op.activation])
-    new_mean[...] = (1 - op.momentum) * mean + op.momentum * exact_mean
-    new_variance[...] = (1 - op.momentum) * variance + op.momentum * exact_variance * (count / max(count - 1, 1))
-    batch_mean[...] = exact_mean
-    batch_inverse_deviation[...] = inverse_deviation
-
-
-@kernel(BatchNormTrainingGrad, "cpu", scratch=_part_sums)
-def batch_norm_training_grad(
-    op: BatchNormTrainingGrad, out: tuple[Array, Array, Array], dy: Array, x: Array, scale: Array, mean: Array,
-    inverse_deviation: Array, *, scratch: tuple[Array, ...],
-) -> None:  # fmt: skip
-    rows = _rows(x)
-    _products(_rows(dy), rows, mean, scratch[0])
-    products, slopes = scratch[0].sum(axis=0)
-    dscale = products * inverse_deviation
-    a = scale * inverse_deviation.astype(np.float64)
-    b = -a * inverse_deviation * dscale / len(rows)
-    c = -a * slopes / len(rows) - b * mean
-    _input_gradient(_rows(dy), rows, *_float32(a, b, c), _rows(out[0]))
-    out[1][...] = dscale
     out[2][...] = slopes
 
 

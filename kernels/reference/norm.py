@@ -42,13 +42,16 @@ def batch_norm_training(
     offset: Array,
     mean: Array,
     variance: Array,
+    residual: Array | None = None,
 ) -> None:
     axes = tuple(range(x.ndim - 1))
     count = x.size // x.shape[-1]
     batch_mean, batch_variance = x.mean(axis=axes), x.var(axis=axes)
     inverse_deviation = 1 / np.sqrt(batch_variance + op.epsilon)
     unbiased = batch_variance * count / max(count - 1, 1)
-    out[0][...] = activated(op.activation, scale * (x - batch_mean) * inverse_deviation + offset)
+    out[0][...] = activated(
+        op.activation, scale * (x - batch_mean) * inverse_deviation + offset + (0 if residual is None else residual)
+    )
     out[1][...] = (1 - op.momentum) * mean + op.momentum * batch_mean
     out[2][...] = (1 - op.momentum) * variance + op.momentum * unbiased
     out[3][...] = batch_mean
@@ -58,13 +61,16 @@ def batch_norm_training(
 @kernel(BatchNormTrainingGrad, "reference")
 def batch_norm_training_grad(
     op: BatchNormTrainingGrad,
-    out: tuple[Array, Array, Array],
+    out: tuple[Array, ...],
     dy: Array,
     x: Array,
     scale: Array,
     mean: Array,
     inverse_deviation: Array,
+    y: Array | None = None,
 ) -> None:
+    if y is not None:
+        dy = np.where((y > 0) & (y < (6 if op.activation == "relu6" else np.inf)), dy, 0)
     axes = tuple(range(x.ndim - 1))
     z = (x - mean) * inverse_deviation
     dscale, doffset = (dy * z).sum(axis=axes), dy.sum(axis=axes)
@@ -72,6 +78,8 @@ def batch_norm_training_grad(
     out[0][...] = scale * inverse_deviation * (dy - doffset / count - z * dscale / count)
     out[1][...] = dscale
     out[2][...] = doffset
+    if op.residual:
+        out[3][...] = dy
 
 
 def _window_sums(size: int, x: Array) -> Array:

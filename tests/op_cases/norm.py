@@ -30,17 +30,18 @@ def _onnx_batch_norm(epsilon: float) -> Oracle:
     return oracle
 
 
-def _by_sample_statistics(momentum: float, epsilon: float, limit: float = np.inf) -> Oracle:
+def _by_sample_statistics(momentum: float, epsilon: float, limit: float | None = None) -> Oracle:
     """The definition channel by channel, on the sample mean and the sample variance (divisor count - 1)."""
 
-    def oracle(x: Array, scale: Array, offset: Array, mean: Array, variance: Array) -> tuple[Array, ...]:
+    def oracle(
+        x: Array, scale: Array, offset: Array, mean: Array, variance: Array, residual: Array | float = 0.0
+    ) -> tuple[Array, ...]:
         rows = x.reshape(-1, x.shape[-1])
         sample_mean, sample_variance = np.mean(rows, axis=0), np.var(rows, axis=0, ddof=1)
         inverse = (np.cov(rows, rowvar=False, bias=True).diagonal() + epsilon) ** -0.5
-        y = (rows - sample_mean) * inverse * scale + offset
-        y = y if limit == np.inf else np.clip(y, 0, limit)
+        y = ((rows - sample_mean) * inverse * scale + offset).reshape(x.shape) + residual
         return (
-            y.reshape(x.shape),
+            y if limit is None else np.clip(y, 0, limit),
             mean + momentum * (sample_mean - mean),
             variance + momentum * (sample_variance - variance),
             sample_mean,
@@ -122,6 +123,27 @@ CASES = [
         (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *_parameters(4, 4)[2:]),
         _by_sample_statistics(0.1, 1e-5, limit=6),
         differentiable=(0, 1, 2),
+    ),
+    Case(
+        "batch-norm-training-residual",
+        BatchNormTraining(),
+        (normal(2, 5, 7, 19), *_parameters(19, 5), normal(2, 5, 7, 19, seed=6)),
+        _by_sample_statistics(0.1, 1e-5),
+        differentiable=(0, 1, 2, 5),
+    ),
+    Case(
+        "batch-norm-training-residual-relu",
+        BatchNormTraining(activation="relu"),
+        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *_parameters(4, 4)[2:], SIGNS * 0.25),
+        _by_sample_statistics(0.1, 1e-5, limit=np.inf),
+        differentiable=(0, 1, 2, 5),
+    ),
+    Case(
+        "batch-norm-training-residual-relu6",
+        BatchNormTraining(activation="relu6"),
+        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *_parameters(4, 4)[2:], SIGNS * 0.25),
+        _by_sample_statistics(0.1, 1e-5, limit=6),
+        differentiable=(0, 1, 2, 5),
     ),
     Case(
         "local-response-norm",
