@@ -35,7 +35,7 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
     if dot:
         click.echo(printer.dot(graph))
         return
-    memory = Session(*loaded.inference, batch=batch).plan
+    memory = Session(*loaded.execution, batch=batch).plan
     weights = loaded.workspace.restricted(loaded.graph)
     parameters = sum(array.size for array in weights.values())
     weight_bytes = sum(array.nbytes for array in weights.values())

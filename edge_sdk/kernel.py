@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.op import Op
-from edge_sdk.spec import Spec
+from edge_sdk.spec import Array, Spec
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -17,21 +17,48 @@ DEVICES = ("cpu", "reference")
 
 
 @dataclass(frozen=True)
+class Packing:
+    """The form in which a kernel reads one of its inputs, its weights: other order, other numbers.
+
+    Where that input is constant for the graph, a Session makes the form once, when it binds; else before each run.
+    """
+
+    input: int
+    """Which input of the operator it is made of."""
+    specs: Callable[..., tuple[Spec, ...]]
+    """`specs(op, *input specs)`: the arrays of the form."""
+    pack: Callable[..., None]
+    """`pack(op, packed, input specs, array)` fills them."""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One algorithm of one operator on one device.
 
     `function(op, out, *inputs)` writes into `out` (a tuple of arrays for an operator with several outputs) and
-    allocates nothing of the size of the data; with `scratch` it also gets `scratch=(array, …)` of those specs.
+    allocates nothing of the size of the data. With `scratch` it also gets `scratch=(array, …)` of those specs, with
+    `packing` also `packed=(array, …)`. `cost(op, packed once, *input specs)` estimates its seconds.
     """
 
     function: Callable[..., None]
     algorithm: str
-    scratch: Callable[..., tuple[Spec, ...]] | None
-    when: Callable[..., bool] | None
+    scratch: Callable[..., tuple[Spec, ...]] | None = None
+    when: Callable[..., bool] | None = None
+    packing: Packing | None = None
+    cost: Callable[..., float] | None = None
 
     def scratch_specs(self, op: Op, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Return what the kernel needs beside its outputs for inputs of these specs."""
         return self.scratch(op, *inputs) if self.scratch else ()
+
+    def packed_specs(self, op: Op, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
+        """Return the form it reads its weights in."""
+        return self.packing.specs(op, *inputs) if self.packing else ()
+
+    def keywords(self, scratch: Sequence[Array], packed: Sequence[Array]) -> dict[str, tuple[Array, ...]]:
+        """Return what the function takes beside the operator and its values."""
+        given = {"scratch": tuple(scratch)} if self.scratch else {}
+        return given | ({"packed": tuple(packed)} if self.packing else {})
 
 
 _KERNELS: dict[tuple[type[Op], str], list[Kernel]] = {}
@@ -44,11 +71,13 @@ def kernel(
     algorithm: str = "",
     scratch: Callable[..., tuple[Spec, ...]] | None = None,
     when: Callable[..., bool] | None = None,
+    packing: Packing | None = None,
+    cost: Callable[..., float] | None = None,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a kernel of `op` on `device`.
 
-    Of several, a Session takes the first registered whose `when(op, *input specs)` holds; one without `when`
-    always does, and so must come last.
+    Of several whose `when(op, *input specs)` holds, a Session takes the one of least `cost`, or the first registered
+    where not all have one. A kernel without `when` always applies, and so must come last.
     """
 
     def bind(function: Function) -> Function:
@@ -57,7 +86,7 @@ def kernel(
             raise TypeError(
                 f"{op.name} already has an unconditional {device} kernel; register {function.__name__} first"
             )
-        known.append(Kernel(function, algorithm or function.__name__, scratch, when))
+        known.append(Kernel(function, algorithm or function.__name__, scratch, when, packing, cost))
         return function
 
     return bind
@@ -70,12 +99,30 @@ def load_device(device: str) -> None:
     importlib.import_module(f"edge_sdk.kernels.{device}")
 
 
-def find_kernel(op: Op, device: str, inputs: Sequence[Spec]) -> Kernel | None:
-    """Return the kernel that a Session uses for `op` on inputs of these specs, or None when there is none."""
-    for candidate in _KERNELS.get((type(op), device), ()):
-        if candidate.when is None or candidate.when(op, *inputs):
-            return candidate
-    return None
+def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec]) -> list[Kernel]:
+    """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
+    known = _KERNELS.get((type(op), device), ())
+    return [candidate for candidate in known if candidate.when is None or candidate.when(op, *inputs)]
+
+
+def find_kernel(op: Op, device: str, inputs: Sequence[Spec], constant: Collection[int] = ()) -> Kernel | None:
+    """Return the kernel that a Session uses for `op` on inputs of these specs, or None when there is none.
+
+    `constant` are the places of inputs that stay the same from run to run.
+    """
+    candidates = applicable_kernels(op, device, inputs)
+    costs = [estimated_seconds(candidate, op, inputs, constant) for candidate in candidates]
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs) or not known:
+        return candidates[0] if candidates else None
+    return candidates[known.index(min(known))]
+
+
+def estimated_seconds(candidate: Kernel, op: Op, inputs: Sequence[Spec], constant: Collection[int]) -> float | None:
+    """Return what a kernel's cost model expects, or None when it has none."""
+    if candidate.cost is None:
+        return None
+    return candidate.cost(op, candidate.packing is not None and candidate.packing.input in constant, *inputs)
 
 
 def has_kernel(op: type[Op], device: str) -> bool:

@@ -6,8 +6,10 @@ import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edge_sdk.graph import Graph, Node
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import Array, Spec, Value
 
 ALIGNMENT = 64  # one cache line, and one AVX-512 register
 
@@ -166,3 +168,10 @@ def _place(requests: Sequence[tuple[int, int, int]]) -> tuple[list[Block], int]:
         bisect.insort(by_offset, (offset, block), key=lambda pair: pair[0])
         arena = max(arena, offset + size)
     return [block for block in placed if block is not None], arena
+
+
+def aligned_bytes(size: int) -> Array:
+    """Zeroed bytes that start on a cache line; the slack lets vector code read past the last element."""
+    raw = np.zeros(size + 2 * ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size + ALIGNMENT]

@@ -104,6 +104,13 @@ class Model:
         return run_pipeline("inference", self.graph, self.workspace)
 
     @cached_property
+    def execution(self) -> tuple[Graph, Workspace]:
+        """`inference` with what only our own kernels can do in one: what `run` executes."""
+        from edge_sdk.passes.pipelines import run_pipeline
+
+        return run_pipeline("execution", *self.inference)
+
+    @cached_property
     def _sessions(self) -> dict[int, Session]:
         return {}
 
@@ -114,7 +121,7 @@ class Model:
         if batch not in self._sessions:
             while len(self._sessions) >= 2:
                 self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[batch] = Session(*self.inference, batch=batch)
+            self._sessions[batch] = Session(*self.execution, batch=batch)
         return self._sessions[batch]
 
 

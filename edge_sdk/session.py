@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ import numpy as np
 from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
 from edge_sdk.graph import Graph, Node
 from edge_sdk.kernel import Kernel, call_arguments, find_kernel, load_device
-from edge_sdk.memory_plan import ALIGNMENT, Block, plan_memory
+from edge_sdk.memory_plan import Block, aligned_bytes, plan_memory
+from edge_sdk.packed_weights import PackedWeights, constant_params
 from edge_sdk.plan import Plan, PlanStep
 from edge_sdk.spec import Array, Spec, Value
-from edge_sdk.workspace import Workspace
+from edge_sdk.workspace import Workspace, address, mark_written
 
 # Numba's portable threading layer must not be entered by two threads at once, and two parallel steps at the same time
 # would only compete for the same cores: Sessions of one process take turns.
@@ -38,8 +40,11 @@ class _Step:
     function: Callable[..., None]
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
+    pack: Callable[[], None] | None
 
     def __call__(self) -> None:
+        if self.pack is not None:
+            self.pack()
         self.function(*self.arguments, **self.keywords)
 
 
@@ -64,19 +69,18 @@ class Session:
         self.device = device
         workspace.check(self.graph)
         self._kernels = _bind_kernels(self.graph, device)
-        scratch = [
-            kernel.scratch_specs(node.op, [self.graph.specs[value] for value in node.inputs])
-            for node, kernel in zip(self.graph.nodes, self._kernels, strict=True)
-        ]
-        self.memory = plan_memory(self.graph, scratch)
-        self._arena = _aligned_bytes(self.memory.arena_bytes)
+        self._packed = PackedWeights(self.graph, self._kernels)
+        needs = [self._needs(step) for step in range(len(self._kernels))]
+        self.memory = plan_memory(self.graph, [(*scratch, *packed) for scratch, packed in needs])
+        self._arena = aligned_bytes(self.memory.arena_bytes)
         self._computed = {
             value: self._view(block, self.graph.specs[value]) for value, block in self.memory.blocks.items()
         }
-        self._scratch = [
-            tuple(self._view(block, spec) for block, spec in zip(blocks, specs, strict=True))
-            for blocks, specs in zip(self.memory.scratch, scratch, strict=True)
-        ]
+        self._keywords = []
+        for step, (blocks, (scratch, packed)) in enumerate(zip(self.memory.scratch, needs, strict=True)):
+            views = [self._view(block, spec) for block, spec in zip(blocks, (*scratch, *packed), strict=True)]
+            own, changing = views[: len(scratch)], views[len(scratch) :]
+            self._keywords.append(self._kernels[step].keywords(own, self._packed.get(step, changing)))
         self._bound: dict[str, Array] = {}
         self._steps: list[_Step] = []
         self._bind_parameters()
@@ -133,6 +137,13 @@ class Session:
         block = self.memory.blocks.get(value)
         return (None if block is None else block.offset), self.graph.specs[value].bytes
 
+    def _needs(self, step: int) -> tuple[tuple[Spec, ...], tuple[Spec, ...]]:
+        """What a node's kernel needs of the arena: scratch, and packed weights that change from run to run."""
+        node, kernel = self.graph.nodes[step], self._kernels[step]
+        inputs = [self.graph.specs[value] for value in node.inputs]
+        packed = () if step in self._packed else kernel.packed_specs(node.op, inputs)
+        return kernel.scratch_specs(node.op, inputs), packed
+
     def _view(self, block: Block, spec: Spec) -> Array:
         raw = self._arena[block.offset : block.offset + spec.bytes]
         return raw.view(spec.numpy_dtype).reshape(spec.shape)
@@ -149,24 +160,29 @@ class Session:
             value = self.memory.aliases.get(value, value)
             return self._bound[value] if value in self._bound else self._computed[value]
 
-        self._steps = [
-            _Step(
-                kernel.function,
-                (node.op, call_arguments([bound(v) for v in node.outputs]), *map(bound, node.inputs)),
-                {"scratch": scratch} if scratch else {},
-            )
-            for node, kernel, scratch in zip(self.graph.nodes, self._kernels, self._scratch, strict=True)
-        ]
+        self._steps = []
+        for step, (node, kernel) in enumerate(zip(self.graph.nodes, self._kernels, strict=True)):
+            inputs = [bound(value) for value in node.inputs]
+            pack = None
+            if kernel.packing is not None and step not in self._packed:
+                specs = tuple(self.graph.specs[value] for value in node.inputs)
+                forms, weights = self._keywords[step]["packed"], inputs[kernel.packing.input]
+                pack = partial(kernel.packing.pack, node.op, forms, specs, weights)
+            outputs = call_arguments([bound(value) for value in node.outputs])
+            self._steps.append(_Step(kernel.function, (node.op, outputs, *inputs), self._keywords[step], pack))
         self._outputs = {value: bound(value) for value in self.graph.outputs}
         self._copies = [
             (self._bound[state], bound(new))
             for state, new in self.graph.updates.items()
             if self.memory.aliases.get(new) != state
         ]
+        self._updated = [address(self._bound[state]) for state in self.graph.updates]
 
     def _begin(self, feeds: Mapping[str, Array]) -> None:
         if any(self.workspace[name] is not array for name, array in self._bound.items()):
             self._bind_parameters()
+        self._packed.refresh(self._bound)
+        mark_written(self._updated)  # they will be, wholly or, when the run is interrupted, in part
         unknown = [name for name in feeds if name not in self.graph.inputs]
         missing = [value for value in self.graph.inputs if value not in feeds]
         if unknown or missing:
@@ -192,9 +208,11 @@ class Session:
 
 def _bind_kernels(graph: Graph, device: str) -> list[Kernel]:
     kernels: list[Kernel] = []
+    constant = constant_params(graph)
     absent: dict[str, Node] = {}
     for node in graph.nodes:
-        found = find_kernel(node.op, device, [graph.specs[value] for value in node.inputs])
+        unchanging = [index for index, value in enumerate(node.inputs) if value in constant]
+        found = find_kernel(node.op, device, [graph.specs[value] for value in node.inputs], unchanging)
         if found is None:
             absent.setdefault(node.op.name, node)
         else:
@@ -205,13 +223,6 @@ def _bind_kernels(graph: Graph, device: str) -> list[Kernel]:
             f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
         )
     return kernels
-
-
-def _aligned_bytes(size: int) -> Array:
-    """Zeroed bytes that start on a cache line; the slack lets vector code read past the last element."""
-    raw = np.zeros(size + 2 * ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size + ALIGNMENT]
 
 
 def run_once(graph: Graph, workspace: Workspace, feeds: Mapping[str, Array], device: str = "cpu") -> dict[str, Array]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 import numpy as np
 
@@ -11,9 +12,33 @@ from edge_sdk.errors import GraphError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.spec import Array
 
+# How often the array at an address was written by a Session or assigned, for what is derived from it. An entry outlives
+# its array; the next array at that address is then derived from once more than needed.
+_WRITTEN: Counter[int] = Counter()
+
+
+def address(array: Array) -> int:
+    """Return where an array's elements start."""
+    return int(array.__array_interface__["data"][0])
+
+
+def mark_written(addresses: Iterable[int]) -> None:
+    """Note that the arrays at these addresses have new contents."""
+    for place in addresses:
+        _WRITTEN[place] += 1
+
+
+def times_written(place: int) -> int:
+    """Return how often the contents at an address are known to have changed."""
+    return _WRITTEN[place]
+
 
 class Workspace(MutableMapping[str, Array]):
-    """An ordinary object, handed to whoever needs it; there is no global one."""
+    """An ordinary object, handed to whoever needs it; there is no global one.
+
+    Kernels keep constant weights in forms of their own, made from the arrays here. They are made anew when an array is
+    exchanged or a Session updates it. After writing into an array by hand, assign it: `workspace[name] = array`.
+    """
 
     def __init__(self, arrays: Mapping[str, Array] | None = None) -> None:
         self._arrays: dict[str, Array] = dict(arrays or {})
@@ -25,7 +50,8 @@ class Workspace(MutableMapping[str, Array]):
             raise GraphError(f"the workspace has no array {name!r}{suggestion(name, self._arrays)}") from None
 
     def __setitem__(self, name: str, array: Array) -> None:
-        self._arrays[name] = np.asarray(array)
+        self._arrays[name] = array = np.asarray(array)
+        mark_written((address(array),))
 
     def __delitem__(self, name: str) -> None:
         del self._arrays[name]

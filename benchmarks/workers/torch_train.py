@@ -7,21 +7,14 @@ import sys
 import torch
 from serve import serve
 from torch import nn
-
-# torchvision's wheel wants the operators of another build of PyTorch; the networks need none of them.
-LIBRARY = torch.library.Library("torchvision", "DEF")
-for operator in ("nms", "qnms"):
-    LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-import torchvision  # noqa: E402
+from torchvision_models import VERSIONS, build
 
 
 def main() -> None:
-    """Build torchvision's network and a fused SGD, then serve."""
+    """Prepare torchvision's network and a fused SGD, then serve."""
     name, batch, layout = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    torch.manual_seed(0)
-    model = torchvision.models.get_model(name, num_classes=10).to(memory_format=form).train()
+    model = build(name, classes=10).to(memory_format=form).train()
     image = torch.randn(batch, 3, 224, 224).to(memory_format=form)
     label = torch.randint(0, 10, (batch,))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, fused=True)
@@ -34,7 +27,7 @@ def main() -> None:
         optimizer.step()
         return loss.item()
 
-    serve(step, {"torch": torch.__version__, "torchvision": torchvision.__version__})
+    serve(step, VERSIONS)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from edge_sdk.spec import Spec, Value
 class Conv2D(Op, name="conv2d"):
     """Cross-correlation of x (n, h, w, c) with w (k, r, s, c / groups) into (n, p, q, k), plus b (k).
 
+    With a residual (n, p, q, k), the other term of a sum that followed, that is added before the activation.
+
     y[n, p, q, k] = b[k] + Σ w[k, i, j, c] · x[n, p · stride + i · dilation - pad, …, group(k) · c/groups + c]
     """
 
@@ -28,7 +30,7 @@ class Conv2D(Op, name="conv2d"):
     groups: int = 1
     activation: Activation = None
 
-    def infer(self, x: Spec, w: Spec, b: Spec | None = None) -> Spec:
+    def infer(self, x: Spec, w: Spec, b: Spec | None = None, residual: Spec | None = None) -> Spec:
         size = image_size("conv2d", x)
         if w.rank != 4:
             raise ShapeError(f"conv2d: w is {w}, wanted (k, r, s, c / groups)")
@@ -42,7 +44,10 @@ class Conv2D(Op, name="conv2d"):
             )
         check_bias("conv2d", b, outputs)
         p, q = output_size("conv2d", self.padding, size, (w.shape[1], w.shape[2]), self.stride, self.dilation)
-        return x.with_shape((x.shape[0], p, q, outputs))
+        y = x.with_shape((x.shape[0], p, q, outputs))
+        if residual is not None and residual.shape != y.shape:
+            raise ShapeError(f"conv2d: the result is {y}, but the residual to add {residual}")
+        return y
 
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
         x, w = node.inputs[:2]
@@ -50,7 +55,8 @@ class Conv2D(Op, name="conv2d"):
         geometry = (self.stride, self.padding, self.dilation, self.groups)
         dx = g.add(Conv2DGradInput(*geometry, input_size=image_size("conv2d", g.spec(x))), dy, w)
         dw = g.add(Conv2DGradWeight(*geometry, kernel_size=(g.spec(w).shape[1], g.spec(w).shape[2])), dy, x)
-        return [dx, dw, *([g.add(ReduceSum(axes=(0, 1, 2)), dy)] if len(node.inputs) == 3 else [])]
+        rest = [g.add(ReduceSum(axes=(0, 1, 2)), dy), dy]
+        return [dx, dw, *rest[: len(node.inputs) - 2]]
 
 
 @dataclass(frozen=True)

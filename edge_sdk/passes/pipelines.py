@@ -11,6 +11,7 @@ from edge_sdk.passes.constant_folding import constant_folding
 from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.passes.fold_batch_norm import fold_batch_norm
 from edge_sdk.passes.fuse_activation import fuse_activation
+from edge_sdk.passes.fuse_addition import fuse_addition
 from edge_sdk.passes.fuse_residual import fuse_residual
 from edge_sdk.passes.to_inference import to_inference
 from edge_sdk.workspace import Workspace
@@ -28,6 +29,8 @@ PIPELINES: Mapping[str, tuple[Pass, ...]] = {
         fuse_activation,
         dead_code,
     ),
+    # After "inference", for our own kernels: what is not to be written to a file.
+    "execution": (fuse_addition,),
 }
 
 

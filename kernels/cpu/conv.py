@@ -1,46 +1,28 @@
-"""Convolutions: matrix products on what every output sees of the image; depthwise ones are direct loops."""
+"""Convolutions: Winograd's algorithm, or matrix products on what every output sees of the image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from edge_sdk.kernel import kernel
+from edge_sdk.kernel import Packing, kernel
 from edge_sdk.kernels.cpu import winograd
-from edge_sdk.kernels.cpu.depthwise import (
-    add_parts,
-    backward_taps,
-    column_taps,
-    forward_taps,
-    sum_products,
-    sum_taps,
-    sum_taps_multiplied,
-)
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
-from edge_sdk.kernels.cpu.gemm import Grid, multiply_window, packed_size, product_scratch
+from edge_sdk.kernels.cpu.gemm import Grid, multiply_window, packed_size, product_cost, product_scratch
 from edge_sdk.kernels.cpu.jit import threads
 from edge_sdk.kernels.cpu.packing import pack_columns, pack_rows
 from edge_sdk.kernels.cpu.patches import Window, whole_rows
 from edge_sdk.kernels.cpu.weight_gradient import weight_gradient, weight_gradient_scratch
-from edge_sdk.ops.conv import (
-    Conv2D,
-    Conv2DGradInput,
-    Conv2DGradWeight,
-    DepthwiseConv2D,
-    DepthwiseConv2DGradInput,
-    DepthwiseConv2DGradWeight,
-)
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
 from edge_sdk.ops.geometry import Pair, resolve_padding
 from edge_sdk.spec import Array, Spec
 
 Dense: TypeAlias = Conv2D | Conv2DGradInput | Conv2DGradWeight
-Depthwise: TypeAlias = DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
 
 GEOMETRIES = 1024  # kept: what depends on shapes alone is worked out once
-PARTS = 16  # of a sum over images and rows; fixed, so that the bytes do not depend on the number of threads
 
 
 @lru_cache(GEOMETRIES)
@@ -66,44 +48,96 @@ def _layer(op: Dense, x: tuple[int, ...], y: tuple[int, ...]) -> winograd.Layer:
     return winograd.Layer(*(*x, -top, -left, *y[1:]))
 
 
-def _is_winograd(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None) -> bool:
+def _is_winograd(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> bool:
     return _winograd_applies(op, (w.shape[1], w.shape[2]), x.shape[3], w.shape[0])
 
 
-def _winograd_scratch(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
-    return winograd.convolve_scratch(_layer(op, x.shape, op.infer_outputs((x, w))[0].shape))
+def _forward_layer(op: Conv2D, x: Spec, w: Spec) -> winograd.Layer:
+    return _layer(op, x.shape, op.infer_outputs((x, w))[0].shape)
 
 
-@kernel(Conv2D, "cpu", algorithm="winograd 4x4", when=_is_winograd, scratch=_winograd_scratch)
+def _winograd_scratch(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return winograd.convolve_scratch(_forward_layer(op, x, w))
+
+
+def _winograd_form(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return winograd.transformed_weights(w.shape[0], w.shape[3])
+
+
+def _transform_weights(op: Conv2D, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+    winograd.transform_weights(w.reshape(-1), w.shape[0], w.shape[3], *packed)
+
+
+def _winograd_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
+    return winograd.cost(_forward_layer(op, x, w), once)
+
+
+@kernel(
+    Conv2D,
+    "cpu",
+    algorithm="winograd 4x4",
+    when=_is_winograd,
+    scratch=_winograd_scratch,
+    packing=Packing(1, _winograd_form, _transform_weights),
+    cost=_winograd_cost,
+)
 def conv2d_winograd(
-    op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]
-) -> None:
-    own, u = scratch
-    nothing = u[:0]
-    winograd.transform_weights(w.reshape(-1), w.shape[0], w.shape[3], u, own)
-    layer = _layer(op, x.shape, out.shape)
-    winograd.convolve(x, layer, u, out, own, nothing if b is None else b, nothing, LIMITS[op.activation])
+    op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *,
+    scratch: tuple[Array, ...], packed: tuple[Array, ...],
+) -> None:  # fmt: skip
+    u = packed[0]
+    added = (u[:0] if b is None else b, u[:0] if residual is None else residual)
+    winograd.convolve(x, _layer(op, x.shape, out.shape), u, out, scratch[0], *added, LIMITS[op.activation])
 
 
-def _forward_scratch(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
+def _forward_window(op: Conv2D, x: Spec, w: Spec) -> tuple[int, Window, int]:
+    """How many images, what an output sees of them, and the outputs a group has."""
     _, p, q, k = op.infer_outputs((x, w))[0].shape
-    window, outputs = _window(op, x.shape, (w.shape[1], w.shape[2]), (p, q)), k // op.groups
-    images = x.elements // (window.height * window.width * window.channels)
-    return product_scratch(images, window, outputs), Spec((packed_size(window.size, outputs),))
+    window = _window(op, x.shape, (w.shape[1], w.shape[2]), (p, q))
+    return x.elements // (window.height * window.width * window.channels), window, k // op.groups
 
 
-@kernel(Conv2D, "cpu", algorithm="patches", scratch=_forward_scratch)
-def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]) -> None:
-    own, packed = scratch
+def _forward_scratch(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return (product_scratch(*_forward_window(op, x, w)),)
+
+
+def _forward_form(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+    outputs = w.shape[0] // op.groups
+    return (Spec((op.groups, packed_size(w.elements // w.shape[0], outputs))),)
+
+
+def _pack_weights(op: Conv2D, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+    outputs, depth = w.shape[0] // op.groups, w.size // w.shape[0]
+    for group in range(op.groups):
+        pack_columns(w.reshape(-1), group * outputs * depth, outputs, depth, depth, packed[0][group])
+
+
+def _forward_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
+    images, window, outputs = _forward_window(op, x, w)
+    return op.groups * product_cost(images * window.outputs, window.size, outputs, once)
+
+
+@kernel(
+    Conv2D,
+    "cpu",
+    algorithm="patches",
+    scratch=_forward_scratch,
+    packing=Packing(1, _forward_form, _pack_weights),
+    cost=_forward_cost,
+)
+def conv2d(
+    op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *,
+    scratch: tuple[Array, ...], packed: tuple[Array, ...],
+) -> None:  # fmt: skip
     _, p, q, k = out.shape
-    outputs, depth = k // op.groups, w.size // k
-    nothing = packed[:0]
+    outputs = k // op.groups
+    nothing = scratch[0][0, :0]
     for group in range(op.groups):
         first = group * outputs
-        pack_columns(w.reshape(-1), first * depth, outputs, depth, depth, packed)
         multiply_window(
-            x, _window(op, x.shape, w.shape[1:3], (p, q), group), packed, outputs, out, _whole_grid(out.shape, first),
-            own, nothing if b is None else b[first : first + outputs], nothing, LIMITS[op.activation],
+            x, _window(op, x.shape, w.shape[1:3], (p, q), group), packed[0][group], outputs, out,
+            _whole_grid(out.shape, first), scratch[0], nothing if b is None else b[first : first + outputs],
+            nothing if residual is None else residual, LIMITS[op.activation],
         )  # fmt: skip
 
 
@@ -124,21 +158,41 @@ def _transposed_layer(op: Conv2DGradInput, dy: tuple[int, ...], dx: tuple[int, .
     return winograd.Layer(*(*dy, top - 2, left - 2, *dx[1:]))
 
 
+def _grad_input_layer(op: Conv2DGradInput, dy: Spec, w: Spec) -> winograd.Layer:
+    return _transposed_layer(op, dy.shape, op.infer(dy, w).shape)
+
+
 def _grad_input_winograd_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
-    return winograd.convolve_scratch(_transposed_layer(op, dy.shape, op.infer(dy, w).shape))
+    return winograd.convolve_scratch(_grad_input_layer(op, dy, w))
+
+
+def _grad_input_winograd_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
+    return winograd.transformed_weights(w.shape[0], w.shape[3])
+
+
+def _transform_flipped(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+    winograd.transform_flipped_weights(w.reshape(-1), w.shape[0], w.shape[3], *packed)
+
+
+def _grad_input_winograd_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) -> float:
+    return winograd.cost(_grad_input_layer(op, dy, w), once)
 
 
 @kernel(
-    Conv2DGradInput, "cpu", algorithm="winograd 4x4", when=_grad_input_is_winograd, scratch=_grad_input_winograd_scratch
+    Conv2DGradInput,
+    "cpu",
+    algorithm="winograd 4x4",
+    when=_grad_input_is_winograd,
+    scratch=_grad_input_winograd_scratch,
+    packing=Packing(1, _grad_input_winograd_form, _transform_flipped),
+    cost=_grad_input_winograd_cost,
 )
 def conv2d_grad_input_winograd(
-    op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...]
+    op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...], packed: tuple[Array, ...]
 ) -> None:
-    own, u = scratch
-    nothing = u[:0]
-    winograd.transform_flipped_weights(w.reshape(-1), w.shape[0], w.shape[3], u)
+    nothing = packed[0][:0]
     layer = _transposed_layer(op, dy.shape, out.shape)
-    winograd.convolve(dy, layer, u, out, own, nothing, nothing, LIMITS[None])
+    winograd.convolve(dy, layer, packed[0], out, scratch[0], nothing, nothing, LIMITS[None])
 
 
 class _Axis:
@@ -195,30 +249,62 @@ def _phases(op: Conv2DGradInput, dy: tuple[int, ...], w: tuple[int, ...], group:
 
 
 def _grad_input_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
-    channels, rows = w.shape[3], Spec((threads(), 0))
-    packed = 0
+    rows = Spec((threads(), 0))
     for window, _, starts in _phases(op, dy.shape, w.shape, 0):
         if len(starts):
             images = dy.elements // (window.height * window.width * window.channels)
-            rows = max(rows, product_scratch(images, window, channels), key=lambda spec: spec.shape[1])
-            packed = max(packed, packed_size(window.size, channels))
-    return rows, Spec((packed,))
+            rows = max(rows, product_scratch(images, window, w.shape[3]), key=lambda spec: spec.shape[1])
+    return (rows,)
 
 
-@kernel(Conv2DGradInput, "cpu", algorithm="patches", scratch=_grad_input_scratch)
-def conv2d_grad_input(op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...]) -> None:
-    """One convolution of dy, with some of the weights, for each phase of the stride."""
-    own, packed = scratch
+def _grad_input_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
+    """The weights of each phase of each group."""
+    return tuple(
+        Spec((packed_size(phase.window.size, w.shape[3]) if len(phase.starts) else 0,))
+        for group in range(op.groups)
+        for phase in _phases(op, dy.shape, w.shape, group)
+    )
+
+
+def _pack_phases(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
     k, r, s, channels = w.shape
-    nothing = packed[:0]
+    forms = iter(packed)
+    for group in range(op.groups):
+        for phase in _phases(op, inputs[0].shape, w.shape, group):
+            form = next(forms)
+            if len(phase.starts):
+                pack_rows(w.reshape(-1), phase.starts, k // op.groups, channels, r * s * channels, form)
+
+
+def _grad_input_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) -> float:
+    rows, depth = dy.elements // dy.shape[3], w.elements // w.shape[3]
+    # Rows are spread over the phases of the stride, which on the whole see each weight once.
+    phases = op.stride[0] * op.stride[1]
+    return product_cost(rows * phases, depth // phases, w.shape[3], once)
+
+
+@kernel(
+    Conv2DGradInput,
+    "cpu",
+    algorithm="patches",
+    scratch=_grad_input_scratch,
+    packing=Packing(1, _grad_input_form, _pack_phases),
+    cost=_grad_input_cost,
+)
+def conv2d_grad_input(
+    op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...], packed: tuple[Array, ...]
+) -> None:
+    """One convolution of dy, with some of the weights, for each phase of the stride."""
+    nothing = scratch[0][0, :0]
+    forms = iter(packed)
     for group in range(op.groups):
         phases = _phases(op, dy.shape, w.shape, group)
         if group == 0 and not all(len(phase.starts) for phase in phases):
             out.fill(0)
         for window, grid, starts in phases:
+            form = next(forms)
             if len(starts):
-                pack_rows(w.reshape(-1), starts, k // op.groups, channels, r * s * channels, packed)
-                multiply_window(dy, window, packed, channels, out, grid, own, nothing, nothing, LIMITS[None])
+                multiply_window(dy, window, form, w.shape[3], out, grid, scratch[0], nothing, nothing, LIMITS[None])
 
 
 def _grad_weight_is_winograd(op: Conv2DGradWeight, dy: Spec, x: Spec) -> bool:
@@ -254,55 +340,3 @@ def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *,
     for group in range(op.groups):
         window = _window(op, x.shape, op.kernel_size, (p, q), group)
         weight_gradient(dy, group * outputs, outputs, x, window, out, group * outputs * depth, scratch)
-
-
-def _axes(op: Depthwise, size: Pair, taps: Pair, cells: Pair) -> Iterator[tuple[int, int, int, int, int, int]]:
-    """For rows and columns: outputs, pixels, taps, stride, padding before and dilation."""
-    pads = resolve_padding(op.padding, size, taps, op.stride, op.dilation)
-    for axis in (0, 1):
-        yield cells[axis], size[axis], taps[axis], op.stride[axis], pads[axis][0], op.dilation[axis]
-
-
-@kernel(DepthwiseConv2D, "cpu")
-def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
-    (n, h, wide, channels), (_, p, q, filters) = x.shape, out.shape
-    rows, columns = (forward_taps(*axis) for axis in _axes(op, (h, wide), w.shape[1:3], (p, q)))
-    flat = w.reshape(-1)
-    arrays = (x.reshape(-1), flat, flat[:0] if b is None else b, out.reshape(-1))
-    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[op.activation])
-    if filters == channels:
-        sum_taps(*arrays, n, (h, wide), channels, *where)
-    else:
-        sum_taps_multiplied(*arrays, n, (h, wide), filters // channels, 1, filters, *where)
-
-
-@kernel(DepthwiseConv2DGradInput, "cpu")
-def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> None:
-    (n, h, wide, channels), (_, p, q, filters) = out.shape, dy.shape
-    axes = _axes(op, (h, wide), w.shape[1:3], (p, q))
-    rows, columns = (backward_taps(pixels, outputs, *rest) for outputs, pixels, *rest in axes)
-    flat = w.reshape(-1)
-    arrays = (dy.reshape(-1), flat, flat[:0], out.reshape(-1))
-    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[None])
-    if filters == channels:
-        sum_taps(*arrays, n, (p, q), channels, *where)
-    else:
-        sum_taps_multiplied(*arrays, n, (p, q), 1, filters // channels, filters, *where)
-
-
-def _parts(op: DepthwiseConv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
-    return (Spec((PARTS, op.kernel_size[0] * op.kernel_size[1], dy.shape[3])),)
-
-
-@kernel(DepthwiseConv2DGradWeight, "cpu", scratch=_parts)
-def depthwise_conv2d_grad_weight(
-    op: DepthwiseConv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]
-) -> None:
-    (n, h, wide, channels), (_, p, q, filters) = x.shape, dy.shape
-    row_axis, column_axis = _axes(op, (h, wide), op.kernel_size, (p, q))
-    rows, columns = forward_taps(*row_axis)[0], column_taps(*column_axis)
-    sum_products(
-        dy.reshape(-1), x.reshape(-1), scratch[0], n, (h, wide), channels, filters // channels, q, rows, columns,
-        op.stride[1], op.dilation[0],
-    )  # fmt: skip
-    add_parts(scratch[0], out.reshape(-1))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from edge_sdk.kernel import kernel
+from edge_sdk.kernel import Packing, kernel
 from edge_sdk.kernels.cpu.few_rows import (
     FEW,
     multiply_by_columns,
@@ -46,18 +47,35 @@ def linear_of_few(
 
 def _linear_scratch(op: Linear, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
     rows, (columns, depth) = x.shape[0], w.shape
-    return product_scratch(1, whole_rows(rows, depth), columns), Spec((packed_size(depth, columns),))
+    return (product_scratch(1, whole_rows(rows, depth), columns),)
 
 
-@kernel(Linear, "cpu", algorithm="packed gemm", scratch=_linear_scratch)
-def linear(op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]) -> None:
-    own, packed = scratch
+def _linear_form(op: Linear, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
+    columns, depth = w.shape
+    return (Spec((packed_size(depth, columns),)),)
+
+
+def _pack_linear(op: Linear, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+    columns, depth = w.shape
+    pack_columns(w.reshape(-1), 0, columns, depth, depth, packed[0])
+
+
+@kernel(
+    Linear,
+    "cpu",
+    algorithm="packed gemm",
+    scratch=_linear_scratch,
+    packing=Packing(1, _linear_form, _pack_linear),
+)
+def linear(
+    op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *,
+    scratch: tuple[Array, ...], packed: tuple[Array, ...],
+) -> None:  # fmt: skip
     (columns, depth), rows = w.shape, len(x)
-    pack_columns(w.reshape(-1), 0, columns, depth, depth, packed)
-    nothing = packed[:0]
+    nothing = packed[0][:0]
     multiply_window(
-        x, whole_rows(rows, depth), packed, columns, out, _plane(rows, columns), own, nothing if b is None else b,
-        nothing, LIMITS[op.activation],
+        x, whole_rows(rows, depth), packed[0], columns, out, _plane(rows, columns), scratch[0],
+        nothing if b is None else b, nothing, LIMITS[op.activation],
     )  # fmt: skip
 
 

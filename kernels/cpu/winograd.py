@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
-from edge_sdk.kernels.cpu.gemm import TILE_ROWS, TILE_WIDTH, multiply_rows
+from edge_sdk.kernels.cpu.gemm import HALF_ROWS, PRODUCT_RATE, TILE_ROWS, TILE_WIDTH, multiply_rows, up
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, load, splat, store, tile, transpose, zero
 from edge_sdk.kernels.cpu.weight_gradient import GRADIENT_ROWS, add_gradient_tile
@@ -117,7 +118,7 @@ def transform_weights(w: Array, outputs: int, channels: int, u: Array, scratch: 
 
 
 @parallel_jit
-def transform_flipped_weights(w: Array, outputs: int, channels: int, u: Array) -> None:
+def transform_flipped_weights(w: Array, outputs: int, channels: int, u: Array, _scratch: Array) -> None:
     """Weights w (outputs, 3, 3, channels) for the input gradient: taps reversed, inputs and outputs exchanged.
 
     u[position][channel / TILE_WIDTH][output][TILE_WIDTH]
@@ -192,11 +193,24 @@ def fits(channels: int, outputs: int) -> bool:
     return channels % LANES == 0 and outputs % TILE_WIDTH == 0
 
 
-def convolve_scratch(layer: Layer) -> tuple[Spec, Spec]:
-    """Return the scratch that `convolve` needs: a row per thread, and the transformed weights."""
+def convolve_scratch(layer: Layer) -> tuple[Spec]:
+    """Return the scratch that `convolve` needs: a row per thread."""
     per_task = _blocks_per_task(layer.blocks)
-    own = POSITIONS * ((per_task + TILE_ROWS) * layer.channels + per_task * TILE_WIDTH + LANES + TILE_WIDTH)
-    return Spec((threads(), max(own, POSITIONS * LANES * LANES))), Spec((POSITIONS * layer.channels * layer.outputs,))
+    return (Spec((threads(), POSITIONS * ((per_task + TILE_ROWS) * layer.channels + per_task * TILE_WIDTH + LANES))),)
+
+
+def transformed_weights(outputs: int, channels: int) -> tuple[Spec, Spec]:
+    """Return the transformed weights, and what `transform_weights` needs per thread to make them."""
+    return Spec((POSITIONS * outputs * channels,)), Spec((threads(), POSITIONS * LANES * LANES))
+
+
+def cost(layer: Layer, transformed_once: bool) -> float:
+    """Estimate the seconds of `convolve`."""
+    rounds = math.ceil(layer.blocks / MAX_BLOCKS)
+    work = 2 * POSITIONS * up(layer.blocks, HALF_ROWS) * layer.channels * layer.outputs
+    weights = BYTES * POSITIONS * layer.channels * layer.outputs
+    moved = BYTES * POSITIONS * layer.blocks * (2 * layer.channels + 2 * layer.outputs) + (rounds - 1) * weights
+    return seconds(work, PRODUCT_RATE, weights * (1 if transformed_once else 2), moved)
 
 
 def convolve(

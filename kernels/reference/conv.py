@@ -41,7 +41,7 @@ def taps(op: Convolution, kernel_size: Pair, out_size: Pair) -> Iterator[tuple[i
 
 
 @kernel(Conv2D, "reference")
-def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
+def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None) -> None:
     n, p, q, k = out.shape
     xp = padded(op, x, w.shape[1:3])
     y = np.zeros((n, p, q, op.groups, k // op.groups), x.dtype)
@@ -49,7 +49,8 @@ def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None) -
     for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)):
         seen = xp[:, rows, columns].reshape(n, p, q, op.groups, -1)
         y += np.einsum("npqgc,gkc->npqgk", seen, wg[:, :, i, j])
-    out[...] = activated(op.activation, y.reshape(out.shape) + (0 if b is None else b))
+    added = (0 if b is None else b) + (0 if residual is None else residual)
+    out[...] = activated(op.activation, y.reshape(out.shape) + added)
 
 
 @kernel(Conv2DGradInput, "reference")

@@ -34,7 +34,8 @@ def scratch_of(graph, device="cpu"):
     found = []
     for node in graph.nodes:
         specs = [graph.specs[value] for value in node.inputs]
-        found.append(find_kernel(node.op, device, specs).scratch_specs(node.op, specs))
+        kernel = find_kernel(node.op, device, specs)
+        found.append((*kernel.scratch_specs(node.op, specs), *kernel.packed_specs(node.op, specs)))
     return found
 
 

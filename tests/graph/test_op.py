@@ -124,7 +124,7 @@ def test_a_declaration_without_infer_is_refused():
     [
         (Add(), 1, r"add takes 2 inputs \(a, b\), got 1"),
         (Add(), 3, r"add takes 2 inputs \(a, b\), got 3"),
-        (Conv2D(), 1, r"conv2d takes 2 to 3 inputs \(x, w, b\), got 1"),
+        (Conv2D(), 1, r"conv2d takes 2 to 4 inputs \(x, w, b, residual\), got 1"),
         (Cube(), 3, r"test_cube takes 1 to 2 inputs \(x, offset\), got 3"),
     ],
 )

@@ -21,11 +21,12 @@ def _onnx_conv(
 ) -> Callable[..., Array]:
     """ONNX's Conv with pads (top, left, bottom, right); with a limit its result is clipped to 0 … limit."""
 
-    def oracle(x: Array, w: Array, b: Array | None = None) -> Array:
+    def oracle(x: Array, w: Array, b: Array | None = None, residual: Array | float = 0.0) -> Array:
         (y,) = run_onnx(
             "Conv", to_nchw(x), to_nchw(w), b, pads=pads, strides=stride, dilations=dilation, group=groups
         )  # fmt: skip
-        return to_nhwc(y) if limit is None else np.clip(to_nhwc(y), 0, limit)
+        total = to_nhwc(y) + residual
+        return total if limit is None else np.clip(total, 0, limit)
 
     return oracle
 
@@ -93,6 +94,25 @@ CASES = [
         (normal(2, 7, 5, 6), normal(9, 3, 3, 2, seed=1), normal(9, seed=2)),
         _onnx_conv((1, 1, 1, 1), (2, 1), (1, 1), 3),
         differentiable=(0, 1, 2),
+    ),
+    Case(
+        "conv2d-residual",
+        Conv2D(padding=((1, 1), (1, 1))),
+        (normal(2, 9, 7, 5), normal(37, 3, 3, 5, seed=1), normal(37, seed=2), normal(2, 9, 7, 37, seed=3)),
+        _onnx_conv((1, 1, 1, 1), (1, 1), (1, 1), 1),
+        differentiable=(0, 1, 2, 3),
+    ),
+    Case(
+        "conv2d-residual-groups-relu",
+        Conv2D(stride=(2, 1), groups=2, activation="relu"),
+        (
+            _kink_free(normal(2, 7, 5, 6)),
+            normal(8, 2, 2, 3, seed=1),
+            np.array([2, -2, 1, -1, 3, -3, 2, -2], np.float32),
+            normal(2, 3, 4, 8, seed=3, scale=0.1),
+        ),
+        _onnx_conv(NO_PADS, (2, 1), (1, 1), 2, np.inf),
+        differentiable=(0, 1, 2, 3),
     ),
     Case(
         "conv2d-1x1",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kernel_calls import call_kernel
 
 from edge_sdk.kernel import find_kernel, load_device
 from edge_sdk.op import Op
@@ -21,17 +22,12 @@ from edge_sdk.spec import Array, Spec
 TESTS = Path(__file__).parents[1]
 
 
-def compute(op: Op, *inputs: Array) -> list[Array]:
-    """Run the CPU kernel on outputs and scratch full of NaN."""
+def compute(op: Op, *inputs: Array) -> tuple[Array, ...]:
+    """Run the CPU kernel that a Session would take."""
     load_device("cpu")
-    specs = [Spec(x.shape, x.dtype.name) for x in inputs]
-    outputs = [np.full(s.shape, np.nan, s.numpy_dtype) for s in op.infer_outputs(specs)]
-    kernel = find_kernel(op, "cpu", specs)
+    kernel = find_kernel(op, "cpu", [Spec(x.shape, x.dtype.name) for x in inputs])
     assert kernel is not None
-    scratch = tuple(np.full(s.shape, np.nan, s.numpy_dtype) for s in kernel.scratch_specs(op, specs))
-    keywords = {"scratch": scratch} if scratch else {}
-    kernel.function(op, outputs[0] if len(outputs) == 1 else tuple(outputs), *inputs, **keywords)
-    return outputs
+    return call_kernel(kernel, op, inputs)
 
 
 # Around the edges of register tiles (up to 14 × 32), blocks of rows (112), of columns and of depth (256), and with
@@ -115,7 +111,7 @@ def digest_of_sums() -> str:
 def test_the_bytes_do_not_depend_on_the_number_of_threads(threads: int) -> None:
     """The same sums in another process with another number of threads."""
     program = "from test_cpu_kernels import digest_of_sums; print(digest_of_sums())"
-    environment = os.environ | {"NUMBA_NUM_THREADS": str(threads), "PYTHONPATH": str(TESTS / "ops")}
+    environment = os.environ | {"NUMBA_NUM_THREADS": str(threads), "PYTHONPATH": f"{TESTS / 'ops'}{os.pathsep}{TESTS}"}
 
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300, check=True

@@ -1,0 +1,20 @@
+"""Estimates of a kernel's seconds, to choose between algorithms: only their ratios matter.
+
+Algorithms round differently, and the same program is to give the same bytes with any number of threads: the estimates
+are for two.
+"""
+
+from __future__ import annotations
+
+from edge_sdk.kernels.cpu.simd import LANES
+
+BYTES = 4  # of a float32
+PEAK = LANES * 2 * 2 * 4e9  # operations a second of one thread: two fused multiply-adds of LANES each cycle at 4 GHz
+THREADS = 2
+MEMORY = 40e9  # bytes a second that all threads get from memory
+CACHE = 60e9  # bytes a second that one thread copies between caches
+
+
+def seconds(operations: float, rate: float, from_memory: float, in_cache: float) -> float:
+    """Return the time of arithmetic at a share `rate` of the peak plus that of bytes read and moved in caches."""
+    return operations / (THREADS * PEAK * rate) + from_memory / MEMORY + in_cache / (THREADS * CACHE)

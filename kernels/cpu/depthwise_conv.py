@@ -1,0 +1,77 @@
+"""Depthwise convolutions and their gradients, bound to the direct loops of depthwise.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from edge_sdk.kernel import kernel
+from edge_sdk.kernels.cpu.depthwise import (
+    add_parts,
+    backward_taps,
+    column_taps,
+    forward_taps,
+    sum_products,
+    sum_taps,
+    sum_taps_multiplied,
+)
+from edge_sdk.kernels.cpu.fused_activation import LIMITS
+from edge_sdk.ops.conv import DepthwiseConv2D, DepthwiseConv2DGradInput, DepthwiseConv2DGradWeight
+from edge_sdk.ops.geometry import Pair, resolve_padding
+from edge_sdk.spec import Array, Spec
+
+Depthwise: TypeAlias = DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
+
+PARTS = 16  # of a sum over images and rows; fixed, so that the bytes do not depend on the number of threads
+
+
+def _axes(op: Depthwise, size: Pair, taps: Pair, cells: Pair) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """For rows and columns: outputs, pixels, taps, stride, padding before and dilation."""
+    pads = resolve_padding(op.padding, size, taps, op.stride, op.dilation)
+    for axis in (0, 1):
+        yield cells[axis], size[axis], taps[axis], op.stride[axis], pads[axis][0], op.dilation[axis]
+
+
+@kernel(DepthwiseConv2D, "cpu")
+def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
+    (n, h, wide, channels), (_, p, q, filters) = x.shape, out.shape
+    rows, columns = (forward_taps(*axis) for axis in _axes(op, (h, wide), w.shape[1:3], (p, q)))
+    flat = w.reshape(-1)
+    arrays = (x.reshape(-1), flat, flat[:0] if b is None else b, out.reshape(-1))
+    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[op.activation])
+    if filters == channels:
+        sum_taps(*arrays, n, (h, wide), channels, *where)
+    else:
+        sum_taps_multiplied(*arrays, n, (h, wide), filters // channels, 1, filters, *where)
+
+
+@kernel(DepthwiseConv2DGradInput, "cpu")
+def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> None:
+    (n, h, wide, channels), (_, p, q, filters) = out.shape, dy.shape
+    axes = _axes(op, (h, wide), w.shape[1:3], (p, q))
+    rows, columns = (backward_taps(pixels, outputs, *rest) for outputs, pixels, *rest in axes)
+    flat = w.reshape(-1)
+    arrays = (dy.reshape(-1), flat, flat[:0], out.reshape(-1))
+    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[None])
+    if filters == channels:
+        sum_taps(*arrays, n, (p, q), channels, *where)
+    else:
+        sum_taps_multiplied(*arrays, n, (p, q), 1, filters // channels, filters, *where)
+
+
+def _parts(op: DepthwiseConv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
+    return (Spec((PARTS, op.kernel_size[0] * op.kernel_size[1], dy.shape[3])),)
+
+
+@kernel(DepthwiseConv2DGradWeight, "cpu", scratch=_parts)
+def depthwise_conv2d_grad_weight(
+    op: DepthwiseConv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]
+) -> None:
+    (n, h, wide, channels), (_, p, q, filters) = x.shape, dy.shape
+    row_axis, column_axis = _axes(op, (h, wide), op.kernel_size, (p, q))
+    rows, columns = forward_taps(*row_axis)[0], column_taps(*column_axis)
+    sum_products(
+        dy.reshape(-1), x.reshape(-1), scratch[0], n, (h, wide), channels, filters // channels, q, rows, columns,
+        op.stride[1], op.dilation[0],
+    )  # fmt: skip
+    add_parts(scratch[0], out.reshape(-1))
