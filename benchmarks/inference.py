@@ -26,8 +26,10 @@ def programs(model: str, batch: int, peers: tuple[str, ...], torch_python: str) 
     if "litert" in peers:
         found.append(Program("litert", sys.executable, "litert_infer.py", (*size, "none")))
     if "torch" in peers:
-        for layout in ("plain", "channels_last"):
-            found.append(Program(f"torch {layout}", torch_python, "torch_infer.py", (*size, layout)))
+        found += [
+            Program(f"torch {layout}", torch_python, "torch_infer.py", (*size, layout))
+            for layout in ("plain", "channels_last")
+        ]
     return found
 
 

@@ -74,7 +74,11 @@ class Model:
             raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; photos go to predict()")
         if not len(x):
             return np.zeros((0, self.num_classes), np.float32)
-        return self._session(len(x)).run({INPUT: x})[OUTPUT]
+        size = self._piece_sizes.get(len(x)) or self._piece_sizes.setdefault(len(x), self._piece_size(len(x)))
+        if size == len(x):
+            return self._session(size).run({INPUT: x})[OUTPUT]
+        pieces = [x[first : first + size] for first in range(0, len(x), size)]
+        return np.concatenate([self._session(len(piece)).run({INPUT: piece})[OUTPUT] for piece in pieces])
 
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first.
@@ -113,6 +117,15 @@ class Model:
     @cached_property
     def _sessions(self) -> dict[int, Session]:
         return {}
+
+    @cached_property
+    def _piece_sizes(self) -> dict[int, int]:
+        return {}
+
+    def _piece_size(self, batch: int) -> int:
+        from edge_sdk.batching import piece_size
+
+        return piece_size(self.execution[0], batch)
 
     def _session(self, batch: int) -> Session:
         """A Session for this batch size. One other size is kept, for the rest at the end of a data set."""

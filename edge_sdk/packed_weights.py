@@ -1,4 +1,4 @@
-"""The forms in which kernels read constant weights: made when a Session binds, kept, made anew when the weights change."""
+"""The forms in which kernels read constant weights: made before the first run, made anew when the weights change."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import numpy as np
 from edge_sdk.converters.tflite.geometry import Window, choose_window, pad_image
 from edge_sdk.converters.tflite.lowering import FUSED, Lowering, Tensor, lower
 from edge_sdk.converters.tflite.options import (
+    AddOptions,
     ConcatenationOptions,
     Conv2DOptions,
     DepthwiseConv2DOptions,
@@ -19,11 +20,26 @@ from edge_sdk.graph import Node
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.spec import Array, QuantParams
 
+RESIDUAL = 3  # the place of conv2d's optional summand among its inputs
+
 
 @lower(Conv2D)
 def conv2d(t: Lowering, op: Conv2D, node: Node) -> None:
-    """CONV_2D; with a group a channel DEPTHWISE_CONV_2D; with other groups SPLIT, CONV_2D each and CONCATENATION."""
+    """CONV_2D; with a group a channel DEPTHWISE_CONV_2D; with other groups SPLIT, CONV_2D each and CONCATENATION.
+
+    A residual is summed by an ADD of its own, which then has the activation.
+    """
     x, y = t.read(node.inputs[0]), t.declare(node.output)
+    if len(node.inputs) > RESIDUAL:
+        whole, y = y, t.temporary(f"{y.name}/convolution", y.spec)
+        _convolve(t, replace(op, activation=None), node, x, y)
+        options = AddOptions(fused_activation_function=FUSED[op.activation])
+        t.emit(Builtin.ADD, [y, t.read(node.inputs[RESIDUAL])], [whole], options)
+    else:
+        _convolve(t, op, node, x, y)
+
+
+def _convolve(t: Lowering, op: Conv2D, node: Node, x: Tensor, y: Tensor) -> None:
     w, quant = t.array(node.inputs[1]), t.spec(node.inputs[1]).quant
     window, x = _window(t, op, x, y, w)
     if op.groups > 1 and op.groups == x.spec.shape[3]:

@@ -3,57 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import NamedTuple, TypeAlias
-
-import numpy as np
 
 from edge_sdk.kernel import Packing, kernel
 from edge_sdk.kernels.cpu import winograd
+from edge_sdk.kernels.cpu.conv_geometry import whole_grid, window_of, winograd_applies, winograd_layer
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
-from edge_sdk.kernels.cpu.gemm import Grid, multiply_window, packed_size, product_cost, product_scratch
-from edge_sdk.kernels.cpu.jit import threads
-from edge_sdk.kernels.cpu.packing import pack_columns, pack_rows
-from edge_sdk.kernels.cpu.patches import Window, whole_rows
-from edge_sdk.kernels.cpu.weight_gradient import weight_gradient, weight_gradient_scratch
-from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
-from edge_sdk.ops.geometry import Pair, resolve_padding
+from edge_sdk.kernels.cpu.gemm import multiply_window, packed_size, product_cost, product_scratch
+from edge_sdk.kernels.cpu.in_place import (
+    has_lines,
+    is_matrix,
+    lines_cost,
+    lines_scratch,
+    matrix_cost,
+    multiply_lines,
+    multiply_matrix,
+)
+from edge_sdk.kernels.cpu.packing import pack_columns
+from edge_sdk.kernels.cpu.patches import Window
+from edge_sdk.ops.conv import Conv2D
 from edge_sdk.spec import Array, Spec
-
-Dense: TypeAlias = Conv2D | Conv2DGradInput | Conv2DGradWeight
-
-GEOMETRIES = 1024  # kept: what depends on shapes alone is worked out once
-
-
-@lru_cache(GEOMETRIES)
-def _window(op: Dense, x: tuple[int, ...], kernel_size: Pair, cells: Pair, group: int = 0) -> Window:
-    """What each of `cells` outputs sees of images of shape x (n, h, w, c)."""
-    n, h, w, c = x
-    (top, _), (left, _) = resolve_padding(op.padding, (h, w), kernel_size, op.stride, op.dilation)
-    if kernel_size == (1, 1) and op.stride == (1, 1) and cells == (h, w) and op.groups == 1:
-        return whole_rows(n * h * w, c)
-    depth = c // op.groups
-    return Window(h, w, c, group * depth, depth, *kernel_size, *op.stride, -top, -left, *op.dilation, *cells)
-
-
-def _winograd_applies(op: Dense, kernel_size: Pair, channels: int, outputs: int) -> bool:
-    plain = op.stride == (1, 1) and op.dilation == (1, 1) and op.groups == 1
-    return plain and kernel_size == (3, 3) and winograd.fits(channels, outputs)
-
-
-@lru_cache(GEOMETRIES)
-def _layer(op: Dense, x: tuple[int, ...], y: tuple[int, ...]) -> winograd.Layer:
-    """A 3×3 convolution of stride 1 from shape x to shape y."""
-    (top, _), (left, _) = resolve_padding(op.padding, (x[1], x[2]), (3, 3), op.stride, op.dilation)
-    return winograd.Layer(*(*x, -top, -left, *y[1:]))
 
 
 def _is_winograd(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> bool:
-    return _winograd_applies(op, (w.shape[1], w.shape[2]), x.shape[3], w.shape[0])
+    return winograd_applies(op, (w.shape[1], w.shape[2]), x.shape[3], w.shape[0])
 
 
 def _forward_layer(op: Conv2D, x: Spec, w: Spec) -> winograd.Layer:
-    return _layer(op, x.shape, op.infer_outputs((x, w))[0].shape)
+    return winograd_layer(op, x.shape, op.infer_outputs((x, w))[0].shape)
 
 
 def _winograd_scratch(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
@@ -87,13 +63,13 @@ def conv2d_winograd(
 ) -> None:  # fmt: skip
     u = packed[0]
     added = (u[:0] if b is None else b, u[:0] if residual is None else residual)
-    winograd.convolve(x, _layer(op, x.shape, out.shape), u, out, scratch[0], *added, LIMITS[op.activation])
+    winograd.convolve(x, winograd_layer(op, x.shape, out.shape), u, out, scratch[0], *added, LIMITS[op.activation])
 
 
 def _forward_window(op: Conv2D, x: Spec, w: Spec) -> tuple[int, Window, int]:
     """How many images, what an output sees of them, and the outputs a group has."""
     _, p, q, k = op.infer_outputs((x, w))[0].shape
-    window = _window(op, x.shape, (w.shape[1], w.shape[2]), (p, q))
+    window = window_of(op, x.shape, (w.shape[1], w.shape[2]), (p, q))
     return x.elements // (window.height * window.width * window.channels), window, k // op.groups
 
 
@@ -117,6 +93,63 @@ def _forward_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
     return op.groups * product_cost(images * window.outputs, window.size, outputs, once)
 
 
+def _is_matrix(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> bool:
+    images, window, _outputs = _forward_window(op, x, w)
+    return op.groups == 1 and is_matrix(window, images)
+
+
+def _matrix_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
+    return matrix_cost(x.elements // x.shape[3], x.shape[3], w.shape[0], once)
+
+
+@kernel(
+    Conv2D,
+    "cpu",
+    algorithm="in place",
+    when=_is_matrix,
+    packing=Packing(1, _forward_form, _pack_weights),
+    cost=_matrix_cost,
+)
+def conv2d_in_place(
+    op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *,
+    packed: tuple[Array, ...],
+) -> None:  # fmt: skip
+    weights, channels = packed[0].reshape(-1), x.shape[3]
+    added = (weights[:0] if b is None else b, weights[:0] if residual is None else residual)
+    multiply_matrix(x, x.size // channels, channels, weights, w.shape[0], out, *added, LIMITS[op.activation])
+
+
+def _has_lines(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> bool:
+    return op.groups == 1 and has_lines(_forward_window(op, x, w)[1])
+
+
+def _lines_scratch(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return (lines_scratch(_forward_window(op, x, w)[1]),)
+
+
+def _lines_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
+    return lines_cost(*_forward_window(op, x, w), once)
+
+
+@kernel(
+    Conv2D,
+    "cpu",
+    algorithm="lines",
+    when=_has_lines,
+    scratch=_lines_scratch,
+    packing=Packing(1, _forward_form, _pack_weights),
+    cost=_lines_cost,
+)
+def conv2d_lines(
+    op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *,
+    scratch: tuple[Array, ...], packed: tuple[Array, ...],
+) -> None:  # fmt: skip
+    weights, (_, p, q, k) = packed[0].reshape(-1), out.shape
+    added = (weights[:0] if b is None else b, weights[:0] if residual is None else residual)
+    window = window_of(op, x.shape, w.shape[1:3], (p, q))
+    multiply_lines(x, window, weights, k, out, scratch[0], *added, LIMITS[op.activation])
+
+
 @kernel(
     Conv2D,
     "cpu",
@@ -135,208 +168,7 @@ def conv2d(
     for group in range(op.groups):
         first = group * outputs
         multiply_window(
-            x, _window(op, x.shape, w.shape[1:3], (p, q), group), packed[0][group], outputs, out,
-            _whole_grid(out.shape, first), scratch[0], nothing if b is None else b[first : first + outputs],
+            x, window_of(op, x.shape, w.shape[1:3], (p, q), group), packed[0][group], outputs, out,
+            whole_grid(out.shape, first), scratch[0], nothing if b is None else b[first : first + outputs],
             nothing if residual is None else residual, LIMITS[op.activation],
         )  # fmt: skip
-
-
-@lru_cache(GEOMETRIES)
-def _whole_grid(out: tuple[int, ...], first: int) -> Grid:
-    _, h, w, c = out
-    return Grid(h, w, c, first, 0, 0, 1, 1)
-
-
-def _grad_input_is_winograd(op: Conv2DGradInput, dy: Spec, w: Spec) -> bool:
-    return _winograd_applies(op, (w.shape[1], w.shape[2]), dy.shape[3], w.shape[3])
-
-
-@lru_cache(GEOMETRIES)
-def _transposed_layer(op: Conv2DGradInput, dy: tuple[int, ...], dx: tuple[int, ...]) -> winograd.Layer:
-    """The convolution of dy with the reversed weights."""
-    (top, _), (left, _) = resolve_padding(op.padding, op.input_size, (3, 3), op.stride, op.dilation)
-    return winograd.Layer(*(*dy, top - 2, left - 2, *dx[1:]))
-
-
-def _grad_input_layer(op: Conv2DGradInput, dy: Spec, w: Spec) -> winograd.Layer:
-    return _transposed_layer(op, dy.shape, op.infer(dy, w).shape)
-
-
-def _grad_input_winograd_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
-    return winograd.convolve_scratch(_grad_input_layer(op, dy, w))
-
-
-def _grad_input_winograd_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
-    return winograd.transformed_weights(w.shape[0], w.shape[3])
-
-
-def _transform_flipped(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
-    winograd.transform_flipped_weights(w.reshape(-1), w.shape[0], w.shape[3], *packed)
-
-
-def _grad_input_winograd_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) -> float:
-    return winograd.cost(_grad_input_layer(op, dy, w), once)
-
-
-@kernel(
-    Conv2DGradInput,
-    "cpu",
-    algorithm="winograd 4x4",
-    when=_grad_input_is_winograd,
-    scratch=_grad_input_winograd_scratch,
-    packing=Packing(1, _grad_input_winograd_form, _transform_flipped),
-    cost=_grad_input_winograd_cost,
-)
-def conv2d_grad_input_winograd(
-    op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...], packed: tuple[Array, ...]
-) -> None:
-    nothing = packed[0][:0]
-    layer = _transposed_layer(op, dy.shape, out.shape)
-    winograd.convolve(dy, layer, packed[0], out, scratch[0], nothing, nothing, LIMITS[None])
-
-
-class _Axis:
-    """The rows (or columns) p = phase + i · stride of an input gradient, and the taps that met them.
-
-    Tap t met position p at output (p + before - t · dilation) / stride. Of the taps that divide evenly, each next one
-    reads an output a fixed step earlier, so the phase is a convolution of dy in its own right.
-    """
-
-    def __init__(self, phase: int, extent: int, taps: int, stride: int, before: int, dilation: int) -> None:
-        met = [t for t in range(taps) if (phase + before - t * dilation) % stride == 0]
-        outputs = [(phase + before - t * dilation) // stride for t in met]
-        self.phase = phase
-        self.cells = len(range(phase, extent, stride))
-        self.taps = met[::-1]
-        self.first = min(outputs, default=0)
-        self.dilation = outputs[0] - outputs[1] if len(outputs) > 1 else 1
-
-
-class _Phase(NamedTuple):
-    """The pixels of an input gradient that have the same remainder by the stride."""
-
-    window: Window
-    """What they see of dy."""
-    grid: Grid
-    starts: Array
-    """Where the weights of the taps that met them start, in the order in which dy is seen."""
-
-
-@lru_cache(GEOMETRIES)
-def _phases(op: Conv2DGradInput, dy: tuple[int, ...], w: tuple[int, ...], group: int) -> list[_Phase]:
-    (n, p, q, k), (_, r, s, channels) = dy, w
-    pads = resolve_padding(op.padding, op.input_size, (r, s), op.stride, op.dilation)
-    rows, columns = (
-        [
-            _Axis(phase, op.input_size[axis], (r, s)[axis], op.stride[axis], pads[axis][0], op.dilation[axis])
-            for phase in range(min(op.stride[axis], op.input_size[axis]))
-        ]
-        for axis in (0, 1)
-    )
-    depth = k // op.groups
-    phases = []
-    for row in rows:
-        for column in columns:
-            taps, cells, first = (len(row.taps), len(column.taps)), (row.cells, column.cells), (row.first, column.first)
-            steps = (row.dilation, column.dilation)
-            window = Window(p, q, k, group * depth, depth, *taps, 1, 1, *first, *steps, *cells)
-            if (taps, cells, first, op.stride, op.groups) == ((1, 1), (p, q), (0, 0), (1, 1), 1):
-                window = whole_rows(n * p * q, k)
-            grid = Grid(*op.input_size, channels * op.groups, group * channels, row.phase, column.phase, *op.stride)
-            chosen = np.array([i * s + j for i in row.taps for j in column.taps], np.int64)
-            phases.append(_Phase(window, grid, (group * depth * r * s + chosen) * channels))
-    return phases
-
-
-def _grad_input_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
-    rows = Spec((threads(), 0))
-    for window, _, starts in _phases(op, dy.shape, w.shape, 0):
-        if len(starts):
-            images = dy.elements // (window.height * window.width * window.channels)
-            rows = max(rows, product_scratch(images, window, w.shape[3]), key=lambda spec: spec.shape[1])
-    return (rows,)
-
-
-def _grad_input_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
-    """The weights of each phase of each group."""
-    return tuple(
-        Spec((packed_size(phase.window.size, w.shape[3]) if len(phase.starts) else 0,))
-        for group in range(op.groups)
-        for phase in _phases(op, dy.shape, w.shape, group)
-    )
-
-
-def _pack_phases(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
-    k, r, s, channels = w.shape
-    forms = iter(packed)
-    for group in range(op.groups):
-        for phase in _phases(op, inputs[0].shape, w.shape, group):
-            form = next(forms)
-            if len(phase.starts):
-                pack_rows(w.reshape(-1), phase.starts, k // op.groups, channels, r * s * channels, form)
-
-
-def _grad_input_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) -> float:
-    rows, depth = dy.elements // dy.shape[3], w.elements // w.shape[3]
-    # Rows are spread over the phases of the stride, which on the whole see each weight once.
-    phases = op.stride[0] * op.stride[1]
-    return product_cost(rows * phases, depth // phases, w.shape[3], once)
-
-
-@kernel(
-    Conv2DGradInput,
-    "cpu",
-    algorithm="patches",
-    scratch=_grad_input_scratch,
-    packing=Packing(1, _grad_input_form, _pack_phases),
-    cost=_grad_input_cost,
-)
-def conv2d_grad_input(
-    op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...], packed: tuple[Array, ...]
-) -> None:
-    """One convolution of dy, with some of the weights, for each phase of the stride."""
-    nothing = scratch[0][0, :0]
-    forms = iter(packed)
-    for group in range(op.groups):
-        phases = _phases(op, dy.shape, w.shape, group)
-        if group == 0 and not all(len(phase.starts) for phase in phases):
-            out.fill(0)
-        for window, grid, starts in phases:
-            form = next(forms)
-            if len(starts):
-                multiply_window(dy, window, form, w.shape[3], out, grid, scratch[0], nothing, nothing, LIMITS[None])
-
-
-def _grad_weight_is_winograd(op: Conv2DGradWeight, dy: Spec, x: Spec) -> bool:
-    return _winograd_applies(op, op.kernel_size, x.shape[3], dy.shape[3])
-
-
-def _grad_weight_winograd_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
-    return winograd.weight_gradient_scratch(_layer(op, x.shape, dy.shape))
-
-
-@kernel(
-    Conv2DGradWeight,
-    "cpu",
-    algorithm="winograd 4x4",
-    when=_grad_weight_is_winograd,
-    scratch=_grad_weight_winograd_scratch,
-)
-def conv2d_grad_weight_winograd(
-    op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]
-) -> None:
-    winograd.weight_gradient(dy, x, _layer(op, x.shape, dy.shape), out, scratch)
-
-
-def _grad_weight_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
-    n, p, q, k = dy.shape
-    return weight_gradient_scratch(k // op.groups, n * p * q, _window(op, x.shape, op.kernel_size, (p, q)))
-
-
-@kernel(Conv2DGradWeight, "cpu", algorithm="patches", scratch=_grad_weight_scratch)
-def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]) -> None:
-    p, q, k = dy.shape[1:]
-    outputs, depth = k // op.groups, out.size // k
-    for group in range(op.groups):
-        window = _window(op, x.shape, op.kernel_size, (p, q), group)
-        weight_gradient(dy, group * outputs, outputs, x, window, out, group * outputs * depth, scratch)

@@ -18,6 +18,7 @@ from edge_sdk.spec import Array
 
 Geometry: TypeAlias = tuple[int, int, int, int, int, int]
 """Of the taps of one output: rows, elements from one to the next in x and in w; the same for columns."""
+NEIGHBOURS = {16: 8, 8: 4, 4: 8}[LANES]  # outputs of a row whose sums are formed side by side at stride 1
 BLOCK = 4  # vectors of channels whose sums are formed side by side
 
 
@@ -96,37 +97,148 @@ def _sum_element(
     return min(total, high)
 
 
-@parallel_jit
+@jit
+def _sum_output(
+    x: Array, w: Array, bias: Array, y: Array, source: int, weight: int, to: int, geometry: Geometry, channels: int,
+    begin: int, low: float, high: float,
+) -> None:  # fmt: skip
+    """Sum the taps of one output for channels `begin` … `channels`."""
+    e = begin
+    while e < channels:
+        if e + BLOCK * LANES <= channels:
+            _sum_block(x, source, w, weight, geometry, bias, e, y, to, low, high)
+            e += BLOCK * LANES
+        elif e + LANES <= channels:
+            _sum_vector(x, source, w, weight, geometry, bias, e, y, to, low, high)
+            e += LANES
+        else:
+            start = bias[e] if bias.size > 0 else np.float32(0)
+            y[to + e] = _sum_element(x, source + e, w, weight + e, geometry, start, low, high)
+            e += 1
+
+
+def _make_sum_neighbours(taps: int, stride: int, direction: int, outputs: int) -> Callable[..., None]:
+    """Compile the loop for `outputs` neighbours in a row, which share most of what they see."""
+    seen = (outputs - 1) * stride + taps
+
+    @jit
+    def sum_neighbours(
+        x: Array, source: int, x_row: int, w: Array, weight: int, w_row: int, rows: int, bias: Array, e: int,
+        channels: int, y: Array, to: int, low: float, high: float,
+    ) -> None:  # fmt: skip
+        sums = tile(outputs, 1)
+        start = load(bias, e) if bias.size > 0 else zero()
+        for m in range(outputs):
+            sums[m, 0] = start
+        at, by = source + e, weight + e
+        if direction < 0:
+            at -= (taps - 1) * channels
+        for _ in range(rows):
+            values = tile(seen, 1)
+            for k in range(seen):
+                values[k, 0] = load(x, at + k * channels)
+            for j in range(taps):
+                factor = load(w, by + j * channels)
+                for m in range(outputs):
+                    k = m * stride + (j if direction > 0 else taps - 1 - j)
+                    sums[m, 0] = fma(values[k, 0], factor, sums[m, 0])
+            at += x_row
+            by += w_row
+        lowest, highest = splat(low), splat(high)
+        for m in range(outputs):
+            store(y, to + m * channels + e, at_most(highest, at_least(lowest, sums[m, 0])))
+
+    return sum_neighbours
+
+
+def _make_sum_taps(taps: int, stride: int, direction: int) -> Callable[..., None]:
+    """Compile sum_taps for neighbouring taps: many outputs of a row at a time where all taps are inside the image."""
+    neighbours = NEIGHBOURS // stride
+    sum_neighbours = _make_sum_neighbours(taps, stride, direction, neighbours)
+
+    @parallel_jit
+    def sum_row_taps(
+        x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], channels: int, width: int,
+        rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
+    ) -> None:  # fmt: skip
+        h, wide = size
+        p, q = len(rows), len(columns)
+        x_row, w_row = steps[0] * wide * channels, tap_steps[0] * width * channels
+        first, last = 0, q
+        while first < q and columns[first, 2] < taps:
+            first += 1
+        while last > first and columns[last - 1, 2] < taps:
+            last -= 1
+        last -= (last - first) % neighbours
+        for task in prange(images * p):
+            image, row = task // p, task % p
+            line = (image * h + rows[row, 1]) * wide
+            column = 0
+            while column < q:
+                source, weight = (line + columns[column, 1]) * channels, rows[row, 0] * width * channels
+                to, e = (task * q + column) * channels, 0
+                inside = first <= column < last
+                if inside:
+                    while e + LANES <= channels:
+                        sum_neighbours(
+                            x, source, x_row, w, weight, w_row, rows[row, 2], bias, e, channels, y, to, low, high
+                        )
+                        e += LANES
+                for m in range(neighbours if inside else 1):
+                    if e < channels:
+                        geometry = (
+                            rows[row, 2], x_row, w_row, columns[column + m, 2], steps[1] * channels,
+                            tap_steps[1] * channels,
+                        )  # fmt: skip
+                        begin = (line + columns[column + m, 1]) * channels
+                        of_taps = weight + columns[column + m, 0] * channels
+                        _sum_output(x, w, bias, y, begin, of_taps, to + m * channels, geometry, channels, e, low, high)
+                column += neighbours if inside else 1
+
+    return sum_row_taps
+
+
+_SUM_TAPS = {
+    (taps, stride, direction): _make_sum_taps(taps, stride, direction)
+    for taps in (3, 5)
+    for stride, direction in ((1, 1), (2, 1), (1, -1))
+}
+
+
 def sum_taps(
     x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], channels: int, width: int,
     rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
+    stride: int,
 ) -> None:  # fmt: skip
-    """Y = activation(bias + Σ x · w), one filter a channel: x of `size` (h, w), w with `width` taps a row."""
+    """Y = activation(bias + Σ x · w), one filter a channel: x of `size` (h, w), w with `width` taps a row.
+
+    `stride` is how far what one output sees lies from what the next one does, or 0 when it varies.
+    """
+    compiled = _sum_taps
+    if tap_steps[1] == 1:
+        compiled = _SUM_TAPS.get((width, stride, steps[1]), _sum_taps)
+    compiled(x, w, bias, y, images, size, channels, width, rows, columns, tap_steps, steps, low, high)
+
+
+@parallel_jit
+def _sum_taps(
+    x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], channels: int, width: int,
+    rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
+) -> None:  # fmt: skip
+    """sum_taps for any taps."""
     h, wide = size
     p, q = len(rows), len(columns)
     for task in prange(images * p):
         image, row = task // p, task % p
-        e = 0
-        # A block of channels at a time, so that the weights of all its taps stay in the first-level cache.
-        while e < channels:
-            vectors = BLOCK if e + BLOCK * LANES <= channels else 1
-            for column in range(q):
-                seen = ((image * h + rows[row, 1]) * wide + columns[column, 1]) * channels
-                weight = (rows[row, 0] * width + columns[column, 0]) * channels
-                to = (task * q + column) * channels
-                geometry = (
-                    rows[row, 2], steps[0] * wide * channels, tap_steps[0] * width * channels,
-                    columns[column, 2], steps[1] * channels, tap_steps[1] * channels,
-                )  # fmt: skip
-                if vectors == BLOCK:
-                    _sum_block(x, seen, w, weight, geometry, bias, e, y, to, low, high)
-                elif e + LANES <= channels:
-                    _sum_vector(x, seen, w, weight, geometry, bias, e, y, to, low, high)
-                else:
-                    for rest in range(e, channels):
-                        start = bias[rest] if bias.size > 0 else np.float32(0)
-                        y[to + rest] = _sum_element(x, seen + rest, w, weight + rest, geometry, start, low, high)
-            e += vectors * LANES
+        for column in range(q):
+            source = ((image * h + rows[row, 1]) * wide + columns[column, 1]) * channels
+            weight = (rows[row, 0] * width + columns[column, 0]) * channels
+            geometry = (
+                rows[row, 2], steps[0] * wide * channels, tap_steps[0] * width * channels,
+                columns[column, 2], steps[1] * channels, tap_steps[1] * channels,
+            )  # fmt: skip
+            to = (task * q + column) * channels
+            _sum_output(x, w, bias, y, source, weight, to, geometry, channels, 0, low, high)
 
 
 @parallel_jit

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from edge_sdk.kernel import kernel
 from edge_sdk.kernels.cpu.depthwise import (
@@ -22,6 +23,7 @@ from edge_sdk.spec import Array, Spec
 
 Depthwise: TypeAlias = DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
 
+GEOMETRIES = 1024  # kept: what depends on shapes alone is worked out once
 PARTS = 16  # of a sum over images and rows; fixed, so that the bytes do not depend on the number of threads
 
 
@@ -32,15 +34,33 @@ def _axes(op: Depthwise, size: Pair, taps: Pair, cells: Pair) -> Iterator[tuple[
         yield cells[axis], size[axis], taps[axis], op.stride[axis], pads[axis][0], op.dilation[axis]
 
 
+@lru_cache(GEOMETRIES)
+def _forward(
+    op: DepthwiseConv2D, size: Pair, taps: Pair, cells: Pair
+) -> tuple[Array, Array, tuple[int, int], tuple[int, int]]:
+    """Tables of rows and columns, and their steps in taps and in pixels."""
+    rows, columns = (forward_taps(*axis) for axis in _axes(op, size, taps, cells))
+    return rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2])
+
+
+@lru_cache(GEOMETRIES)
+def _backward(
+    op: DepthwiseConv2DGradInput, size: Pair, taps: Pair, cells: Pair
+) -> tuple[Array, Array, tuple[int, int], tuple[int, int]]:
+    axes = _axes(op, size, taps, cells)
+    rows, columns = (backward_taps(pixels, outputs, *rest) for outputs, pixels, *rest in axes)
+    return rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2])
+
+
 @kernel(DepthwiseConv2D, "cpu")
 def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
     (n, h, wide, channels), (_, p, q, filters) = x.shape, out.shape
-    rows, columns = (forward_taps(*axis) for axis in _axes(op, (h, wide), w.shape[1:3], (p, q)))
+    tables = _forward(op, (h, wide), w.shape[1:3], (p, q))
     flat = w.reshape(-1)
-    arrays = (x.reshape(-1), flat, flat[:0] if b is None else b, out.reshape(-1))
-    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[op.activation])
+    arrays: tuple[Any, ...] = (x.reshape(-1), flat, flat[:0] if b is None else b, out.reshape(-1))
+    where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[op.activation])
     if filters == channels:
-        sum_taps(*arrays, n, (h, wide), channels, *where)
+        sum_taps(*arrays, n, (h, wide), channels, *where, stride=op.stride[1])
     else:
         sum_taps_multiplied(*arrays, n, (h, wide), filters // channels, 1, filters, *where)
 
@@ -48,13 +68,12 @@ def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Arr
 @kernel(DepthwiseConv2DGradInput, "cpu")
 def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> None:
     (n, h, wide, channels), (_, p, q, filters) = out.shape, dy.shape
-    axes = _axes(op, (h, wide), w.shape[1:3], (p, q))
-    rows, columns = (backward_taps(pixels, outputs, *rest) for outputs, pixels, *rest in axes)
+    tables = _backward(op, (h, wide), w.shape[1:3], (p, q))
     flat = w.reshape(-1)
-    arrays = (dy.reshape(-1), flat, flat[:0], out.reshape(-1))
-    where = (w.shape[2], rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2]), *LIMITS[None])
+    arrays: tuple[Any, ...] = (dy.reshape(-1), flat, flat[:0], out.reshape(-1))
+    where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[None])
     if filters == channels:
-        sum_taps(*arrays, n, (p, q), channels, *where)
+        sum_taps(*arrays, n, (p, q), channels, *where, stride=1 if op.stride[1] == 1 else 0)
     else:
         sum_taps_multiplied(*arrays, n, (p, q), 1, filters // channels, filters, *where)
 

@@ -44,7 +44,7 @@ HALF_ROWS = {16: 8, 8: 4, 4: 4}[LANES]
 TILE_WIDTH = TILE_COLUMNS * LANES
 
 MOST_PANEL = 128 << 10  # elements of a packed block of rows: half of a 1 MiB second-level cache
-PRODUCT_RATE = 0.8  # of the peak, measured on large products
+PRODUCT_RATE = 0.9  # of the peak, measured on large products
 MOST_ROWS = 8 * TILE_ROWS  # of a block
 
 

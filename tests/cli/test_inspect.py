@@ -55,8 +55,8 @@ def test_optimized_shows_the_folded_graph(run, trained, model):
 
 
 def test_the_plan_has_a_line_a_node(run, trained, model):
-    """Every operator of the optimized graph is in the plan, in the order of the graph, with its place in memory."""
-    nodes = [node.op.name for node in trained.inference[0].nodes]
+    """Every operator that is run is in the plan, in the order of the graph, with its place in memory."""
+    nodes = [node.op.name for node in trained.execution[0].nodes]
 
     lines = run("inspect", model, "--plan").out.splitlines()
 

@@ -53,13 +53,13 @@ def test_the_planned_peak_is_the_peak():
 @pytest.mark.parametrize("form", ["inference", "training"])
 def test_a_hundred_runs_take_no_more_memory_than_one(form):
     """Neither NumPy's arrays nor Python's objects pile up, and the arena stays where it is."""
-    model, feeds = tiny_model(), {"image": np.zeros((8, 16, 16, 3), np.float32)}
+    model, feeds = tiny_model(), {"image": np.zeros((16, 16, 16, 3), np.float32)}
     if form == "training":
         step = training_step(model, SGD(), learning_rate=0.01)
-        session = Session(step.graph, step.workspace, batch=8)
-        feeds["label"] = np.zeros(8, np.int32)
+        session = Session(step.graph, step.workspace, batch=16)
+        feeds["label"] = np.zeros(16, np.int32)
     else:
-        session = Session(*model.inference, batch=8)
+        session = Session(*model.inference, batch=16)
     for _ in range(3):
         session.run(feeds)
     arena, size = session._arena.ctypes.data, session._arena.nbytes
