@@ -60,7 +60,7 @@ def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Arr
     arrays: tuple[Any, ...] = (x.reshape(-1), flat, flat[:0] if b is None else b, out.reshape(-1))
     where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[op.activation])
     if filters == channels:
-        sum_taps(*arrays, n, (h, wide), channels, *where, stride=op.stride[1])
+        sum_taps(*(*arrays, n, (h, wide), channels, *where, op.stride[1]))
     else:
         sum_taps_multiplied(*arrays, n, (h, wide), filters // channels, 1, filters, *where)
 
@@ -73,7 +73,8 @@ def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Ar
     arrays: tuple[Any, ...] = (dy.reshape(-1), flat, flat[:0], out.reshape(-1))
     where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[None])
     if filters == channels:
-        sum_taps(*arrays, n, (p, q), channels, *where, stride=1 if op.stride[1] == 1 else 0)
+        stride = 1 if op.stride[1] == 1 else 0
+        sum_taps(*(*arrays, n, (p, q), channels, *where, stride))
     else:
         sum_taps_multiplied(*arrays, n, (p, q), 1, filters // channels, filters, *where)
 
