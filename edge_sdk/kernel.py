@@ -77,16 +77,16 @@ def kernel(
     """Register the decorated function as a kernel of `op` on `device`.
 
     Of several whose `when(op, *input specs)` holds, a Session takes the one of least `cost`, or the first registered
-    where not all have one. A kernel without `when` always applies, and so must come last.
+    where not all have one. A kernel without `when` always applies: there can be one, and it is asked last.
     """
 
     def bind(function: Function) -> Function:
         known = _KERNELS.setdefault((op, device), [])
-        if any(other.when is None for other in known):
-            raise TypeError(
-                f"{op.name} already has an unconditional {device} kernel; register {function.__name__} first"
-            )
-        known.append(Kernel(function, algorithm or function.__name__, scratch, when, packing, cost))
+        last = bool(known) and known[-1].when is None
+        if last and when is None:
+            raise TypeError(f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`")
+        new = Kernel(function, algorithm or function.__name__, scratch, when, packing, cost)
+        known.insert(len(known) - last, new)
         return function
 
     return bind
