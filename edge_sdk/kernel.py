@@ -84,7 +84,9 @@ def kernel(
         known = _KERNELS.setdefault((op, device), [])
         last = bool(known) and known[-1].when is None
         if last and when is None:
-            raise TypeError(f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`")
+            raise TypeError(
+                f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`"
+            )
         new = Kernel(function, algorithm or function.__name__, scratch, when, packing, cost)
         known.insert(len(known) - last, new)
         return function
