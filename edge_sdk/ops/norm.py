@@ -72,12 +72,14 @@ class BatchNormTraining(Op, name="batch_norm_training"):
         return x.with_shape(x.shape), mean, variance, mean, variance
 
     def grad(self, g: Builder, node: Node, dy: Value, *others: Value | None) -> Sequence[Value | None]:
-        x, scale = node.inputs[:2]
+        x, scale, offset = node.inputs[:3]
         y, mean, inverse_deviation = node.outputs[0], node.outputs[3], node.outputs[4]
         residual = len(node.inputs) == 6
         op = BatchNormTrainingGrad(self.activation, residual=residual)
-        inputs = (dy, x, scale, mean, inverse_deviation, *([] if self.activation is None else [y]))
-        dx, dscale, doffset, *dresidual = g.add_multi(op, *inputs)
+        where_active: tuple[Value, ...] = ()
+        if self.activation is not None:
+            where_active = (offset, y) if residual else (offset,)
+        dx, dscale, doffset, *dresidual = g.add_multi(op, dy, x, scale, mean, inverse_deviation, *where_active)
         return [dx, dscale, doffset, None, None, *dresidual]
 
 
@@ -85,8 +87,9 @@ class BatchNormTraining(Op, name="batch_norm_training"):
 class BatchNormTrainingGrad(Op, name="batch_norm_training_grad"):
     """dx, dscale, doffset of batch_norm_training, for which the batch's mean and deviation depend on x too.
 
-    Where an activation follows, its result y says where dy passes. With a residual there is a fourth output, its
-    gradient, which is what passes. With z = (x - mean) · inverse_deviation and averages over all but the channel axis:
+    Where an activation follows, dy passes where its argument, computed again from x and the offset, lies inside; with a
+    residual too, where the result y does: that is one array to read, not two. With a residual there is a fourth output,
+    its gradient, which is what passes. With z = (x - mean) · inverse_deviation and averages over all but the channels:
     dx = scale · inverse_deviation · (dy - mean(dy) - z · mean(dy · z)).
     """
 
@@ -95,11 +98,14 @@ class BatchNormTrainingGrad(Op, name="batch_norm_training_grad"):
     in_place = {0: 1, 3: 0}
 
     def infer(
-        self, dy: Spec, x: Spec, scale: Spec, mean: Spec, inverse_deviation: Spec, y: Spec | None = None
-    ) -> tuple[Spec, ...]:
-        if (y is None) != (self.activation is None):
+        self, dy: Spec, x: Spec, scale: Spec, mean: Spec, inverse_deviation: Spec, offset: Spec | None = None,
+        y: Spec | None = None,
+    ) -> tuple[Spec, ...]:  # fmt: skip
+        active = self.activation is not None
+        if (offset is not None) != active or (y is not None) != (active and self.residual):
             raise ShapeError(
-                "batch_norm_training_grad: with an activation it needs the result y, without one it does not"
+                "batch_norm_training_grad: with an activation it needs the offset, with a residual too the result y, "
+                "and neither without an activation"
             )
         return (dy, scale, scale, dy) if self.residual else (dy, scale, scale)
 

@@ -5,11 +5,14 @@ Rows are pixels. Sums over rows are cut into PARTS, whatever the number of threa
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
-from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernels.cpu.jit import inlined_jit, parallel_jit, prange
 from edge_sdk.kernels.cpu.simd import (
     LANES,
     at_least,
@@ -20,22 +23,26 @@ from edge_sdk.kernels.cpu.simd import (
     splat,
     store,
     store_some,
+    stream,
     where_greater,
     zero,
 )
+from edge_sdk.kernels.cpu.streaming import is_streamed
 from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingGrad
 from edge_sdk.spec import Array, Spec
 
 PARTS = 32
-BLOCK = 32  # rows read for one vector of channels before the next one's turn
+ROWS = 4  # rows whose products are summed before the sums are stored
+SHIFTED = 8  # rows whose deviations are taken from their own mean
+BLOCK = 32  # rows of one task
 
 
-@jit
+@inlined_jit
 def _get(x, place, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return load(x, place) if count >= LANES else load_some(x, place, count)
 
 
-@jit
+@inlined_jit
 def _put(x, place, value, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     if count >= LANES:
         store(x, place, value)
@@ -43,13 +50,44 @@ def _put(x, place, value, count):  # type: ignore[no-untyped-def]  # noqa: ANN00
         store_some(x, place, value, count)
 
 
-@jit
-def _passed(slope, y, place, count, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """The slope where 0 < y < limit, 0 elsewhere; all of it without a y."""
-    if y.size == 0:
-        return slope
-    value = _get(y, place, count)
-    return where_greater(splat(limit), value, where_greater(value, zero(), slope, zero()), zero())
+@inlined_jit
+def _add_block(
+    x: Array, place: int, rows: int, channels: int, count: int, share: float, before: float, parts: Array, at: int
+) -> None:
+    """Merge a block of rows of one vector of channels, `count` lanes of which exist, into mean and Σ (x - mean)².
+
+    `share` is the block's part of all rows so far and its own, `before` the number of those before.
+    """
+    sums, more = zero(), zero()
+    for row in range(0, rows - 1, 2):
+        sums = sums + _get(x, place + row * channels, count)
+        more = more + _get(x, place + (row + 1) * channels, count)
+    if rows % 2 == 1:
+        sums = sums + _get(x, place + (rows - 1) * channels, count)
+    center = (sums + more) * splat(np.float32(1.0) / np.float32(rows))
+    squares, more = zero(), zero()
+    for row in range(0, rows - 1, 2):
+        a, b = _get(x, place + row * channels, count) - center, _get(x, place + (row + 1) * channels, count) - center
+        squares, more = fma(a, a, squares), fma(b, b, more)
+    if rows % 2 == 1:
+        a = _get(x, place + (rows - 1) * channels, count) - center
+        squares = fma(a, a, squares)
+    mean = _get(parts, at, count)
+    shift = center - mean
+    squares = fma(shift * shift, splat(share * before), squares + more)
+    _put(parts, at, fma(shift, splat(share), mean), count)
+    _put(parts, at + channels, _get(parts, at + channels, count) + squares, count)
+
+
+@inlined_jit
+def _add_channels(x: Array, row: int, rows: int, channels: int, before: int, parts: Array, at: int) -> None:
+    share = np.float32(rows) / np.float32(before + rows)
+    whole = channels // LANES * LANES
+    for c in range(0, whole, LANES):
+        _add_block(x, row * channels + c, rows, channels, LANES, share, np.float32(before), parts, at + c)
+    if whole < channels:
+        rest = channels - whole
+        _add_block(x, row * channels + whole, rows, channels, rest, share, np.float32(before), parts, at + whole)
 
 
 @parallel_jit
@@ -62,42 +100,21 @@ def _statistics(x: Array, rows: int, channels: int, parts: Array) -> None:
     count, size = parts.size // (2 * channels), 2 * channels
     for part in prange(count):
         first, last = rows * part // count, rows * (part + 1) // count
-        for c in range(0, channels, LANES):
-            _put(parts, part * size + c, zero(), channels - c)
-            _put(parts, part * size + channels + c, zero(), channels - c)
-        for begin in range(first, last, BLOCK):
-            end = min(begin + BLOCK, last)
-            share = np.float32((end - begin) / (end - first))
-            between = share * np.float32(begin - first)
-            inverse = np.float32(1.0) / np.float32(end - begin)
-            for c in range(0, channels, LANES):
-                here, at = channels - c, part * size + c
-                sums, more = zero(), zero()
-                for row in range(begin, end - 1, 2):
-                    sums = sums + _get(x, row * channels + c, here)
-                    more = more + _get(x, (row + 1) * channels + c, here)
-                if (end - begin) % 2 == 1:
-                    sums = sums + _get(x, (end - 1) * channels + c, here)
-                center = (sums + more) * splat(inverse)
-                squares, more = zero(), zero()
-                for row in range(begin, end - 1, 2):
-                    a = _get(x, row * channels + c, here) - center
-                    b = _get(x, (row + 1) * channels + c, here) - center
-                    squares, more = fma(a, a, squares), fma(b, b, more)
-                if (end - begin) % 2 == 1:
-                    a = _get(x, (end - 1) * channels + c, here) - center
-                    squares = fma(a, a, squares)
-                mean = _get(parts, at, here)
-                shift = center - mean
-                squares = fma(shift * shift, splat(between), squares + more)
-                _put(parts, at, fma(shift, splat(share), mean), here)
-                _put(parts, at + channels, _get(parts, at + channels, here) + squares, here)
+        for e in range(part * size, part * size + size):
+            parts[e] = 0
+        row = first
+        while row + SHIFTED <= last:
+            _add_channels(x, row, SHIFTED, channels, row - first, parts, part * size)
+            row += SHIFTED
+        if row < last:
+            _add_channels(x, row, last - row, channels, row - first, parts, part * size)
 
 
 @parallel_jit
 def _normalise(
-    x: Array, rows: int, channels: int, factor: Array, offset: Array, residual: Array, y: Array, low: float, high: float
-) -> None:
+    x: Array, rows: int, channels: int, factor: Array, offset: Array, residual: Array, y: Array, low: float,
+    high: float, streamed: bool,
+) -> None:  # fmt: skip
     """Y = clip(x · factor + offset + residual)."""
     for block in prange((rows + BLOCK - 1) // BLOCK):
         lowest, highest = splat(low), splat(high)
@@ -107,63 +124,127 @@ def _normalise(
                 value = fma(_get(x, place, here), _get(factor, c, here), _get(offset, c, here))
                 if residual.size > 0:
                     value = value + _get(residual, place, here)
-                _put(y, place, at_most(highest, at_least(lowest, value)), here)
+                value = at_most(highest, at_least(lowest, value))
+                if streamed:
+                    stream(y, place, value)
+                else:
+                    _put(y, place, value, here)
 
 
-@parallel_jit
-def _gradient_sums(
-    dy: Array, x: Array, y: Array, rows: int, channels: int, mean: Array, limit: float, parts: Array
-) -> None:
-    """parts[part] = (Σ g · (x - mean), Σ g) over the part's rows, g being what of dy passes the activation."""
-    count, size = parts.size // (2 * channels), 2 * channels
-    for part in prange(count):
-        first, last = rows * part // count, rows * (part + 1) // count
-        for c in range(0, channels, LANES):
-            _put(parts, part * size + c, zero(), channels - c)
-            _put(parts, part * size + channels + c, zero(), channels - c)
-        for begin in range(first, last, BLOCK):
-            end = min(begin + BLOCK, last)
-            for c in range(0, channels, LANES):
-                here = channels - c
-                center, products, sums = _get(mean, c, here), zero(), zero()
-                more_products, more_sums = zero(), zero()
-                for row in range(begin, end - 1, 2):
-                    place = row * channels + c
-                    g = _passed(_get(dy, place, here), y, place, here, limit)
-                    products, sums = fma(g, _get(x, place, here) - center, products), sums + g
-                    place += channels
-                    g = _passed(_get(dy, place, here), y, place, here, limit)
-                    more_products, more_sums = fma(g, _get(x, place, here) - center, more_products), more_sums + g
-                if (end - begin) % 2 == 1:
-                    place = (end - 1) * channels + c
-                    g = _passed(_get(dy, place, here), y, place, here, limit)
-                    products, sums = fma(g, _get(x, place, here) - center, products), sums + g
-                at = part * size + c
-                _put(parts, at, _get(parts, at, here) + (products + more_products), here)
-                _put(parts, at + channels, _get(parts, at + channels, here) + (sums + more_sums), here)
+def _make_passed(reads_result: bool) -> Callable[..., Any]:
+    @inlined_jit
+    def passed(slope, seen, factor, offset, y, place, count, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """The slope where 0 < y < limit, 0 elsewhere.
+
+        Y is read, or else computed again from what was seen: the very sum that `_normalise` formed.
+        """
+        value = _get(y, place, count) if reads_result else fma(seen, factor, offset)
+        return where_greater(splat(limit), value, where_greater(value, zero(), slope, zero()), zero())
+
+    return passed
 
 
-@parallel_jit
-def _input_gradient(
-    dy: Array, x: Array, y: Array, rows: int, channels: int, coefficients: Array, limit: float, dx: Array,
-    dresidual: Array,
-) -> None:  # fmt: skip
-    """Dx = a · g + b · x + c by channel, dresidual = g. Either may overwrite x or dy."""
-    for block in prange((rows + BLOCK - 1) // BLOCK):
-        for row in range(block * BLOCK, min(block * BLOCK + BLOCK, rows)):
-            for c in range(0, channels, LANES):
-                here, place = channels - c, row * channels + c
-                g = _passed(_get(dy, place, here), y, place, here, limit)
-                a, b = _get(coefficients, c, here), _get(coefficients, channels + c, here)
-                constant = _get(coefficients, 2 * channels + c, here)
-                value = fma(g, a, fma(_get(x, place, here), b, constant))
-                if dresidual.size > 0:
-                    _put(dresidual, place, g, here)
-                _put(dx, place, value, here)
+def _make_gradient_sums(passed: Callable[..., Any]) -> Callable[..., None]:
+    @inlined_jit
+    def add_rows(
+        dy: Array, x: Array, line: Array, y: Array, place: int, rows: int, c: int, channels: int, count: int,
+        mean: Array, limit: float, parts: Array, at: int,
+    ) -> None:  # fmt: skip
+        """Add a few rows of one vector of channels; `count` lanes of it exist."""
+        products, sums = _get(parts, at, count), _get(parts, at + channels, count)
+        factor, offset, center = _get(line, c, count), _get(line, channels + c, count), _get(mean, c, count)
+        for _ in range(rows):
+            seen = _get(x, place, count)
+            g = passed(_get(dy, place, count), seen, factor, offset, y, place, count, limit)
+            products, sums = fma(g, seen - center, products), sums + g
+            place += channels
+        _put(parts, at, products, count)
+        _put(parts, at + channels, sums, count)
+
+    @inlined_jit
+    def add_channels(
+        dy: Array, x: Array, line: Array, y: Array, row: int, rows: int, channels: int, mean: Array, limit: float,
+        parts: Array, at: int,
+    ) -> None:  # fmt: skip
+        whole = channels // LANES * LANES
+        for c in range(0, whole, LANES):
+            add_rows(dy, x, line, y, row * channels + c, rows, c, channels, LANES, mean, limit, parts, at + c)
+        if whole < channels:
+            add_rows(
+                dy, x, line, y, row * channels + whole, rows, whole, channels, channels - whole, mean, limit, parts,
+                at + whole,
+            )  # fmt: skip
+
+    @parallel_jit
+    def gradient_sums(
+        dy: Array, x: Array, line: Array, y: Array, rows: int, channels: int, mean: Array, limit: float, parts: Array
+    ) -> None:
+        """parts[part] = (Σ g · (x - mean), Σ g) over the part's rows, g being what of dy passes the activation."""
+        count, size = parts.size // (2 * channels), 2 * channels
+        for part in prange(count):
+            first, last = rows * part // count, rows * (part + 1) // count
+            for e in range(part * size, part * size + size):
+                parts[e] = 0
+            row = first
+            while row + ROWS <= last:
+                add_channels(dy, x, line, y, row, ROWS, channels, mean, limit, parts, part * size)
+                row += ROWS
+            while row < last:
+                add_channels(dy, x, line, y, row, 1, channels, mean, limit, parts, part * size)
+                row += 1
+
+    return gradient_sums
+
+
+def _make_input_gradient(passed: Callable[..., Any]) -> Callable[..., None]:
+    @inlined_jit
+    def put_vector(
+        dy: Array, x: Array, line: Array, y: Array, place: int, c: int, channels: int, count: int, coefficients: Array,
+        limit: float, dx: Array, dresidual: Array,
+    ) -> None:  # fmt: skip
+        seen = _get(x, place, count)
+        factor, offset = _get(line, c, count), _get(line, channels + c, count)
+        g = passed(_get(dy, place, count), seen, factor, offset, y, place, count, limit)
+        a, b = _get(coefficients, c, count), _get(coefficients, channels + c, count)
+        if dresidual.size > 0:
+            _put(dresidual, place, g, count)
+        _put(dx, place, fma(g, a, fma(seen, b, _get(coefficients, 2 * channels + c, count))), count)
+
+    @parallel_jit
+    def input_gradient(
+        dy: Array, x: Array, line: Array, y: Array, rows: int, channels: int, coefficients: Array, limit: float,
+        dx: Array, dresidual: Array,
+    ) -> None:  # fmt: skip
+        """Dx = a · g + b · x + c by channel, dresidual = g. Either may overwrite x or dy."""
+        whole = channels // LANES * LANES
+        for block in prange((rows + BLOCK - 1) // BLOCK):
+            for row in range(block * BLOCK, min(block * BLOCK + BLOCK, rows)):
+                start = row * channels
+                for c in range(0, whole, LANES):
+                    put_vector(dy, x, line, y, start + c, c, channels, LANES, coefficients, limit, dx, dresidual)
+                if whole < channels:
+                    put_vector(
+                        dy, x, line, y, start + whole, whole, channels, channels - whole, coefficients, limit, dx,
+                        dresidual,
+                    )  # fmt: skip
+
+    return input_gradient
+
+
+_FROM_LINE, _FROM_RESULT = _make_passed(False), _make_passed(True)  # noqa: FBT003
+_GRADIENT_SUMS = {False: _make_gradient_sums(_FROM_LINE), True: _make_gradient_sums(_FROM_RESULT)}
+_INPUT_GRADIENT = {False: _make_input_gradient(_FROM_LINE), True: _make_input_gradient(_FROM_RESULT)}
 
 
 def _parts(op: BatchNormTraining | BatchNormTrainingGrad, x: Spec, *_: Spec) -> tuple[Spec, ...]:
-    return Spec((PARTS, 2, x.shape[-1])), Spec((3 * x.shape[-1],))
+    return Spec((PARTS, 2, x.shape[-1])), Spec((5 * x.shape[-1],))
+
+
+def _set_line(scale: Array, offset: Array, mean: Array, inverse_deviation: Array, line: Array) -> None:
+    """Put factors and offsets (2 c) of the normalisation into `line`: the same numbers forward and backward."""
+    factor = scale * inverse_deviation.astype(np.float64)
+    channels = len(factor)
+    line[:channels], line[channels:] = factor, offset - mean * factor
 
 
 def _merged(parts: Array, rows: int) -> tuple[Array, Array]:
@@ -186,35 +267,43 @@ def batch_norm_training(
     flat, rows = x.reshape(-1), x.size // channels
     _statistics(flat, rows, channels, parts.reshape(-1))
     exact_mean, exact_variance = _merged(parts, rows)
-    inverse_deviation = 1 / np.sqrt(exact_variance + op.epsilon)
-    factors, offsets = coefficients[:channels], coefficients[channels : 2 * channels]
-    factors[...] = scale * inverse_deviation
-    offsets[...] = offset - exact_mean * (scale * inverse_deviation)
+    batch_mean[...] = exact_mean
+    batch_inverse_deviation[...] = 1 / np.sqrt(exact_variance + op.epsilon)
+    line = coefficients[: 2 * channels]
+    _set_line(scale, offset, batch_mean, batch_inverse_deviation, line)
     added = coefficients[:0] if residual is None else residual.reshape(-1)
-    _normalise(flat, rows, channels, factors, offsets, added, y.reshape(-1), *LIMITS[op.activation])
+    _normalise(
+        flat, rows, channels, line[:channels], line[channels:], added, y.reshape(-1), *LIMITS[op.activation],
+        is_streamed(y),
+    )  # fmt: skip
     new_mean[...] = (1 - op.momentum) * mean + op.momentum * exact_mean
     new_variance[...] = (1 - op.momentum) * variance + op.momentum * exact_variance * (rows / max(rows - 1, 1))
-    batch_mean[...] = exact_mean
-    batch_inverse_deviation[...] = inverse_deviation
 
 
 @kernel(BatchNormTrainingGrad, "cpu", scratch=_parts)
 def batch_norm_training_grad(
     op: BatchNormTrainingGrad, out: tuple[Array, ...], dy: Array, x: Array, scale: Array, mean: Array,
-    inverse_deviation: Array, y: Array | None = None, *, scratch: tuple[Array, ...],
+    inverse_deviation: Array, offset: Array | None = None, y: Array | None = None, *, scratch: tuple[Array, ...],
 ) -> None:  # fmt: skip
-    parts, coefficients = scratch
     channels, rows = x.shape[-1], x.size // x.shape[-1]
+    parts, coefficients, line = scratch[0], scratch[1][: 3 * channels], scratch[1][3 * channels :]
     limit = LIMITS[op.activation][1]
     slopes, seen = dy.reshape(-1), x.reshape(-1)
+    if offset is None:
+        line[:channels], line[channels:] = 0, 1  # inside the limits whatever x is
+    else:
+        _set_line(scale, offset, mean, inverse_deviation, line)
+    reads_result = y is not None
     result = coefficients[:0] if y is None else y.reshape(-1)
-    _gradient_sums(slopes, seen, result, rows, channels, mean, limit, parts.reshape(-1))
+    _GRADIENT_SUMS[reads_result](slopes, seen, line, result, rows, channels, mean, limit, parts.reshape(-1))
     products, sums = parts.sum(axis=0, dtype=np.float64)
     dscale = products * inverse_deviation
     a = scale * inverse_deviation.astype(np.float64)
     b = -a * inverse_deviation * dscale / rows
     coefficients.reshape(3, channels)[...] = a, b, -a * sums / rows - b * mean
     dresidual = out[3].reshape(-1) if op.residual else coefficients[:0]
-    _input_gradient(slopes, seen, result, rows, channels, coefficients, limit, out[0].reshape(-1), dresidual)
+    _INPUT_GRADIENT[reads_result](
+        slopes, seen, line, result, rows, channels, coefficients, limit, out[0].reshape(-1), dresidual
+    )
     out[1][...] = dscale
     out[2][...] = sums

@@ -28,9 +28,11 @@ from edge_sdk.kernels.cpu.simd import (
     splat,
     store,
     store_some,
+    stream,
     tile,
     zero,
 )
+from edge_sdk.kernels.cpu.streaming import is_streamed
 from edge_sdk.spec import Array, Spec
 
 TASK_TILES = 8  # of rows of a matrix
@@ -45,6 +47,7 @@ def _make_product(columns: int) -> Callable[..., None]:  # noqa: C901 - it count
     def product(  # noqa: C901 - all in one, for the tile to stay in registers
         x: Array, first: int, step: int, line: int, runs: int, run: int, weights: Array, weight: int, bias: Array,
         column: int, residual: Array, out: Array, to: int, row: int, height: int, width: int, low: float, high: float,
+        streamed: bool,
     ) -> None:  # fmt: skip
         """out[to + m · row + e] = clip(bias[column + e] + sum + residual) for m < height, e < width of the tile."""
         sums = tile(TILE_ROWS, columns)
@@ -72,7 +75,9 @@ def _make_product(columns: int) -> Callable[..., None]:  # noqa: C901 - it count
                     if residual.size > 0:
                         value = value + (load(residual, place) if whole else load_some(residual, place, count))
                     value = at_most(highest, at_least(lowest, value))
-                    if whole:
+                    if streamed:
+                        stream(out, place, value)
+                    elif whole:
                         store(out, place, value)
                     else:
                         store_some(out, place, value, count)
@@ -87,7 +92,7 @@ _product_narrow = _make_product(1)
 @jit
 def _multiply_outputs(
     x: Array, first: int, step: int, line: int, runs: int, run: int, weights: Array, depth: int, columns: int,
-    bias: Array, residual: Array, out: Array, to: int, row: int, height: int, low: float, high: float,
+    bias: Array, residual: Array, out: Array, to: int, row: int, height: int, low: float, high: float, streamed: bool,
 ) -> None:  # fmt: skip
     """One tile of outputs against all columns of the weights, whose packed depth is `depth`."""
     for column in range(0, columns, TILE_WIDTH):
@@ -95,19 +100,19 @@ def _multiply_outputs(
         if width > LANES:
             _product_wide(
                 x, first, step, line, runs, run, weights, column * depth, bias, column, residual,
-                out, to + column, row, height, width, low, high,
+                out, to + column, row, height, width, low, high, streamed and width == TILE_WIDTH,
             )  # fmt: skip
         else:
             _product_narrow(
                 x, first, step, line, runs, run, weights, column * depth, bias, column, residual,
-                out, to + column, row, height, width, low, high,
+                out, to + column, row, height, width, low, high, streamed and width == LANES,
             )  # fmt: skip
 
 
 @parallel_jit
 def _multiply_matrix(
     x: Array, rows: int, depth: int, weights: Array, columns: int, bias: Array, residual: Array, out: Array,
-    low: float, high: float, tiles_per_task: int,
+    low: float, high: float, tiles_per_task: int, streamed: bool,
 ) -> None:  # fmt: skip
     """Out (rows, columns) = clip(x (rows, depth) · weights + bias + residual)."""
     packed = (depth + LANES - 1) // LANES * LANES
@@ -118,7 +123,7 @@ def _multiply_matrix(
             first = min(t * TILE_ROWS, rows - TILE_ROWS)
             _multiply_outputs(
                 x, first * depth, depth, 0, 1, depth, weights, packed, columns, bias, residual,
-                out, first * columns, columns, TILE_ROWS, low, high,
+                out, first * columns, columns, TILE_ROWS, low, high, streamed,
             )  # fmt: skip
 
 
@@ -142,7 +147,7 @@ def _copy_line(x: Array, start: int, first: int, count: int, width: int, out: Ar
 @parallel_jit
 def _multiply_lines(
     x: Array, geometry: tuple[int, ...], images: int, weights: Array, columns: int, bias: Array, residual: Array,
-    out: Array, low: float, high: float, line: int, scratch: Array,
+    out: Array, low: float, high: float, line: int, streamed: bool, scratch: Array,
 ) -> None:  # fmt: skip
     window = Window(*geometry)
     run, step = window.columns * window.channels, window.stride_x * window.channels
@@ -163,6 +168,7 @@ def _multiply_lines(
             _multiply_outputs(
                 mine, q * step, step, line, window.rows, run, weights, packed, columns, bias, residual,
                 out, (task * window.out_width + q) * columns, columns, window.out_width - q, low, high,
+                streamed,
             )  # fmt: skip
 
 
@@ -221,8 +227,9 @@ def multiply_matrix(
     tiles = -(-rows // TILE_ROWS)
     per_task = max(1, min(TASK_TILES, tiles // (4 * threads())))
     _multiply_matrix(
-        x.reshape(-1), rows, depth, weights, columns, bias, residual.reshape(-1), out.reshape(-1), *limits, per_task
-    )
+        x.reshape(-1), rows, depth, weights, columns, bias, residual.reshape(-1), out.reshape(-1), *limits, per_task,
+        is_streamed(out),
+    )  # fmt: skip
 
 
 def multiply_lines(
@@ -233,5 +240,5 @@ def multiply_lines(
     images = x.size // (window.height * window.width * window.channels)
     _multiply_lines(
         x.reshape(-1), tuple(window), images, weights, columns, bias, residual.reshape(-1), out.reshape(-1), *limits,
-        _Lines.of(window).length, scratch,
+        _Lines.of(window).length, is_streamed(out), scratch,
     )  # fmt: skip

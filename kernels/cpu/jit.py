@@ -54,6 +54,12 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], numba.njit(cache=True, error_model="numpy", nogil=True)(function))
 
 
+def inlined_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `jit`, for a function that becomes part of its caller, where constant arguments decide its branches."""
+    options = {"cache": True, "error_model": "numpy", "nogil": True, "forceinline": True}
+    return cast(Callable[..., Any], numba.njit(**options)(function))
+
+
 def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function whose prange loops run on all threads."""
     return cast(Callable[..., Any], numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)(function))

@@ -91,6 +91,20 @@ def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.intp, vector), generate
 
 
+@intrinsic
+def stream(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """As `store` to a place that is aligned to whole vectors, past the caches; see streaming.py."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        stored = builder.store(arguments[2], builder.bitcast(pointer, _VECTOR.as_pointer()))
+        stored.align = 4 * LANES
+        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_I32, 1)]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
 def _first_lanes(builder: Any, count: Any) -> Any:
     """A mask that is true in the lanes below `count`."""
     empty = ir.Constant(_INTEGERS, ir.Undefined)

@@ -23,6 +23,7 @@ SLICE = 128  # rows packed at a time: panels of both factors stay in the first-l
 SMALL = 64 << 10  # a gradient of at most so many elements is summed in parts of the rows
 PARTS = 16
 SHORTEST_PART = 512  # rows
+TURNING_PAYS = 0.9  # of the products that a tile forms, padding included
 
 
 @jit
@@ -75,9 +76,12 @@ def _pack_slopes(dy: Array, start: int, row: int, outputs: int, count: int, pane
 @parallel_jit
 def _weight_gradient(
     dy: Array, outputs: int, all_outputs: int, first: int, x: Array, geometry: tuple[int, ...], rows: int, out: Array,
-    start: int, depth_tasks: int, parts: int, scratch: Array,
+    start: int, depth_tasks: int, parts: int, turned: bool, scratch: Array,
 ) -> None:  # fmt: skip
-    """out[start + part · outputs · depth …] (outputs, depth) = the sum over one part of the rows, for each part."""
+    """out[start + part · outputs · depth …] (outputs, depth) = the sum over one part of the rows, for each part.
+
+    With `turned` each part is (depth, outputs): the vectors of a tile are slopes.
+    """
     window = Window(*geometry)
     depth = window.rows * window.columns * window.depth
     panels = (depth + LANES - 1) // LANES
@@ -97,6 +101,17 @@ def _weight_gradient(
             pack_patches(x, window, row, count, begin, end, mine, panel, line)
             _pack_slopes(dy, row * all_outputs + first, all_outputs, outputs, count, mine, slopes, panel)
             fresh = row == rows * part // parts
+            if turned:
+                for pair in range((output_panels + 1) // 2):
+                    left, column = slopes + pair * 2 * panel, pair * 2 * LANES
+                    right = left + panel if column + LANES < outputs else left
+                    for k in range(begin * LANES, min(end * LANES, depth), GRADIENT_ROWS):
+                        factors, to = (k // LANES - begin) * panel + k % LANES, result + k * outputs + column
+                        width = min(2 * LANES, outputs - column)
+                        add_gradient_tile(
+                            mine, factors, mine, left, right, count, out, to, outputs, depth - k, width, fresh
+                        )
+                continue
             pairs, tiles = (end - begin + 1) // 2, (outputs + GRADIENT_ROWS - 1) // GRADIENT_ROWS
             for index in range(pairs * tiles):
                 # The panels are reused from tile to tile; a gradient that is complete at once is written row by row.
@@ -121,11 +136,27 @@ def _add_parts(parts: Array, count: int, size: int, out: Array, start: int) -> N
         store_some(out, start + e, total, size - e)
 
 
+@parallel_jit
+def _add_turned_parts(parts: Array, count: int, outputs: int, depth: int, out: Array, start: int) -> None:
+    for k in prange(outputs):
+        for d in range(depth):
+            total = parts[d * outputs + k]
+            for part in range(1, count):
+                total += parts[(part * depth + d) * outputs + k]
+            out[start + k * depth + d] = total
+
+
+def _padded(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
 class Division(NamedTuple):
     """How a gradient is divided: the parts of the rows decide the order of its sums, the tasks do not."""
 
     parts: int
     depth_tasks: int
+    turned: bool
+    """Whether a tile's vectors are outputs: they are depth, unless little of it leaves many lanes idle."""
 
     @classmethod
     def of(cls, outputs: int, rows: int, window: Window) -> Division:
@@ -135,7 +166,14 @@ class Division(NamedTuple):
         if outputs * window.size <= SMALL:
             parts = max(1, min(PARTS, rows // SHORTEST_PART))
         wanted = 1 if parts >= 2 * threads() else math.ceil(4 * threads() / parts)
-        return cls(parts, max(1, min(wanted, panels // 4)))
+        straight = _padded(window.size, 2 * LANES) * _padded(outputs, GRADIENT_ROWS)
+        turned = _padded(window.size, GRADIENT_ROWS) * _padded(outputs, 2 * LANES) < TURNING_PAYS * straight
+        return cls(parts, max(1, min(wanted, panels // 4)), turned and outputs * window.size <= SMALL)
+
+    @property
+    def in_scratch(self) -> bool:
+        """Whether the sums are formed in scratch, and added into the result afterwards."""
+        return self.parts > 1 or self.turned
 
 
 def weight_gradient_scratch(outputs: int, rows: int, window: Window) -> tuple[Spec, Spec]:
@@ -143,7 +181,7 @@ def weight_gradient_scratch(outputs: int, rows: int, window: Window) -> tuple[Sp
     division = Division.of(outputs, rows, window)
     panels = 2 * math.ceil(math.ceil(math.ceil(window.size / LANES) / 2) / division.depth_tasks)
     own = (panels + math.ceil(outputs / LANES)) * SLICE * LANES + line_size(window)
-    parts = division.parts * outputs * window.size if division.parts > 1 else 0
+    parts = division.parts * outputs * window.size if division.in_scratch else 0
     return Spec((threads(), -(-own // LANES) * LANES)), Spec((parts,))
 
 
@@ -159,10 +197,12 @@ def weight_gradient(
         out.reshape(-1)[start : start + outputs * window.size] = 0
         return
     division = Division.of(outputs, rows, window)
-    into, at = (out.reshape(-1), start) if division.parts == 1 else (parts, 0)
+    into, at = (parts, 0) if division.in_scratch else (out.reshape(-1), start)
     _weight_gradient(
         dy.reshape(-1), outputs, dy_channels, first, x.reshape(-1), tuple(window), rows, into, at,
-        division.depth_tasks, division.parts, own,
+        division.depth_tasks, division.parts, division.turned, own,
     )  # fmt: skip
-    if division.parts > 1:
+    if division.turned:
+        _add_turned_parts(parts, division.parts, outputs, window.size, out.reshape(-1), start)
+    elif division.parts > 1:
         _add_parts(parts, division.parts, outputs * window.size, out.reshape(-1), start)

@@ -67,12 +67,14 @@ def batch_norm_training_grad(
     scale: Array,
     mean: Array,
     inverse_deviation: Array,
+    offset: Array | None = None,
     y: Array | None = None,
 ) -> None:
-    if y is not None:
-        dy = np.where((y > 0) & (y < (6 if op.activation == "relu6" else np.inf)), dy, 0)
     axes = tuple(range(x.ndim - 1))
     z = (x - mean) * inverse_deviation
+    if offset is not None:
+        y = scale * (x - mean) * inverse_deviation + offset if y is None else y
+        dy = np.where((y > 0) & (y < (6 if op.activation == "relu6" else np.inf)), dy, 0)
     dscale, doffset = (dy * z).sum(axis=axes), dy.sum(axis=axes)
     count = x.size // x.shape[-1]
     out[0][...] = scale * inverse_deviation * (dy - doffset / count - z * dscale / count)
