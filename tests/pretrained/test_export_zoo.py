@@ -15,16 +15,15 @@ from edge_sdk.converters.tflite.schema import Builtin
 from edge_sdk.model import Model
 from edge_sdk.spec import Array
 
-SIDES = {"alexnet": 96, "efficientnet_lite0": 64, "mobilenetv2": 64, "resnet18": 64, "vgg16": 32}
+SIDES = {"alexnet": 96, "efficientnet_lite0": 64, "mobilenetv2": 64, "resnet18": 64, "resnet50": 64, "vgg16": 32}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "vgg16")]
 WEIGHT_BYTES = {"none": 4, "fp16": 2, "dynamic": 1, "int8": 1}
 # A random network is no classifier: the rounding of 8 bits moves its logits more than those of a trained one, whose
 # bounds are in test_real_weights.
 TOLERANCE = {"none": 1e-4, "fp16": 5e-3, "dynamic": 0.2, "int8": 0.4}
 
 networks = pytest.mark.parametrize(
-    "model",
-    ["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", pytest.param("vgg16", marks=pytest.mark.slow)],
-    indirect=True,
+    "model", ["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", *SLOW], indirect=True
 )
 
 

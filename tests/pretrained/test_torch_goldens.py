@@ -8,7 +8,8 @@ import pytest
 from edge_sdk import pretrained
 from edge_sdk.errors import FormatError
 
-NETWORKS = ["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", "vgg16"]
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet101", "resnet152")]
+NETWORKS = ["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", "resnet34", "resnet50", "vgg16", *LARGE]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

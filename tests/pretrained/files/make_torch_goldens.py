@@ -1,6 +1,6 @@
 """Write torch_goldens.json: the logits of the zoo's networks in PyTorch, with weights and photos that a formula makes.
 
-Four of them are torchvision's; EfficientNet-Lite0 is written down here once more, after its paper and its checkpoint.
+All but one are torchvision's; EfficientNet-Lite0 is written down here once more, after its paper and its checkpoint.
 
 Run it where torch 2.13 and torchvision 0.28 are installed: python tests/pretrained/files/make_torch_goldens.py
 The tests import the formulas from here, so that no weights need to be stored; NumPy alone is enough for that.
@@ -27,6 +27,10 @@ NETWORKS = (
     ("alexnet", "alexnet", (127, 95)),
     ("mobilenet_v2", "mobilenetv2", (65, 96)),
     ("resnet18", "resnet18", (65, 96)),
+    ("resnet34", "resnet34", (33, 64)),
+    ("resnet50", "resnet50", (65, 96)),
+    ("resnet101", "resnet101", (33, 64)),
+    ("resnet152", "resnet152", (33, 64)),
     ("vgg16", "vgg16", (64, 47)),
 )
 LITE0_SIZE = (65, 96)
