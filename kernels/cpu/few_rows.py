@@ -34,6 +34,7 @@ FEW = 32  # rows; with more, packing the weights pays
 DOT_ROWS, DOT_COLUMNS = {16: (8, 3), 8: (4, 2), 4: (8, 2)}[LANES]
 CHUNK = 2048
 DOT_BLOCK = 8 * DOT_COLUMNS  # outputs of one task
+STREAMS = 4  # rows of w that are read side by side for a single example
 # dx: tiles of sums over outputs, for a strip of the depth at a time.
 STRIP = 512
 BLOCK_PANELS = 4  # outputs, in vectors, whose weights are read for a whole strip before the next ones are
@@ -68,15 +69,46 @@ def _dot_tile(
 
 
 @jit
-def _dot_row(x: Array, first: int, w: Array, second: int, count: int, sums: Array, at: int) -> None:
-    """As _dot_tile for one row of each."""
-    own = load(sums, at)
-    for e in range(0, count, LANES):
-        if e + LANES <= count:
-            own = fma(load(x, first + e), load(w, second + e), own)
-        else:
-            own = fma(load_some(x, first + e, count - e), load_some(w, second + e, count - e), own)
-    store(sums, at, own)
+def _dot_streams(x: Array, w: Array, first: int, rows: int, depth: int, sums: Array) -> None:
+    """Sums (STREAMS, LANES) = the products of x and `rows` rows of w, element by element.
+
+    Several rows of w are read side by side: one alone keeps too few requests to memory in flight.
+    """
+    own = tile(STREAMS, 1)
+    for n in range(STREAMS):
+        own[n, 0] = zero()
+    whole = depth // LANES * LANES
+    # A row that is not there is replaced by the first; its sums are never read.
+    for e in range(0, whole, LANES):
+        value = load(x, e)
+        for n in range(STREAMS):
+            own[n, 0] = fma(value, load(w, first + (n if n < rows else 0) * depth + e), own[n, 0])
+    if whole < depth:
+        value = load_some(x, whole, depth - whole)
+        for n in range(STREAMS):
+            place = first + (n if n < rows else 0) * depth + whole
+            own[n, 0] = fma(value, load_some(w, place, depth - whole), own[n, 0])
+    for n in range(STREAMS):
+        store(sums, n * LANES, own[n, 0])
+
+
+@parallel_jit
+def _multiply_row(
+    x: Array, w: Array, bias: Array, y: Array, columns: int, depth: int, low: float, high: float, scratch: Array
+) -> None:
+    """Y (columns) = clip(x (depth) · w (columns, depth)ᵀ + bias): no faster than w comes from memory."""
+    for task in prange((columns + DOT_BLOCK - 1) // DOT_BLOCK):
+        mine = scratch[thread_id()]
+        end = min((task + 1) * DOT_BLOCK, columns)
+        for first in range(task * DOT_BLOCK, end, STREAMS):
+            rows = min(STREAMS, end - first)
+            _dot_streams(x, w, first * depth, rows, depth, mine)
+            for n in range(rows):
+                total = lane_sum(load(mine, n * LANES))
+                if bias.size > 0:
+                    total += bias[first + n]
+                total = max(total, low)
+                y[first + n] = min(total, high)
 
 
 @parallel_jit
@@ -102,11 +134,7 @@ def _multiply_by_rows(
                     at = (t * row_tiles + m) * tile_size
                     left, right = m * DOT_ROWS * depth + begin, column * depth + begin
                     some, few = min(DOT_ROWS, rows - m * DOT_ROWS), min(DOT_COLUMNS, columns - column)
-                    if some == 1:
-                        for n in range(few):
-                            _dot_row(x, left, w, right + n * depth, count, mine, at + n * LANES)
-                    else:
-                        _dot_tile(x, left, some, w, right, few, depth, count, mine, at)
+                    _dot_tile(x, left, some, w, right, few, depth, count, mine, at)
         for column in range(here):
             for row in range(rows):
                 t = column // DOT_COLUMNS * row_tiles + row // DOT_ROWS
@@ -126,6 +154,9 @@ def multiply_by_rows_scratch(rows: int) -> Spec:
 def multiply_by_rows(x: Array, w: Array, out: Array, scratch: Array, bias: Array, limits: tuple[Any, Any]) -> None:
     """Out (rows, columns) = clip(x (rows, depth) · w (columns, depth)ᵀ + bias, *limits); an empty bias is none."""
     (rows, depth), columns = x.shape, len(w)
+    if rows == 1:
+        _multiply_row(x.reshape(-1), w.reshape(-1), bias, out.reshape(-1), columns, depth, *limits, scratch)
+        return
     _multiply_by_rows(x.reshape(-1), w.reshape(-1), bias, out.reshape(-1), rows, columns, depth, *limits, scratch)
 
 
