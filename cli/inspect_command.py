@@ -13,7 +13,7 @@ from edge_sdk.cli.output import amount, json_option, print_json, size
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--dot", is_flag=True, help="Print the graph in Graphviz' DOT language instead.")
-@click.option("--plan", is_flag=True, help="Print the whole memory plan, a line a node.")
+@click.option("--plan", is_flag=True, help="Print the whole plan, a line a node: kernel and why, memory.")
 @click.option("--optimized", is_flag=True, help="Show the graph folded and fused for inference.")
 @click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Batch of the memory plan.")
 @json_option
@@ -24,6 +24,10 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
     Examples:
       edge inspect model.edge
       edge inspect model.edge --dot | dot -Tsvg -o model.svg
+      edge inspect model.edge --plan --batch 16
+
+    The plan says of each node which algorithm runs it, and the milliseconds of all that could: as the cost model
+    estimates them, or as they were measured when EDGE_AUTOTUNE=1 is set.
     """
     from edge_sdk import printer
     from edge_sdk.cost import multiply_adds
@@ -53,7 +57,7 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
         "provenance": dict(loaded.provenance),
     }
     if as_json:
-        print_json({**facts, "program": printer.program(graph)})
+        print_json({**facts, "program": printer.program(graph), "plan": [step.to_dict() for step in memory.steps]})
         return
     click.echo(printer.program(graph))
     click.echo(

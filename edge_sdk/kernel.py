@@ -101,6 +101,12 @@ def load_device(device: str) -> None:
     importlib.import_module(f"edge_sdk.kernels.{device}")
 
 
+def device_module(device: str, name: str) -> Any:
+    """Return a module beside the kernels of `device`, such as "machine", which tells what it is and can do."""
+    load_device(device)
+    return importlib.import_module(f"edge_sdk.kernels.{device}.{name}")
+
+
 def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec]) -> list[Kernel]:
     """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
     known = _KERNELS.get((type(op), device), ())
@@ -113,11 +119,27 @@ def find_kernel(op: Op, device: str, inputs: Sequence[Spec], constant: Collectio
     `constant` are the places of inputs that stay the same from run to run.
     """
     candidates = applicable_kernels(op, device, inputs)
-    costs = [estimated_seconds(candidate, op, inputs, constant) for candidate in candidates]
-    known = [cost for cost in costs if cost is not None]
-    if len(known) < len(costs) or not known:
-        return candidates[0] if candidates else None
-    return candidates[known.index(min(known))]
+    return choose_by_cost(candidates, op, inputs, constant).kernel if candidates else None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel taken for a node, and why: the seconds of every candidate, None where it has no cost model."""
+
+    kernel: Kernel
+    candidates: tuple[tuple[Kernel, float | None], ...]
+    measured: bool = False
+    """Whether the seconds were measured on this machine or estimated by the cost models."""
+
+
+def choose_by_cost(
+    candidates: Sequence[Kernel], op: Op, inputs: Sequence[Spec], constant: Collection[int] = ()
+) -> Choice:
+    """Choose the candidate of least estimated cost; where one has no estimate, the first."""
+    known = [(candidate, estimated_seconds(candidate, op, inputs, constant)) for candidate in candidates]
+    costs = [cost for _, cost in known if cost is not None]
+    first = costs.index(min(costs)) if len(costs) == len(known) else 0
+    return Choice(candidates[first], tuple(known))
 
 
 def estimated_seconds(candidate: Kernel, op: Op, inputs: Sequence[Spec], constant: Collection[int]) -> float | None:

@@ -34,7 +34,7 @@ class Model:
     """An image classifier. The graph is in inference form, from `image` (n, h, w, c) to `logits` (n, classes).
 
     `labels` are in the order of the logits. `provenance` says where the model comes from: architecture, source and
-    hash of the weights, versions, seed, data.
+    hash of the weights, versions, seed, data. `autotune` is what its Sessions are bound with; it is not saved.
     """
 
     graph: Graph
@@ -42,6 +42,7 @@ class Model:
     preprocess: Preprocess
     labels: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    autotune: bool | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if INPUT not in self.graph.inputs or OUTPUT not in self.graph.outputs:
@@ -134,7 +135,7 @@ class Model:
         if batch not in self._sessions:
             while len(self._sessions) >= 2:
                 self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[batch] = Session(*self.execution, batch=batch)
+            self._sessions[batch] = Session(*self.execution, batch=batch, autotune=self.autotune)
         return self._sessions[batch]
 
 

@@ -1,9 +1,11 @@
-"""A Session's plan as a table: node, kernel, place in memory."""
+"""A Session's plan as a table: node, kernel and why that one, place in memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from edge_sdk.kernel import Choice
 from edge_sdk.spec import Value
 
 
@@ -12,9 +14,45 @@ class PlanStep:
     """One node: the kernel that runs it and, per output, its arena offset (None: a parameter's own array) and bytes."""
 
     op: str
-    algorithm: str
+    choice: Choice
     outputs: tuple[Value, ...]
     places: tuple[tuple[int | None, int], ...]
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the kernel."""
+        return self.choice.kernel.algorithm
+
+    @property
+    def milliseconds(self) -> dict[str, float | None]:
+        """The time of every kernel that could have run it, None where nothing is known of it."""
+        return {kernel.algorithm: None if s is None else 1e3 * s for kernel, s in self.choice.candidates}
+
+    @property
+    def reason(self) -> str:
+        """Why that kernel, as in `0.42 ms estimated; patches 0.61`; empty where it is the only one."""
+        others = {name: spent for name, spent in self.milliseconds.items() if name != self.algorithm}
+        if not others:
+            return ""
+        spent = self.milliseconds[self.algorithm]
+        if spent is None or None in others.values():
+            return f"the first that applies; also {', '.join(others)}"
+        ranked = sorted(others.items(), key=lambda item: item[1] or 0.0)
+        rest = ", ".join(f"{name} {time:.3g}" for name, time in ranked)
+        return f"{spent:.3g} ms {'measured' if self.choice.measured else 'estimated'}; {rest}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The step as JSON-ready data."""
+        return {
+            "op": self.op,
+            "algorithm": self.algorithm,
+            "milliseconds": self.milliseconds,
+            "measured": self.choice.measured,
+            "outputs": [
+                {"name": str(value), "bytes": size, "offset": offset}
+                for value, (offset, size) in zip(self.outputs, self.places, strict=True)
+            ],
+        }
 
 
 @dataclass(frozen=True)
@@ -41,7 +79,8 @@ class Plan:
         for number, step in enumerate(self.steps):
             for value, (offset, size) in zip(step.outputs, step.places, strict=True):
                 place = "in its parameter" if offset is None else f"at {offset}"
-                lines.append(f"{number:5d}  {step.op:<{width}}  {step.algorithm:<24}  {value}: {size} bytes {place}")
+                line = f"{number:5d}  {step.op:<{width}}  {step.algorithm:<24}  {value}: {size} bytes {place}"
+                lines.append(f"{line}  ({step.reason})" if step.reason and value == step.outputs[0] else line)
         lines.append(self.summary())
         return "\n".join(lines)
 

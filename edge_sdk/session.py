@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_sdk.autotune import autotune_by_default, bound_choices
 from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
 from edge_sdk.graph import Graph, Node
-from edge_sdk.kernel import Kernel, call_arguments, find_kernel, load_device
+from edge_sdk.kernel import Choice, applicable_kernels, call_arguments, choose_by_cost, load_device
 from edge_sdk.memory_plan import Block, aligned_bytes, plan_memory
 from edge_sdk.packed_weights import PackedWeights, constant_params
 from edge_sdk.plan import Plan, PlanStep
@@ -54,12 +55,24 @@ class Session:
     Parameters live in the workspace and are changed there by the graph's updates; inputs, computed values and scratch
     share one arena that is allocated here, once. A run allocates nothing but the copies of the outputs it returns.
 
+    Of several algorithms for a node, a Session takes the one that its cost model expects to be fastest. With `autotune`
+    it runs each of them once on this machine, and remembers the times on disk (`edge_sdk.autotune`); where that is
+    None, the environment's EDGE_AUTOTUNE decides.
+
     Raises:
         UsageError: the batch is open and none is given, or the device is unknown.
         GraphError: an operator has no kernel on the device, or a parameter has no fitting array.
     """
 
-    def __init__(self, graph: Graph, workspace: Workspace, device: str = "cpu", batch: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        workspace: Workspace,
+        device: str = "cpu",
+        batch: int | None = None,
+        *,
+        autotune: bool | None = None,
+    ) -> None:
         load_device(device)
         symbolic = [value for value in (*graph.inputs, *graph.params) if graph.specs[value].symbolic]
         if symbolic and batch is None:
@@ -68,7 +81,10 @@ class Session:
         self.workspace = workspace
         self.device = device
         workspace.check(self.graph)
-        self._kernels = _bind_kernels(self.graph, device)
+        self._choices = _choose_kernels(
+            self.graph, device, autotune=autotune_by_default() if autotune is None else autotune
+        )
+        self._kernels = [choice.kernel for choice in self._choices]
         self._packed = PackedWeights(self.graph, self._kernels)
         needs = [self._needs(step) for step in range(len(self._kernels))]
         self.memory = plan_memory(self.graph, [(*scratch, *packed) for scratch, packed in needs])
@@ -119,8 +135,8 @@ class Session:
     def plan(self) -> Plan:
         """What runs, by which kernel, and where its result lives; printable."""
         steps = tuple(
-            PlanStep(node.op.name, kernel.algorithm, node.outputs, tuple(self._place(value) for value in node.outputs))
-            for node, kernel in zip(self.graph.nodes, self._kernels, strict=True)
+            PlanStep(node.op.name, choice, node.outputs, tuple(self._place(value) for value in node.outputs))
+            for node, choice in zip(self.graph.nodes, self._choices, strict=True)
         )
         parameters = sum(self.graph.specs[value].bytes for value in self.graph.params)
         values = [value for value in self.graph.specs if value not in self.graph.params]
@@ -206,23 +222,26 @@ class Session:
         return results
 
 
-def _bind_kernels(graph: Graph, device: str) -> list[Kernel]:
-    kernels: list[Kernel] = []
+def _choose_kernels(graph: Graph, device: str, *, autotune: bool) -> list[Choice]:
     constant = constant_params(graph)
     absent: dict[str, Node] = {}
+    nodes = []
     for node in graph.nodes:
         unchanging = [index for index, value in enumerate(node.inputs) if value in constant]
-        found = find_kernel(node.op, device, [graph.specs[value] for value in node.inputs], unchanging)
-        if found is None:
+        inputs = [graph.specs[value] for value in node.inputs]
+        candidates = applicable_kernels(node.op, device, inputs)
+        if not candidates:
             absent.setdefault(node.op.name, node)
-        else:
-            kernels.append(found)
+        nodes.append((node.op, candidates, inputs, unchanging))
     if absent:
         places = ", ".join(f"{name} (node {node.outputs[0]!r})" for name, node in absent.items())
         raise GraphError(
             f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
         )
-    return kernels
+    if autotune:
+        with _TURN:
+            return bound_choices(nodes, device)
+    return [choose_by_cost(candidates, op, inputs, unchanging) for op, candidates, inputs, unchanging in nodes]
 
 
 def run_once(graph: Graph, workspace: Workspace, feeds: Mapping[str, Array], device: str = "cpu") -> dict[str, Array]:

@@ -20,7 +20,15 @@ from edge_sdk.pretrained.checkpoint import count_classes, weights_from_checkpoin
 from edge_sdk.pretrained.download import PublishedFile, fetch
 
 Name = Literal[
-    "alexnet", "efficientnet_lite0", "mobilenetv2", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50", "vgg16"
+    "alexnet",
+    "efficientnet_lite0",
+    "mobilenetv2",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "vgg16",
 ]
 
 IMAGENET_CLASSES = 1000

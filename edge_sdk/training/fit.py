@@ -133,6 +133,7 @@ def fit(
     resume: bool = False,
     listener: Listener | None = None,
     threads: int | None = None,
+    autotune: bool | None = None,
     **settings: Any,
 ) -> Run:
     """Fine-tune a model on labelled photos and return the best epoch's.
@@ -140,7 +141,8 @@ def fit(
     `data` is a folder with one sub-folder a class (or `train/` and `val/` folders of those), or a data set; without
     validation data a share `validation` of it is held out, stratified and by seed. The keyword arguments are the
     fields of `Settings`. With `out`, the run's folder receives metrics.jsonl, last.checkpoint, last.edge and best.edge;
-    `resume=True` goes on from its checkpoint, and ends with the same bytes as a run that was never interrupted.
+    `resume=True` goes on from its checkpoint, and ends with the same bytes as a run that was never interrupted (with
+    `autotune`, see `Session`, as long as the measured times are kept).
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
@@ -156,7 +158,7 @@ def fit(
     chosen = Settings(**settings)
     training, held_out = _split(data, validation_data, chosen, model)
     loop = _Loop(
-        model=_labelled(model, training.labels),
+        model=_labelled(model if autotune is None else model.replace(autotune=autotune), training.labels),
         training=training,
         validation=held_out,
         settings=chosen,
@@ -226,7 +228,7 @@ class _Loop:
         )
         loader = self._loader()
         self._open_folder(step, resume=resume)
-        session = Session(step.graph, step.workspace, batch=loader.batch_size)
+        session = Session(step.graph, step.workspace, batch=loader.batch_size, autotune=self.model.autotune)
         self.listener.on_start(settings.epochs, loader.batches, self.progress)
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is stopped by its loss, with a reason
             while self.progress.epoch < settings.epochs:

@@ -16,7 +16,7 @@ import platformdirs
 from edge_sdk import __version__
 
 
-def _sources_digest() -> str:
+def sources_digest() -> str:
     """Numba notices a changed file, but not what that file imports: any change here starts a new cache."""
     hashed = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -26,7 +26,7 @@ def _sources_digest() -> str:
 
 def _cache_folder() -> Path:
     """The user's cache folder, or a temporary one when that cannot be written."""
-    key = f"{__version__}-{_sources_digest()}-{platform.machine()}-{os.environ.get('NUMBA_CPU_NAME', 'host')}"
+    key = f"{__version__}-{sources_digest()}-{platform.machine()}-{os.environ.get('NUMBA_CPU_NAME', 'host')}"
     key += f"-{os.environ.get('EDGE_SIMD_LANES', 'native')}"
     for base in (
         Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)),

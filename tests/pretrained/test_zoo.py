@@ -17,7 +17,8 @@ from edge_sdk.model import Model
 from edge_sdk.training.frozen import learnable, trainable
 
 NAMES = (
-    "alexnet", "efficientnet_lite0", "mobilenetv2", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50", "vgg16",
+    "alexnet", "efficientnet_lite0", "mobilenetv2", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50",
+    "vgg16",
 )  # fmt: skip
 
 # Trainable parameters, multiply-adds of one photo of 224 × 224, and half of the last published digit: torchvision's
