@@ -93,13 +93,17 @@ def training_session(
     label_smoothing: float = 0.0,
     seed: int = 0,
     device: str = "cpu",
+    precise: bool | None = None,
 ) -> Session:
-    """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`."""
+    """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
+
+    `device` and `precise` are the Session's.
+    """
     chosen = named_optimizer(optimizer, momentum, weight_decay)
     step = training_step(
         model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed
     )
-    return Session(step.graph, step.workspace, device, batch)
+    return Session(step.graph, step.workspace, device, batch, precise)
 
 
 def _add_optimizer(
