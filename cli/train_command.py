@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 @click.option("--validation", type=float, default=0.2, show_default=True, help="Share held out when there is no val/.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--autotune", is_flag=True, help="Choose algorithms by measuring them here, once; EDGE_AUTOTUNE=1 too.")
+@click.option("--precise", is_flag=True, help="Leave out kernels that round more than a direct sum; some are slower.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
+    precise: bool,
     resume: bool, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
@@ -57,6 +59,8 @@ def command(
     model = _starting_model(name, weights, len(folder.labels), folder.labels, image_size)
     if autotune:  # else the environment's EDGE_AUTOTUNE decides
         settings["autotune"] = True
+    if precise:  # else the environment's EDGE_PRECISE decides
+        settings["precise"] = True
     frozen = None if not freeze else freeze[0] if len(freeze) == 1 else freeze
     try:
         with TrainingDisplay() as display:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from edge_sdk.spec import Array, Spec
 Function = TypeVar("Function", bound=Callable[..., None])
 
 DEVICES = ("cpu", "reference")
+PRECISE = "EDGE_PRECISE"
+"""The environment variable that makes every Session precise where its caller does not say."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Kernel:
 
     `function(op, out, *inputs)` writes into `out` (a tuple of arrays for an operator with several outputs) and
     allocates nothing of the size of the data. With `scratch` it also gets `scratch=(array, …)` of those specs, with
-    `packing` also `packed=(array, …)`. `cost(op, packed once, *input specs)` estimates its seconds.
+    `packing` also `packed=(array, …)`. `cost(op, packed once, *input specs)` estimates its seconds. One that is
+    `approximate` rounds more than a direct sum of products does; a precise Session leaves it out.
     """
 
     function: Callable[..., None]
@@ -46,6 +50,7 @@ class Kernel:
     when: Callable[..., bool] | None = None
     packing: Packing | None = None
     cost: Callable[..., float] | None = None
+    approximate: bool = False
 
     def scratch_specs(self, op: Op, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Return what the kernel needs beside its outputs for inputs of these specs."""
@@ -73,6 +78,7 @@ def kernel(
     when: Callable[..., bool] | None = None,
     packing: Packing | None = None,
     cost: Callable[..., float] | None = None,
+    approximate: bool = False,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a kernel of `op` on `device`.
 
@@ -87,7 +93,7 @@ def kernel(
             raise TypeError(
                 f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`"
             )
-        new = Kernel(function, algorithm or function.__name__, scratch, when, packing, cost)
+        new = Kernel(function, algorithm or function.__name__, scratch, when, packing, cost, approximate)
         known.insert(len(known) - last, new)
         return function
 
@@ -107,18 +113,28 @@ def device_module(device: str, name: str) -> Any:
     return importlib.import_module(f"edge_sdk.kernels.{device}.{name}")
 
 
-def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec]) -> list[Kernel]:
+def precise_by_default() -> bool:
+    """Whether Sessions leave approximate kernels out where their caller does not say; raises UsageError."""
+    asked = os.environ.get(PRECISE, "0")
+    if asked not in ("0", "1"):
+        raise UsageError(f"{PRECISE} is 0 or 1, not {asked!r}")
+    return asked == "1"
+
+
+def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec], precise: bool = False) -> list[Kernel]:
     """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
-    known = _KERNELS.get((type(op), device), ())
+    known = [one for one in _KERNELS.get((type(op), device), ()) if not (precise and one.approximate)]
     return [candidate for candidate in known if candidate.when is None or candidate.when(op, *inputs)]
 
 
-def find_kernel(op: Op, device: str, inputs: Sequence[Spec], constant: Collection[int] = ()) -> Kernel | None:
+def find_kernel(
+    op: Op, device: str, inputs: Sequence[Spec], constant: Collection[int] = (), precise: bool = False
+) -> Kernel | None:
     """Return the kernel that a Session uses for `op` on inputs of these specs, or None when there is none.
 
-    `constant` are the places of inputs that stay the same from run to run.
+    `constant` are the places of inputs that stay the same from run to run; `precise` leaves approximate kernels out.
     """
-    candidates = applicable_kernels(op, device, inputs)
+    candidates = applicable_kernels(op, device, inputs, precise)
     return choose_by_cost(candidates, op, inputs, constant).kernel if candidates else None
 
 

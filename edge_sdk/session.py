@@ -14,7 +14,7 @@ import numpy as np
 from edge_sdk.autotune import autotune_by_default, bound_choices
 from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
 from edge_sdk.graph import Graph, Node
-from edge_sdk.kernel import Choice, applicable_kernels, call_arguments, choose_by_cost, load_device
+from edge_sdk.kernel import Choice, applicable_kernels, call_arguments, choose_by_cost, load_device, precise_by_default
 from edge_sdk.memory_plan import Block, aligned_bytes, plan_memory
 from edge_sdk.packed_weights import PackedWeights, constant_params
 from edge_sdk.plan import Plan, PlanStep
@@ -59,6 +59,9 @@ class Session:
     it runs each of them once on this machine, and remembers the times on disk (`edge_sdk.autotune`); where that is
     None, the environment's EDGE_AUTOTUNE decides.
 
+    A `precise` Session leaves out kernels that round more than a direct sum of products, for some speed: their results
+    are within 5e-5 of the largest, all others' within 1e-5. Where it is None, the environment's EDGE_PRECISE decides.
+
     Raises:
         UsageError: the batch is open and none is given, or the device is unknown.
         GraphError: an operator has no kernel on the device, or a parameter has no fitting array.
@@ -72,6 +75,7 @@ class Session:
         batch: int | None = None,
         *,
         autotune: bool | None = None,
+        precise: bool | None = None,
     ) -> None:
         load_device(device)
         symbolic = [value for value in (*graph.inputs, *graph.params) if graph.specs[value].symbolic]
@@ -82,7 +86,10 @@ class Session:
         self.device = device
         workspace.check(self.graph)
         self._choices = _choose_kernels(
-            self.graph, device, autotune=autotune_by_default() if autotune is None else autotune
+            self.graph,
+            device,
+            autotune=autotune_by_default() if autotune is None else autotune,
+            precise=precise_by_default() if precise is None else precise,
         )
         self._kernels = [choice.kernel for choice in self._choices]
         self._packed = PackedWeights(self.graph, self._kernels)
@@ -222,14 +229,14 @@ class Session:
         return results
 
 
-def _choose_kernels(graph: Graph, device: str, *, autotune: bool) -> list[Choice]:
+def _choose_kernels(graph: Graph, device: str, *, autotune: bool, precise: bool) -> list[Choice]:
     constant = constant_params(graph)
     absent: dict[str, Node] = {}
     nodes = []
     for node in graph.nodes:
         unchanging = [index for index, value in enumerate(node.inputs) if value in constant]
         inputs = [graph.specs[value] for value in node.inputs]
-        candidates = applicable_kernels(node.op, device, inputs)
+        candidates = applicable_kernels(node.op, device, inputs, precise)
         if not candidates:
             absent.setdefault(node.op.name, node)
         nodes.append((node.op, candidates, inputs, unchanging))

@@ -15,6 +15,7 @@ import numpy as np
 from edge_sdk.atomic import atomic_write_bytes
 from edge_sdk.errors import DataError, UsageError
 from edge_sdk.evaluation import evaluate
+from edge_sdk.kernel import precise_by_default
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.session import Session
 from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress, load_checkpoint
@@ -83,6 +84,7 @@ class Settings:
     augment: str = "flip"
     validation: float = 0.2
     seed: int = 0
+    precise: bool = field(default_factory=precise_by_default)
 
     def __post_init__(self) -> None:
         checks = {
@@ -228,7 +230,13 @@ class _Loop:
         )
         loader = self._loader()
         self._open_folder(step, resume=resume)
-        session = Session(step.graph, step.workspace, batch=loader.batch_size, autotune=self.model.autotune)
+        session = Session(
+            step.graph,
+            step.workspace,
+            batch=loader.batch_size,
+            autotune=self.model.autotune,
+            precise=settings.precise,
+        )
         self.listener.on_start(settings.epochs, loader.batches, self.progress)
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is stopped by its loss, with a reason
             while self.progress.epoch < settings.epochs:

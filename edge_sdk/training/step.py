@@ -94,17 +94,18 @@ def training_session(
     seed: int = 0,
     device: str = "cpu",
     autotune: bool | None = None,
+    precise: bool | None = None,
 ) -> Session:
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
 
-    `autotune` is the Session's, the model's own where it is None.
+    `device`, `autotune` and `precise` are the Session's; `autotune` is the model's own where it is None.
     """
     chosen = named_optimizer(optimizer, momentum, weight_decay)
     step = training_step(
         model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed
     )
     chosen_by_time = model.autotune if autotune is None else autotune
-    return Session(step.graph, step.workspace, device, batch, autotune=chosen_by_time)
+    return Session(step.graph, step.workspace, device, batch, autotune=chosen_by_time, precise=precise)
 
 
 def _add_optimizer(

@@ -52,6 +52,7 @@ def _winograd_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
     Conv2D,
     "cpu",
     algorithm="winograd 4x4",
+    approximate=True,
     when=_is_winograd,
     scratch=_winograd_scratch,
     packing=Packing(1, _winograd_form, _transform_weights),

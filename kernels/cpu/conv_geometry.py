@@ -40,6 +40,13 @@ def winograd_layer(op: Dense, x: tuple[int, ...], y: tuple[int, ...]) -> winogra
 
 
 @lru_cache(GEOMETRIES)
+def transposed_layer(op: Conv2DGradInput, dy: tuple[int, ...], dx: tuple[int, ...]) -> winograd.Layer:
+    """The convolution of dy with the reversed weights."""
+    (top, _), (left, _) = resolve_padding(op.padding, op.input_size, (3, 3), op.stride, op.dilation)
+    return winograd.Layer(*(*dy, top - 2, left - 2, *dx[1:]))
+
+
+@lru_cache(GEOMETRIES)
 def whole_grid(out: tuple[int, ...], first: int) -> Grid:
     _, h, w, c = out
     return Grid(h, w, c, first, 0, 0, 1, 1)

@@ -10,7 +10,13 @@ import numpy as np
 
 from edge_sdk.kernel import Packing, kernel
 from edge_sdk.kernels.cpu import winograd
-from edge_sdk.kernels.cpu.conv_geometry import GEOMETRIES, window_of, winograd_applies, winograd_layer
+from edge_sdk.kernels.cpu.conv_geometry import (
+    GEOMETRIES,
+    transposed_layer,
+    window_of,
+    winograd_applies,
+    winograd_layer,
+)
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
 from edge_sdk.kernels.cpu.gemm import Grid, multiply_window, packed_size, product_cost, product_scratch
 from edge_sdk.kernels.cpu.in_place import is_matrix, matrix_cost, multiply_matrix
@@ -27,15 +33,8 @@ def _grad_input_is_winograd(op: Conv2DGradInput, dy: Spec, w: Spec) -> bool:
     return winograd_applies(op, (w.shape[1], w.shape[2]), dy.shape[3], w.shape[3])
 
 
-@lru_cache(GEOMETRIES)
-def _transposed_layer(op: Conv2DGradInput, dy: tuple[int, ...], dx: tuple[int, ...]) -> winograd.Layer:
-    """The convolution of dy with the reversed weights."""
-    (top, _), (left, _) = resolve_padding(op.padding, op.input_size, (3, 3), op.stride, op.dilation)
-    return winograd.Layer(*(*dy, top - 2, left - 2, *dx[1:]))
-
-
 def _grad_input_layer(op: Conv2DGradInput, dy: Spec, w: Spec) -> winograd.Layer:
-    return _transposed_layer(op, dy.shape, op.infer(dy, w).shape)
+    return transposed_layer(op, dy.shape, op.infer(dy, w).shape)
 
 
 def _grad_input_winograd_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
@@ -58,6 +57,7 @@ def _grad_input_winograd_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec
     Conv2DGradInput,
     "cpu",
     algorithm="winograd 4x4",
+    approximate=True,
     when=_grad_input_is_winograd,
     scratch=_grad_input_winograd_scratch,
     packing=Packing(1, _grad_input_winograd_form, _transform_flipped),
@@ -67,7 +67,7 @@ def conv2d_grad_input_winograd(
     op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...], packed: tuple[Array, ...]
 ) -> None:
     nothing = packed[0][:0]
-    layer = _transposed_layer(op, dy.shape, out.shape)
+    layer = transposed_layer(op, dy.shape, out.shape)
     winograd.convolve(dy, layer, packed[0], out, scratch[0], nothing, nothing, LIMITS[None])
 
 
@@ -219,6 +219,7 @@ def _grad_weight_winograd_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tu
     Conv2DGradWeight,
     "cpu",
     algorithm="winograd 4x4",
+    approximate=True,
     when=_grad_weight_is_winograd,
     scratch=_grad_weight_winograd_scratch,
 )

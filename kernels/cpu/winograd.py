@@ -61,7 +61,7 @@ def _origin(block: int, layer: Layer) -> tuple[int, int, int]:
 
 
 @jit
-def _copy_clipped(
+def copy_clipped(
     x: Array, origin: int, height: int, width: int, channels: int, top: int, left: int, size: int, padded: Array
 ) -> None:
     """Copy size × size pixels of an image, one vector of channels deep, with zeros outside it."""
@@ -93,7 +93,7 @@ def _transform_blocks(
                 seen = start + (top * width + left) * channels + c * LANES
                 transform_input(x, seen, width * channels, channels, panels, place, position_step)
             else:
-                _copy_clipped(x, start + c * LANES, height, width, channels, top, left, SEEN, padded)
+                copy_clipped(x, start + c * LANES, height, width, channels, top, left, SEEN, padded)
                 transform_input(padded, 0, SEEN * LANES, LANES, panels, place, position_step)
 
 
@@ -250,7 +250,7 @@ def _weight_gradient(
                         origin = begin + (top * layer.out_width + left) * outputs + k * LANES
                         transform_output_gradient(dy, origin, layer.out_width * outputs, outputs, slopes, to, step)
                     else:
-                        _copy_clipped(
+                        copy_clipped(
                             dy, begin + k * LANES, layer.out_height, layer.out_width, outputs, top, left, BLOCK, padded
                         )
                         transform_output_gradient(padded, 0, BLOCK * LANES, LANES, slopes, to, step)

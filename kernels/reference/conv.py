@@ -40,39 +40,42 @@ def taps(op: Convolution, kernel_size: Pair, out_size: Pair) -> Iterator[tuple[i
             yield i, j, rows, columns
 
 
+def by_group(op: Conv2D | Conv2DGradInput | Conv2DGradWeight, pixels: Array) -> Array:
+    """Pixels (n, p, q, c) as one matrix a group: (groups, n · p · q, c / groups)."""
+    n, p, q, c = pixels.shape
+    return pixels.reshape(n * p * q, op.groups, c // op.groups).transpose(1, 0, 2)
+
+
 @kernel(Conv2D, "reference")
 def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None) -> None:
     n, p, q, k = out.shape
     xp = padded(op, x, w.shape[1:3])
-    y = np.zeros((n, p, q, op.groups, k // op.groups), x.dtype)
+    y = np.zeros((op.groups, n * p * q, k // op.groups), x.dtype)
     wg = w.reshape(op.groups, k // op.groups, *w.shape[1:])
     for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)):
-        seen = xp[:, rows, columns].reshape(n, p, q, op.groups, -1)
-        y += np.einsum("npqgc,gkc->npqgk", seen, wg[:, :, i, j])
+        y += by_group(op, xp[:, rows, columns]) @ wg[:, :, i, j].transpose(0, 2, 1)
     added = (0 if b is None else b) + (0 if residual is None else residual)
-    out[...] = activated(op.activation, y.reshape(out.shape) + added)
+    out[...] = activated(op.activation, y.transpose(1, 0, 2).reshape(out.shape) + added)
 
 
 @kernel(Conv2DGradInput, "reference")
 def conv2d_grad_input(op: Conv2DGradInput, out: Array, dy: Array, w: Array) -> None:
     n, p, q, k = dy.shape
     xp = padded(op, np.zeros_like(out), w.shape[1:3])
-    dyg = dy.reshape(n, p, q, op.groups, -1)
     wg = w.reshape(op.groups, k // op.groups, *w.shape[1:])
     for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)):
-        xp[:, rows, columns] += np.einsum("npqgk,gkc->npqgc", dyg, wg[:, :, i, j]).reshape(n, p, q, -1)
+        xp[:, rows, columns] += (by_group(op, dy) @ wg[:, :, i, j]).transpose(1, 0, 2).reshape(n, p, q, -1)
     (top, _), (left, _) = resolve_padding(op.padding, op.input_size, w.shape[1:3], op.stride, op.dilation)
     out[...] = xp[:, top : top + out.shape[1], left : left + out.shape[2]]
 
 
 @kernel(Conv2DGradWeight, "reference")
 def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array) -> None:
-    n, p, q, k = dy.shape
+    _, p, q, k = dy.shape
     xp = padded(op, x, op.kernel_size)
-    dyg = dy.reshape(n, p, q, op.groups, -1)
+    slopes = by_group(op, dy).transpose(0, 2, 1)
     for i, j, rows, columns in taps(op, op.kernel_size, (p, q)):
-        seen = xp[:, rows, columns].reshape(n, p, q, op.groups, -1)
-        out[:, i, j] = np.einsum("npqgk,npqgc->gkc", dyg, seen).reshape(k, -1)
+        out[:, i, j] = (slopes @ by_group(op, xp[:, rows, columns])).reshape(k, -1)
 
 
 @kernel(DepthwiseConv2D, "reference")

@@ -31,8 +31,9 @@ def _windows(
             row, column = p * stride[0] - top, q * stride[1] - left
             rows = min(row + kernel_size[0], size[0] + bottom) - row
             columns = min(column + kernel_size[1], size[1] + right) - column
-            inside_rows = slice(max(row, 0), min(row + kernel_size[0], size[0]))
-            inside_columns = slice(max(column, 0), min(column + kernel_size[1], size[1]))
+            # A window may lie in the padding alone.
+            inside_rows = slice(max(row, 0), max(min(row + kernel_size[0], size[0]), 0))
+            inside_columns = slice(max(column, 0), max(min(column + kernel_size[1], size[1]), 0))
             yield p, q, inside_rows, inside_columns, rows * columns
 
 

@@ -12,7 +12,8 @@ from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
 from edge_sdk.ops.geometry import Padding
 from edge_sdk.spec import Array, Spec
 
-BOUND = 5e-5  # of the largest result: F(4×4, 3×3) rounds more than a direct sum does
+# Of the largest result: F(4×4, 3×3) rounds more than a direct sum does, F(2×2, 3×3) does not.
+BOUNDS = {"winograd 4x4": 5e-5, "winograd 2x2": 2e-6}
 
 SHAPES = [
     pytest.param((2, 9, 11, 32), 64, ((1, 1), (1, 1)), id="odd-size"),
@@ -32,9 +33,12 @@ def compute(op: Op, device: str, algorithm: str, *arrays: Array) -> Array:
     return call_kernel(chosen, op, arrays)[0]
 
 
+@pytest.mark.parametrize("algorithm", BOUNDS)
 @pytest.mark.parametrize(("shape", "outputs", "padding"), SHAPES)
-def test_winograd_is_near_the_direct_sums(shape: tuple[int, ...], outputs: int, padding: Padding) -> None:
-    """Forward with bias and relu, and both gradients, against the naive kernels in float64."""
+def test_winograd_is_near_the_direct_sums(
+    shape: tuple[int, ...], outputs: int, padding: Padding, algorithm: str
+) -> None:
+    """Forward with bias, residual and relu, and the gradients, against the naive kernels in float64."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape, np.float32)
     w = rng.standard_normal((outputs, 3, 3, shape[3]), np.float32)
@@ -46,10 +50,11 @@ def test_winograd_is_near_the_direct_sums(shape: tuple[int, ...], outputs: int, 
         (forward, (x, w, b)),
         (forward, (x, w, b, rng.standard_normal(dy.shape, np.float32))),
         (Conv2DGradInput(*geometry, (shape[1], shape[2])), (dy, w)),
-        (Conv2DGradWeight(*geometry, (3, 3)), (dy, x)),
     ]
+    if algorithm == "winograd 4x4":  # a weight gradient is summed directly where precision is asked for
+        cases.append((Conv2DGradWeight(*geometry, (3, 3)), (dy, x)))
     for op, arrays in cases:
-        result = compute(op, "cpu", "winograd 4x4", *arrays)
+        result = compute(op, "cpu", algorithm, *arrays)
         wanted = compute(op, "reference", op.name, *(a.astype(np.float64) for a in arrays))
 
-        assert np.abs(result - wanted).max() <= BOUND * np.abs(wanted).max()
+        assert np.abs(result - wanted).max() <= BOUNDS[algorithm] * np.abs(wanted).max()
