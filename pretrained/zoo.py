@@ -120,7 +120,8 @@ def load(
 
         state = read_state_dict(path)
         classes = classes or count_classes(state, layers, str(path))
-        origin = {**origin, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        with path.open("rb") as file:
+            origin = {**origin, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
     graph, workspace = module.build(classes, preprocess.size, seed, **architecture.variant)
     if state is not None:

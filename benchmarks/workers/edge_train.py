@@ -21,6 +21,7 @@ def main() -> None:
         "image": rng.standard_normal((batch, *model.preprocess.size, 3), np.float32),
         "label": rng.integers(0, 10, batch).astype(np.int32),
     }
+    del model  # training goes on with weights of its own
     serve(lambda: session.run(feeds), {"edge_sdk": __version__})
 
 

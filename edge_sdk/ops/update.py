@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge_sdk.errors import ShapeError
@@ -16,6 +17,11 @@ def _check(name: str, weight: Spec, rate: Spec, *like_weight: Spec) -> None:
         )
     if rate.shape != ():
         raise ShapeError(f"{name}: rate is {rate}, wanted a scalar")
+
+
+def _check_step(name: str, step: Spec) -> None:
+    if step.shape != () or step.dtype != "int64":
+        raise ShapeError(f"{name}: step is {step}, wanted i64[]")
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,7 @@ class AdamUpdate(Op, name="adam_update"):
         self, weight: Spec, gradient: Spec, rate: Spec, first: Spec, second: Spec, step: Spec
     ) -> tuple[Spec, Spec, Spec]:
         _check("adam_update", weight, rate, gradient, first, second)
-        if step.shape != () or step.dtype != "int64":
-            raise ShapeError(f"adam_update: step is {step}, wanted i64[]")
+        _check_step("adam_update", step)
         return weight, weight, weight
 
 
@@ -71,6 +76,75 @@ class RMSPropUpdate(Op, name="rmsprop_update"):
     def infer(self, weight: Spec, gradient: Spec, rate: Spec, square: Spec, velocity: Spec) -> tuple[Spec, Spec, Spec]:
         _check("rmsprop_update", weight, rate, gradient, square, velocity)
         return weight, weight, weight
+
+
+def _check_factors(name: str, weight: Spec, dy: Spec, x: Spec) -> None:
+    if dy.rank != 2 or x.rank != 2 or dy.shape[0] != x.shape[0] or weight.shape != (dy.shape[1], x.shape[1]):
+        raise ShapeError(f"{name}: dy {dy} and x {x} do not fit weight {weight}; wanted (n, out), (n, in), (out, in)")
+
+
+@dataclass(frozen=True)
+class LinearSGDUpdate(Op, name="linear_sgd_update"):
+    """sgd_update of a dense layer's weight (out, in) by the gradient dyᵀ · x of dy (n, out) and x (n, in).
+
+    The gradient is made and used piece by piece, and never stored.
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    in_place = {0: 0, 1: 4}
+
+    def infer(self, weight: Spec, dy: Spec, x: Spec, rate: Spec, velocity: Spec) -> tuple[Spec, Spec]:
+        _check("linear_sgd_update", weight, rate, velocity)
+        _check_factors("linear_sgd_update", weight, dy, x)
+        return weight, weight
+
+
+@dataclass(frozen=True)
+class LinearAdamUpdate(Op, name="linear_adam_update"):
+    """adam_update of a dense layer's weight (out, in) by the gradient dyᵀ · x of dy (n, out) and x (n, in)."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled: bool = False
+    in_place = {0: 0, 1: 4, 2: 5}
+
+    def infer(
+        self, weight: Spec, dy: Spec, x: Spec, rate: Spec, first: Spec, second: Spec, step: Spec
+    ) -> tuple[Spec, Spec, Spec]:
+        _check("linear_adam_update", weight, rate, first, second)
+        _check_factors("linear_adam_update", weight, dy, x)
+        _check_step("linear_adam_update", step)
+        return weight, weight, weight
+
+
+@dataclass(frozen=True)
+class LinearRMSPropUpdate(Op, name="linear_rmsprop_update"):
+    """rmsprop_update of a dense layer's weight (out, in) by the gradient dyᵀ · x of dy (n, out) and x (n, in)."""
+
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    in_place = {0: 0, 1: 4, 2: 5}
+
+    def infer(
+        self, weight: Spec, dy: Spec, x: Spec, rate: Spec, square: Spec, velocity: Spec
+    ) -> tuple[Spec, Spec, Spec]:
+        _check("linear_rmsprop_update", weight, rate, square, velocity)
+        _check_factors("linear_rmsprop_update", weight, dy, x)
+        return weight, weight, weight
+
+
+OF_DENSE_LAYERS: Mapping[type[Op], type[Op]] = {
+    SGDUpdate: LinearSGDUpdate,
+    AdamUpdate: LinearAdamUpdate,
+    RMSPropUpdate: LinearRMSPropUpdate,
+}
+"""The form of each optimizer's operator that takes a dense layer's dy and x in place of the gradient."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ RATE = "learning_rate"
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A training graph with its workspace, which holds copies of the model's weights and the optimizer's state."""
+    """A training graph with its workspace: the optimizer's state, copies of the model's weights that train, and the
+    model's own arrays of those that do not.
+    """
 
     graph: Graph
     workspace: Workspace
@@ -65,9 +67,11 @@ def training_step(
     """
     wanted = trainable(model.graph, freeze)
     frozen = [value for value in model.graph.params if value not in set(wanted)]
-    graph, workspace = to_training(model.graph, model.workspace.copy(), trainable=wanted, seed=seed)
+    graph, workspace = to_training(model.graph, model.workspace, trainable=wanted, seed=seed)
     graph, workspace = freeze_pass(graph, workspace, frozen=frozen)
     graph, workspace = run_pipeline("train", graph, workspace)
+    changing = (*wanted, *graph.updates)
+    workspace.update({name: workspace[name].copy() for name in changing})
     g = Builder.extend(graph, name=f"{graph.name}_training")
     label = g.input(LABEL, Spec((BATCH,), "int32"))
     logits = graph.value(OUTPUT)
@@ -78,8 +82,8 @@ def training_step(
         norm = g.add(GlobalNorm(), *gradients, name="gradient_norm")
         gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
     _add_optimizer(g, workspace, optimizer, wanted, gradients, learning_rate)
-    finished = g.build(loss, logits)
-    return TrainingStep(finished, workspace.restricted(finished), model)
+    finished, workspace = run_pipeline("step", g.build(loss, logits), workspace)
+    return TrainingStep(finished, workspace, model)
 
 
 def training_session(

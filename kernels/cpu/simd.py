@@ -177,6 +177,18 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def square_root(typing_context: Any, value: Any) -> Any:
+    """The square root, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_VECTOR, [_VECTOR])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{LANES}f32")
+        return builder.call(function, arguments)
+
+    return vector(vector), generate
+
+
+@intrinsic
 def splat(typing_context: Any, scalar: Any) -> Any:
     """The float32 `scalar` in every lane."""
 
@@ -274,7 +286,7 @@ def _lower_scale(context: Any, builder: Any, signature: Any, arguments: Any) -> 
 
 
 def _define_operator(python_operator: Any, instruction: str) -> None:
-    """Give vectors `+`, `-` or `*`; "contract" lets LLVM fuse a product and a sum into one instruction."""
+    """Give vectors `+`, `-`, `*` or `/`; "contract" lets LLVM fuse a product and a sum into one instruction."""
 
     @infer_global(python_operator)
     class _Operator(ConcreteTemplate):
@@ -285,7 +297,13 @@ def _define_operator(python_operator: Any, instruction: str) -> None:
         return getattr(builder, instruction)(*arguments, flags=("contract",))
 
 
-_INSTRUCTIONS = ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.iadd, "fadd"))
+_INSTRUCTIONS = (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+    (operator.iadd, "fadd"),
+)
 for _operator, _instruction in _INSTRUCTIONS:
     _define_operator(_operator, _instruction)
 

@@ -1,4 +1,4 @@
-"""Optimizer steps, in place where the plan allows."""
+"""Optimizer steps, in place where the plan allows. Gradients of dense layers are in dense_update.py."""
 
 from __future__ import annotations
 
@@ -7,36 +7,133 @@ import math
 import numpy as np
 
 from edge_sdk.kernel import kernel
-from edge_sdk.kernels.cpu.jit import parallel_jit, prange
-from edge_sdk.ops.update import AdamUpdate, ClipByNorm, GlobalNorm, RMSPropUpdate, SGDUpdate
+from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernels.cpu.simd import LANES, load, load_some, splat, square_root, store, store_some
+from edge_sdk.ops.update import (
+    AdamUpdate,
+    ClipByNorm,
+    GlobalNorm,
+    LinearAdamUpdate,
+    LinearRMSPropUpdate,
+    LinearSGDUpdate,
+    RMSPropUpdate,
+    SGDUpdate,
+)
 from edge_sdk.spec import Array
+
+SGD, ADAM, RMSPROP = range(3)
+BLOCK = 4096  # weights of one task
+
+Numbers = tuple[int, Array]
+"""An optimizer, and the numbers of its formula in float32."""
+
+
+@jit
+def _get(x, place, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    return load(x, place) if count >= LANES else load_some(x, place, count)
+
+
+@jit
+def _put(x, place, value, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if count >= LANES:
+        store(x, place, value)
+    else:
+        store_some(x, place, value, count)
+
+
+@jit
+def _sgd(n, w, g, at, v, new_w, new_v, first, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    rate, momentum, decay, nesterov = n[0], n[1], n[2], n[3] > 0
+    for e in range(0, count, LANES):
+        place, left = first + e, count - e
+        weight = _get(w, place, left)
+        d = _get(g, at + e, left) + decay * weight
+        u = momentum * _get(v, place, left) + d
+        _put(new_v, place, u, left)
+        step = d + momentum * u if nesterov else u
+        _put(new_w, place, weight - rate * step, left)
+
+
+@jit
+def _adam(n, w, g, at, m, v, new_w, new_m, new_v, first, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    keep1, change1, keep2, change2, epsilon = splat(n[0]), splat(n[1]), splat(n[2]), splat(n[3]), splat(n[4])
+    decay, shrink, rate, correction = n[5], n[6], n[7], n[8]
+    for e in range(0, count, LANES):
+        place, left = first + e, count - e
+        weight = _get(w, place, left)
+        d = _get(g, at + e, left) + decay * weight
+        moment = keep1 * _get(m, place, left) + change1 * d
+        square = keep2 * _get(v, place, left) + change2 * d * d
+        _put(new_m, place, moment, left)
+        _put(new_v, place, square, left)
+        deviation = correction * square_root(square) + epsilon
+        _put(new_w, place, shrink * weight - rate * moment / deviation, left)
+
+
+@jit
+def _rmsprop(n, w, g, at, s, v, new_w, new_s, new_v, first, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    rate, keep, change, epsilon, momentum, decay = n[0], n[1], n[2], splat(n[3]), n[4], n[5]
+    for e in range(0, count, LANES):
+        place, left = first + e, count - e
+        weight = _get(w, place, left)
+        d = _get(g, at + e, left) + decay * weight
+        square = keep * _get(s, place, left) + change * d * d
+        u = momentum * _get(v, place, left) + d / (square_root(square) + epsilon)
+        _put(new_s, place, square, left)
+        _put(new_v, place, u, left)
+        _put(new_w, place, weight - rate * u, left)
+
+
+@jit
+def update_some(
+    rule: int, n: Array, w: Array, g: Array, at: int, s: Array, t: Array, new_w: Array, new_s: Array, new_t: Array,
+    first: int, count: int,
+) -> None:  # fmt: skip
+    """Apply an optimizer to `count` weights from w[first] on, with their gradients from g[at] on.
+
+    `s` and `t` are the state; an optimizer of one state array does not touch `t`.
+    """
+    if rule == SGD:
+        _sgd(n, w, g, at, s, new_w, new_s, first, count)
+    elif rule == ADAM:
+        _adam(n, w, g, at, s, t, new_w, new_s, new_t, first, count)
+    else:
+        _rmsprop(n, w, g, at, s, t, new_w, new_s, new_t, first, count)
 
 
 @parallel_jit
-def _sgd(w, g, v, new_w, new_v, rate, momentum, decay, nesterov):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for i in prange(w.size):
-        d = g[i] + decay * w[i]
-        u = momentum * v[i] + d
-        new_v[i] = u
-        new_w[i] = w[i] - rate * (d + momentum * u if nesterov else u)
+def _update(rule, n, w, g, s, t, new_w, new_s, new_t):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for block in prange((w.size + BLOCK - 1) // BLOCK):
+        first = block * BLOCK
+        update_some(rule, n, w, g, first, s, t, new_w, new_s, new_t, first, min(BLOCK, w.size - first))
+
+
+def sgd_numbers(op: SGDUpdate | LinearSGDUpdate, rate: Array) -> Numbers:
+    """Return the numbers of w - rate · v."""
+    return SGD, np.array([float(rate), op.momentum, op.weight_decay, op.nesterov], np.float32)
+
+
+def adam_numbers(op: AdamUpdate | LinearAdamUpdate, rate: Array, step: Array) -> Numbers:
+    """Return the numbers of the bias-corrected step; (1 - β) is rounded once, not the difference of rounded numbers."""
+    r, bias1, bias2 = float(rate), 1 - op.beta1 ** int(step), 1 - op.beta2 ** int(step)
+    decay, shrink = (0.0, 1 - r * op.weight_decay) if op.decoupled else (op.weight_decay, 1.0)
+    averages = (op.beta1, 1 - op.beta1, op.beta2, 1 - op.beta2, op.epsilon)
+    return ADAM, np.array([*averages, decay, shrink, r / bias1, 1 / math.sqrt(bias2)], np.float32)
+
+
+def rmsprop_numbers(op: RMSPropUpdate | LinearRMSPropUpdate, rate: Array) -> Numbers:
+    """Return the numbers of w - rate · v."""
+    return RMSPROP, np.array(
+        [float(rate), op.decay, 1 - op.decay, op.epsilon, op.momentum, op.weight_decay], np.float32
+    )
 
 
 @kernel(SGDUpdate, "cpu")
 def sgd_update(
     op: SGDUpdate, out: tuple[Array, Array], weight: Array, gradient: Array, rate: Array, velocity: Array
 ) -> None:
-    flat = [array.reshape(-1) for array in (weight, gradient, velocity, *out)]
-    _sgd(*flat, np.float32(rate), np.float32(op.momentum), np.float32(op.weight_decay), op.nesterov)
-
-
-@parallel_jit
-def _adam(w, g, m, v, new_w, new_m, new_v, rate, beta1, beta2, epsilon, decay, shrink, bias1, bias2):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for i in prange(w.size):
-        d = g[i] + decay * w[i]
-        first = beta1 * m[i] + (1 - beta1) * d
-        second = beta2 * v[i] + (1 - beta2) * d * d
-        new_m[i], new_v[i] = first, second
-        new_w[i] = shrink * w[i] - rate * (first / bias1) / (np.sqrt(second / bias2) + epsilon)
+    w, g, v, new_w, new_v = (array.reshape(-1) for array in (weight, gradient, velocity, *out))
+    _update(*sgd_numbers(op, rate), w, g, v, v, new_w, new_v, new_v)
 
 
 @kernel(AdamUpdate, "cpu")
@@ -44,20 +141,7 @@ def adam_update(
     op: AdamUpdate, out: tuple[Array, Array, Array], weight: Array, gradient: Array, rate: Array, first: Array,
     second: Array, step: Array,
 ) -> None:  # fmt: skip
-    flat = [array.reshape(-1) for array in (weight, gradient, first, second, *out)]
-    decay, shrink = (0.0, 1 - float(rate) * op.weight_decay) if op.decoupled else (op.weight_decay, 1.0)
-    corrections = (1 - op.beta1 ** int(step), 1 - op.beta2 ** int(step))
-    _adam(*flat, float(rate), op.beta1, op.beta2, op.epsilon, decay, shrink, *corrections)
-
-
-@parallel_jit
-def _rmsprop(w, g, s, v, new_w, new_s, new_v, rate, keep, epsilon, momentum, decay):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for i in prange(w.size):
-        d = g[i] + decay * w[i]
-        square = keep * s[i] + (1 - keep) * d * d
-        u = momentum * v[i] + d / (np.sqrt(square) + epsilon)
-        new_s[i], new_v[i] = square, u
-        new_w[i] = w[i] - rate * u
+    _update(*adam_numbers(op, rate, step), *(a.reshape(-1) for a in (weight, gradient, first, second, *out)))
 
 
 @kernel(RMSPropUpdate, "cpu")
@@ -65,8 +149,7 @@ def rmsprop_update(
     op: RMSPropUpdate, out: tuple[Array, Array, Array], weight: Array, gradient: Array, rate: Array, square: Array,
     velocity: Array,
 ) -> None:  # fmt: skip
-    flat = [array.reshape(-1) for array in (weight, gradient, square, velocity, *out)]
-    _rmsprop(*flat, float(rate), op.decay, op.epsilon, op.momentum, op.weight_decay)
+    _update(*rmsprop_numbers(op, rate), *(a.reshape(-1) for a in (weight, gradient, square, velocity, *out)))
 
 
 @kernel(GlobalNorm, "cpu")

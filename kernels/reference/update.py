@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from edge_sdk.kernel import kernel
-from edge_sdk.ops.update import AdamUpdate, ClipByNorm, GlobalNorm, RMSPropUpdate, SGDUpdate
+from edge_sdk.ops.update import (
+    AdamUpdate,
+    ClipByNorm,
+    GlobalNorm,
+    LinearAdamUpdate,
+    LinearRMSPropUpdate,
+    LinearSGDUpdate,
+    RMSPropUpdate,
+    SGDUpdate,
+)
 from edge_sdk.spec import Array
 
 
@@ -56,6 +65,27 @@ def rmsprop_update(
     out[0][...] = weight - rate * v
     out[1][...] = s
     out[2][...] = v
+
+
+@kernel(LinearSGDUpdate, "reference")
+def linear_sgd_update(
+    op: LinearSGDUpdate, out: tuple[Array, Array], weight: Array, dy: Array, x: Array, *rest: Array
+) -> None:
+    sgd_update(SGDUpdate(**op.attributes()), out, weight, dy.T @ x, *rest)
+
+
+@kernel(LinearAdamUpdate, "reference")
+def linear_adam_update(
+    op: LinearAdamUpdate, out: tuple[Array, Array, Array], weight: Array, dy: Array, x: Array, *rest: Array
+) -> None:
+    adam_update(AdamUpdate(**op.attributes()), out, weight, dy.T @ x, *rest)
+
+
+@kernel(LinearRMSPropUpdate, "reference")
+def linear_rmsprop_update(
+    op: LinearRMSPropUpdate, out: tuple[Array, Array, Array], weight: Array, dy: Array, x: Array, *rest: Array
+) -> None:
+    rmsprop_update(RMSPropUpdate(**op.attributes()), out, weight, dy.T @ x, *rest)
 
 
 @kernel(GlobalNorm, "reference")

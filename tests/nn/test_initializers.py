@@ -68,6 +68,18 @@ def test_numbers_belong_to_a_seed_and_a_name():
     assert len({tuple(first), tuple(other_seed), tuple(other_name)}) == 3
 
 
+def test_large_layers_are_the_numbers_of_the_generator():
+    """Drawn in pieces, they are the row of float64 numbers that NumPy gives at once, rounded."""
+    count = 2 * initializers.PIECE + 5
+    normal = generator(0, "w").standard_normal(count) * math.sqrt(2 / 7)
+    flat = generator(0, "w").uniform(-1, 1, count)
+
+    np.testing.assert_array_equal(initializers.he_normal(generator(0, "w"), (count,), 7), normal.astype(np.float32))
+    np.testing.assert_array_equal(
+        initializers.xavier_uniform(generator(0, "w"), (count, 1), 5, 1)[:, 0], flat.astype(np.float32)
+    )
+
+
 def test_empty_shapes_are_drawn():
     """A layer of no channels is odd but no endless loop."""
     assert initializers.truncated_normal(generator(0, "w"), (0, 3), 1).shape == (0, 3)

@@ -1,0 +1,141 @@
+"""How a step updates its parameters: dense layers without a stored gradient, each as early as it may."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_models import SIDE, tiny_model
+
+from edge_sdk.graph import Graph
+from edge_sdk.model import Model
+from edge_sdk.nn import Network
+from edge_sdk.ops.linear import MatMul
+from edge_sdk.passes import pipelines
+from edge_sdk.passes.fuse_update import fuse_update
+from edge_sdk.passes.order_updates import order_updates
+from edge_sdk.preprocess import Preprocess
+from edge_sdk.session import Session
+from edge_sdk.training.optimizers import SGD, Adam, RMSProp
+from edge_sdk.training.step import TrainingStep, training_step
+
+OPTIMIZERS = [SGD(weight_decay=0.01), Adam(weight_decay=0.01), RMSProp(momentum=0.5)]
+named = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam", "rmsprop"])
+
+
+def dense_model() -> Model:
+    """Three dense layers with activations, the middle one's input gradient being needed."""
+    net = Network("dense", (4, 4, 3), seed=1)
+    x = net.flatten(net.image)
+    for layer, outputs in (("first", 70), ("second", 33)):
+        x = net.activation(net.linear(x, outputs, layer), "relu")
+    graph, workspace = net.head(x, 3)
+    return Model(graph, workspace, Preprocess((4, 4)), ("a", "b", "c"))
+
+
+def step_of(model: Model, optimizer, passes, monkeypatch, **settings) -> TrainingStep:
+    """A training step after some passes only."""
+    monkeypatch.setattr(pipelines, "PIPELINES", {**pipelines.PIPELINES, "step": passes})
+    return training_step(model, optimizer, learning_rate=0.05, **settings)
+
+
+def after_steps(step: TrainingStep, batch: int, side: int, device: str = "cpu") -> dict[str, np.ndarray]:
+    """All parameters after three steps on the same photos."""
+    random = np.random.default_rng(3)
+    feeds = {
+        "image": random.standard_normal((batch, side, side, 3), np.float32),
+        "label": random.integers(0, 3, batch).astype(np.int32),
+    }
+    session = Session(step.graph, step.workspace, device, batch)
+    for _ in range(3):
+        session.run(feeds)
+    return dict(step.workspace)
+
+
+def names(graph: Graph) -> list[str]:
+    """The operators in order."""
+    return [node.op.name for node in graph.nodes]
+
+
+@named
+@pytest.mark.parametrize("batch", [1, 8, 150])
+def test_a_fused_step_computes_what_a_plain_one_does(optimizer, batch, monkeypatch):
+    """Weights and state after three steps, whatever the optimizer; the input gradient sees the old weights."""
+    fused = step_of(dense_model(), optimizer, (fuse_update, order_updates), monkeypatch)
+    plain = step_of(dense_model(), optimizer, (), monkeypatch)
+
+    ours, wanted = after_steps(fused, batch, 4), after_steps(plain, batch, 4)
+
+    assert sum(name.startswith("linear_") and name.endswith("_update") for name in names(fused.graph)) == 3
+    assert MatMul(transpose_a=True) not in [node.op for node in fused.graph.nodes]
+    assert set(ours) == set(wanted)
+    for name, array in wanted.items():
+        np.testing.assert_allclose(ours[name], array, rtol=1e-4, atol=1e-5 * max(1, np.abs(array).max()), err_msg=name)
+
+
+@named
+def test_the_order_changes_no_bit(optimizer, monkeypatch):
+    """The same kernels on the same numbers, convolutions and batch norms included."""
+    plain = step_of(tiny_model(), optimizer, (), monkeypatch)
+    early = step_of(tiny_model(), optimizer, (order_updates,), monkeypatch)
+
+    ours, wanted = after_steps(early, 4, SIDE), after_steps(plain, 4, SIDE)
+
+    assert names(early.graph) != names(plain.graph)
+    assert sorted(names(early.graph)) == sorted(names(plain.graph))
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(ours[name], array, err_msg=name)
+
+
+def test_every_parameter_is_still_written_in_place():
+    """No update needs a copy at the end, and none stands before a reader of what it replaces."""
+    graph = training_step(dense_model(), Adam(), learning_rate=0.1).graph
+
+    session = Session(graph, training_step(dense_model(), Adam(), learning_rate=0.1).workspace, batch=4)
+
+    assert set(session.memory.aliases.values()) == set(graph.updates)
+    order = {value: index for index, node in enumerate(graph.nodes) for value in node.outputs}
+    for state, new in graph.updates.items():
+        assert all(order[reader.outputs[0]] <= order[new] for reader in graph.consumers(state))
+
+
+def test_gradients_do_not_wait_for_the_end(monkeypatch):
+    """The arena of a network of dense layers holds no gradient of a weight."""
+    net = Network("dense", (8, 8, 3), seed=1)
+    x = net.flatten(net.image)
+    for layer in range(4):
+        x = net.activation(net.linear(x, 512, f"layer{layer}"), "relu")
+    graph, workspace = net.head(x, 3)
+    model = Model(graph, workspace, Preprocess((8, 8)), ("a", "b", "c"))
+    pipelines_of_steps = ((), (order_updates,), (fuse_update, order_updates))
+    steps = [step_of(model, SGD(), passes, monkeypatch) for passes in pipelines_of_steps]
+
+    plain, ordered, fused = (Session(s.graph, s.workspace, batch=2).memory.arena_bytes for s in steps)
+
+    gradient = 512 * 512 * 4
+    assert plain > 3 * gradient
+    assert gradient < ordered < 2 * gradient
+    assert fused < gradient
+
+
+def test_a_gradient_that_is_clipped_stays(monkeypatch):
+    """The norm of all gradients needs them, and then so does the update."""
+    step = step_of(dense_model(), SGD(), (fuse_update, order_updates), monkeypatch, clip_norm=1.0)
+
+    assert not any(name.startswith("linear_") for name in names(step.graph))
+    assert names(step.graph).count("sgd_update") == 6
+
+
+@pytest.mark.parametrize("freeze", [None, "backbone"])
+def test_training_does_not_change_the_model(freeze):
+    """Weights that train are copies; those that do not are the model's own, unless a layer was folded."""
+    model = tiny_model()
+    before = model.workspace.digest()
+
+    step = training_step(model, SGD(), learning_rate=0.1, freeze=freeze)
+    after_steps(step, 4, SIDE)
+
+    assert model.workspace.digest() == before
+    for name, array in model.workspace.items():
+        if name in step.workspace:
+            trains = name in step.graph.updates
+            assert np.shares_memory(step.workspace[name], array) != trains
