@@ -57,12 +57,14 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a Session will do. `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the
+    """What a Session will do, on `threads` that `threading_layer` runs (None: no pool). `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the
     values alone would take if none shared memory.
     """
 
     graph: str
     device: str
+    threads: int
+    threading_layer: str | None
     steps: tuple[PlanStep, ...]
     parameter_bytes: int
     arena_bytes: int
@@ -73,9 +75,16 @@ class Plan:
         """Memory of the whole run: parameters and arena."""
         return self.parameter_bytes + self.arena_bytes
 
+    @property
+    def place(self) -> str:
+        """Where it runs: the device, with how many threads of which library."""
+        if self.threading_layer is None:
+            return self.device
+        return f"{self.device}, {self.threads} thread{'s' if self.threads > 1 else ''} ({self.threading_layer})"
+
     def __str__(self) -> str:
         width = max((len(step.op) for step in self.steps), default=0)
-        lines = [f"plan of {self.graph} on {self.device}"]
+        lines = [f"plan of {self.graph} on {self.place}"]
         for number, step in enumerate(self.steps):
             for value, (offset, size) in zip(step.outputs, step.places, strict=True):
                 place = "in its parameter" if offset is None else f"at {offset}"

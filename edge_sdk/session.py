@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,11 +20,8 @@ from edge_sdk.memory_plan import Block, aligned_bytes, plan_memory
 from edge_sdk.packed_weights import PackedWeights, constant_params
 from edge_sdk.plan import Plan, PlanStep
 from edge_sdk.spec import Array, Spec, Value
+from edge_sdk.threads import checked_threads, computing, threading_layer, turn
 from edge_sdk.workspace import Workspace, address, mark_written
-
-# Numba's portable threading layer must not be entered by two threads at once, and two parallel steps at the same time
-# would only compete for the same cores: Sessions of one process take turns.
-_TURN = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,12 @@ class Session:
     A `precise` Session leaves out kernels that round more than a direct sum of products, for some speed: their results
     are within 5e-5 of the largest, all others' within 1e-5. Where it is None, the environment's EDGE_PRECISE decides.
 
+    `threads` compute; where it is left out, as many as `edge_sdk.get_threads` says. No result depends on it. Several
+    Python threads may call `run`, of one Session or of several: runs that write weights go alone, the others at the
+    same time as long as there are processors for all their threads.
+
     Raises:
-        UsageError: the batch is open and none is given, or the device is unknown.
+        UsageError: the batch is open and none is given, the device is unknown, or `threads` cannot be had.
         GraphError: an operator has no kernel on the device, or a parameter has no fitting array.
     """
 
@@ -76,8 +78,10 @@ class Session:
         *,
         autotune: bool | None = None,
         precise: bool | None = None,
+        threads: int | None = None,
     ) -> None:
         load_device(device)
+        self.threads = checked_threads(threads, "Session")
         symbolic = [value for value in (*graph.inputs, *graph.params) if graph.specs[value].symbolic]
         if symbolic and batch is None:
             raise UsageError(f"graph {graph.name!r}: input {symbolic[0]!r} has an open batch; give Session(batch=…)")
@@ -85,15 +89,17 @@ class Session:
         self.workspace = workspace
         self.device = device
         workspace.check(self.graph)
-        self._choices = _choose_kernels(
-            self.graph,
-            device,
-            autotune=autotune_by_default() if autotune is None else autotune,
-            precise=precise_by_default() if precise is None else precise,
-        )
-        self._kernels = [choice.kernel for choice in self._choices]
-        self._packed = PackedWeights(self.graph, self._kernels)
-        needs = [self._needs(step) for step in range(len(self._kernels))]
+        with computing(self.threads):  # kernels ask for scratch by the thread
+            self._choices = _choose_kernels(
+                self.graph,
+                device,
+                self.threads,
+                autotune=autotune_by_default() if autotune is None else autotune,
+                precise=precise_by_default() if precise is None else precise,
+            )
+            self._kernels = [choice.kernel for choice in self._choices]
+            self._packed = PackedWeights(self.graph, self._kernels)
+            needs = [self._needs(step) for step in range(len(self._kernels))]
         self.memory = plan_memory(self.graph, [(*scratch, *packed) for scratch, packed in needs])
         self._arena = aligned_bytes(self.memory.arena_bytes)
         self._computed = {
@@ -104,6 +110,7 @@ class Session:
             views = [self._view(block, spec) for block, spec in zip(blocks, (*scratch, *packed), strict=True)]
             own, changing = views[: len(scratch)], views[len(scratch) :]
             self._keywords.append(self._kernels[step].keywords(own, self._packed.get(step, changing)))
+        self._own = threading.RLock()
         self._bound: dict[str, Array] = {}
         self._steps: list[_Step] = []
         self._bind_parameters()
@@ -115,7 +122,7 @@ class Session:
             UsageError: an input is missing or unknown.
             ShapeError: an array does not have its input's shape.
         """
-        with _TURN:
+        with self._turn():
             self._begin(feeds)
             for step in self._steps:
                 step()
@@ -125,7 +132,7 @@ class Session:
         """Run `runs` times, updates included, after one run to warm up, and return the time of each node."""
         self.run(feeds)
         seconds = [0.0] * len(self._steps)
-        with _TURN:
+        with self._turn():
             for _ in range(runs):
                 self._begin(feeds)
                 for index, step in enumerate(self._steps):
@@ -137,6 +144,11 @@ class Session:
             NodeTime(node.outputs[0], node.op.name, kernel.algorithm, spent)
             for node, kernel, spent in zip(self.graph.nodes, self._kernels, seconds, strict=True)
         ]
+
+    @contextmanager
+    def _turn(self) -> Generator[None, None, None]:
+        with self._own, turn(self.threads, alone=bool(self.graph.updates)):
+            yield
 
     @property
     def plan(self) -> Plan:
@@ -150,6 +162,8 @@ class Session:
         return Plan(
             graph=self.graph.name,
             device=self.device,
+            threads=self.threads,
+            threading_layer=threading_layer() if self.device == "cpu" else None,
             steps=steps,
             parameter_bytes=parameters,
             arena_bytes=self.memory.arena_bytes,
@@ -229,7 +243,7 @@ class Session:
         return results
 
 
-def _choose_kernels(graph: Graph, device: str, *, autotune: bool, precise: bool) -> list[Choice]:
+def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, precise: bool) -> list[Choice]:
     constant = constant_params(graph)
     absent: dict[str, Node] = {}
     nodes = []
@@ -246,7 +260,7 @@ def _choose_kernels(graph: Graph, device: str, *, autotune: bool, precise: bool)
             f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
         )
     if autotune:
-        with _TURN:
+        with turn(threads, alone=True):  # times are honest when nothing else runs
             return bound_choices(nodes, device)
     return [choose_by_cost(candidates, op, inputs, unchanging) for op, candidates, inputs, unchanging in nodes]
 

@@ -1,49 +1,19 @@
-"""Numba's decorators as the kernels use them, and where compiled code is kept."""
+"""Numba's decorators as the kernels use them: compiled once for a machine, on the threads of the Session that calls."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import platform
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
-import platformdirs
+from edge_sdk.kernels.cpu import thread_pool
 
-from edge_sdk import __version__
-
-
-def sources_digest() -> str:
-    """Numba notices a changed file, but not what that file imports: any change here starts a new cache."""
-    hashed = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        hashed.update(path.name.encode() + path.read_bytes())
-    return hashed.hexdigest()[:12]
-
-
-def _cache_folder() -> Path:
-    """The user's cache folder, or a temporary one when that cannot be written."""
-    key = f"{__version__}-{sources_digest()}-{platform.machine()}-{os.environ.get('NUMBA_CPU_NAME', 'host')}"
-    key += f"-{os.environ.get('EDGE_SIMD_LANES', 'native')}"
-    for base in (
-        Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)),
-        Path(tempfile.gettempdir()) / "edge-sdk",
-    ):
-        folder = base / "kernels" / key
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-    return Path(tempfile.mkdtemp(prefix="edge-sdk-kernels-"))
-
-
-# Numba reads the variable when it is imported, which therefore comes after.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache_folder()))
+thread_pool.prepare()  # before Numba is imported
 
 import numba  # noqa: E402
+
+from edge_sdk.kernels.cpu.code_cache import KernelCache  # noqa: E402
+
+thread_pool.start()
 
 prange = numba.prange
 thread_id = numba.np.ufunc.parallel.get_thread_id
@@ -51,20 +21,24 @@ thread_id = numba.np.ufunc.parallel.get_thread_id
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that other kernels call."""
-    return cast(Callable[..., Any], numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    return _cached(numba.njit(error_model="numpy", nogil=True)(function))
 
 
 def inlined_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """As `jit`, for a function that becomes part of its caller, where constant arguments decide its branches."""
-    options = {"cache": True, "error_model": "numpy", "nogil": True, "forceinline": True}
-    return cast(Callable[..., Any], numba.njit(**options)(function))
+    return _cached(numba.njit(error_model="numpy", nogil=True, forceinline=True)(function))
 
 
 def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function whose prange loops run on all threads."""
-    return cast(Callable[..., Any], numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)(function))
+    return _cached(numba.njit(error_model="numpy", nogil=True, parallel=True)(function))
+
+
+def _cached(dispatcher: Any) -> Callable[..., Any]:
+    dispatcher._cache = KernelCache(dispatcher.py_func)  # noqa: SLF001 - what `cache=True` does, with another cache
+    return cast(Callable[..., Any], dispatcher)
 
 
 def threads() -> int:
-    """How many threads a parallel kernel may use."""
-    return int(numba.config.NUMBA_NUM_THREADS)
+    """How many threads a parallel kernel may use, here and now: a Session binds and runs with the same number."""
+    return int(numba.get_num_threads())

@@ -7,7 +7,8 @@ import numba
 import numpy as np
 
 from edge_sdk import __version__
-from edge_sdk.kernels.cpu.jit import parallel_jit, prange, sources_digest
+from edge_sdk.kernels.cpu.code_cache import sources_digest
+from edge_sdk.kernels.cpu.jit import parallel_jit, prange
 from edge_sdk.kernels.cpu.simd import LANES, load, store, zero
 from edge_sdk.spec import Array
 
