@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import operator
 import os
+import struct
 from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
@@ -32,6 +33,7 @@ _HALVES = ir.VectorType(_I16, 2 * LANES)
 _OCTETS = ir.VectorType(_I8, BYTES)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _ROUNDING = 1.5 * 2.0**23  # adding it rounds numbers below 2²² to whole ones, halves to even: float32 has no bits below
+_ROUNDING_BITS = int.from_bytes(struct.pack("<f", _ROUNDING), "little")
 
 
 def _has_dot_instruction() -> bool:
@@ -339,6 +341,22 @@ def dot4(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def multiply_add(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
+    """Total + a · b for lanes of a that fit a byte, and the low 16 bits of b, whose high ones are zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, a, b = arguments
+        if not DOT_INSTRUCTION:
+            return builder.add(total, _pair_sums(builder, builder.bitcast(a, _HALVES), builder.bitcast(b, _HALVES)))
+        factor = _HALVES if llvm.llvm_version_info >= (22,) else _WORDS
+        kind = ir.FunctionType(_WORDS, [_WORDS, factor, factor])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpwssd.512")
+        return builder.call(function, [total, builder.bitcast(a, factor), builder.bitcast(b, factor)])
+
+    return integers(integers, integers, integers), generate
+
+
+@intrinsic
 def rescale(typing_context: Any, total: Any, multiplier: Any, low: Any, high: Any) -> Any:
     """clip(total · multiplier, low, high) rounded to whole numbers, halves to even; |low|, |high| < 2²¹."""
 
@@ -349,16 +367,9 @@ def rescale(typing_context: Any, total: Any, multiplier: Any, low: Any, high: An
         value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
         rounded = builder.fadd(value, ir.Constant(_FLOATS, [_ROUNDING] * LANES))
         whole = builder.bitcast(rounded, _WORDS)
-        start = int.from_bytes(bytes(_float_bytes(_ROUNDING)), "little")
-        return builder.sub(whole, ir.Constant(_WORDS, [start] * LANES))
+        return builder.sub(whole, ir.Constant(_WORDS, [_ROUNDING_BITS] * LANES))
 
     return integers(integers, vector, vector, vector), generate
-
-
-def _float_bytes(number: float) -> bytes:
-    import struct
-
-    return struct.pack("<f", number)
 
 
 @intrinsic
