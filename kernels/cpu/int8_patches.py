@@ -64,7 +64,9 @@ def _pack_pixels(x: Array, w: Window, first_row: int, count: int, panels: Array,
 
 
 @jit
-def _pack_runs(x: Array, w: Window, zero: int, first_row: int, count: int, panels: Array, panel: int, line: int) -> None:
+def _pack_runs(
+    x: Array, w: Window, zero: int, first_row: int, count: int, panels: Array, panel: int, line: int
+) -> None:
     """Any depth: a row is put together at panels[line] first."""
     size = w.rows * w.columns * w.depth
     outside = splat_octets(zero)

@@ -155,9 +155,7 @@ def global_avg_pool(op: GlobalAvgPool, out: Array, x: Array, *, constants: Resca
 
 
 @parallel_jit
-def _store_sums(
-    total: Array, out: Array, start: int, multiplier: float, zero: int, low: float, high: float
-) -> None:
+def _store_sums(total: Array, out: Array, start: int, multiplier: float, zero: int, low: float, high: float) -> None:
     for task in prange((out.size + LANES - 1) // LANES):
         e = task * LANES
         value = load_some_integers(total, e, out.size - e) + splat_integer(start)
