@@ -2,8 +2,8 @@
 
     python -m benchmarks.inference resnet18 --batch 16 --vs onnxruntime,litert,torch
 
-Random 224×224 photos, each program on its own file of the same network. PyTorch (in both of its layouts) and ONNX Runtime
-may live in an environment of their own: --torch-python names its interpreter.
+Random 224×224 photos, each program on its own file of the same network. PyTorch (in both of its layouts) and ONNX
+Runtime may live in an environment of their own: --torch-python names its interpreter.
 
     python -m benchmarks.inference resnet18 --batch 1 --precision int8 --vs litert
 

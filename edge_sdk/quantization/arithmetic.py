@@ -80,7 +80,7 @@ def _tensor(spec: Spec) -> tuple[np.float32, int]:
     return np.float32(quant.scale[0]), quant.zero_point[0]
 
 
-def limits(activation: Activation, output: Spec) -> tuple[int, int]:
+def stored_limits(activation: Activation, output: Spec) -> tuple[int, int]:
     """Return the smallest and largest stored number of an int8 output after its activation."""
     scale, zero = _tensor(output)
     low = LOWEST if activation is None else max(LOWEST, zero)
@@ -95,7 +95,7 @@ def product_rescaling(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -
     factor = inputs[1].quant or QuantParams((1.0,), (0,))
     multipliers = scale * np.asarray(factor.scale, np.float32) / output_scale
     channels = outputs[0].shape[-1] if outputs[0].shape else 1
-    low, high = limits(getattr(op, "activation", None), outputs[0])
+    low, high = stored_limits(getattr(op, "activation", None), outputs[0])
     spread = np.ascontiguousarray(np.broadcast_to(multipliers, (channels,)), np.float32)
     return Rescaling(spread, (zero, factor.zero_point[0]), output_zero, low, high)
 
@@ -127,40 +127,39 @@ def summation(sign: int) -> Callable[[Op, Sequence[Spec], Sequence[Spec]], Summa
         shift = min(max(PRECISION - (math.frexp(max(ratios))[1] - 1), 1), 30)
         a, b = (round(math.ldexp(min(ratio, 2.0**20), shift)) for ratio in ratios)
         bias = (1 << (shift - 1)) - a * zeros[0] - sign * b * zeros[1]
-        low, high = limits(getattr(op, "activation", None), outputs[0])
+        low, high = stored_limits(getattr(op, "activation", None), outputs[0])
         return Summation((a, sign * b), bias, shift, output_zero, low, high)
 
     return constants
 
 
-def _hard_swish(op: Op, x: Array) -> Array:
-    return x * np.clip(x + np.float32(3), 0, 6) / np.float32(6)
-
-
-def _leaky_relu(op: Op, x: Array) -> Array:
-    return np.where(x >= 0, x, x * np.float32(getattr(op, "slope", 0)))
-
-
-FUNCTIONS: dict[type[Op], Callable[[Op, Array], Array]] = {
-    HardSwish: _hard_swish,
-    LeakyRelu: _leaky_relu,
-    Relu: lambda op, x: np.maximum(x, 0),
-    Relu6: lambda op, x: np.clip(x, 0, 6),
-    Sigmoid: lambda op, x: 1 / (1 + np.exp(-x)),
-    Tanh: lambda op, x: np.tanh(x),
+FUNCTIONS: dict[type[Op], Callable[[Array], Array]] = {
+    HardSwish: lambda x: x * np.clip(x + np.float32(3), 0, 6) / np.float32(6),
+    Relu: lambda x: np.maximum(x, 0),
+    Relu6: lambda x: np.clip(x, 0, 6),
+    Sigmoid: lambda x: 1 / (1 + np.exp(-x)),
+    Tanh: np.tanh,
 }
 """Functions of one number, on float32."""
 
 
 def table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:
-    """Return the stored result for each of the 256 stored numbers of x, at its byte: requantization where op is none."""
+    """Return the stored result for each of the 256 stored numbers of x, at its byte.
+
+    Leaky ReLU, and requantization where op is no function, multiply by whole 256ths and round halves upwards.
+    """
     (scale, zero), (output_scale, output_zero) = _tensor(inputs[0]), _tensor(outputs[0])
     stored = np.arange(256, dtype=np.uint8).view(inputs[0].numpy_dtype)
-    real = (stored.astype(np.float32) - np.float32(zero)) * scale
-    result = FUNCTIONS[type(op)](op, real) if type(op) in FUNCTIONS else real
-    kind = outputs[0].numpy_dtype
-    low, high = np.iinfo(kind).min, np.iinfo(kind).max
-    return np.clip(np.rint(result / output_scale) + output_zero, low, high).astype(kind)
+    if type(op) in FUNCTIONS:
+        real = FUNCTIONS[type(op)]((stored.astype(np.float32) - np.float32(zero)) * scale)
+        result = np.rint(real / output_scale).astype(np.int64)
+    else:
+        slope = np.float32(op.slope if isinstance(op, LeakyRelu) else 1)
+        steps = stored.astype(np.int64) - zero
+        positive, negative = (int(np.rint(256 * (ratio / output_scale))) for ratio in (scale, scale * slope))
+        result = (steps * np.where(steps < 0, negative, positive) + 128) >> 8
+    limits = np.iinfo(outputs[0].dtype)
+    return np.clip(result + output_zero, limits.min, limits.max).astype(outputs[0].numpy_dtype)
 
 
 def real_table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:

@@ -1,11 +1,11 @@
 """Matrix products of bytes with int32 sums, under 8-bit convolutions and dense layers.
 
-As gemm.py for floats: the left factor is gathered into panels (int8_patches.py), a tile of sums stays in registers over the
-whole depth, and every step of the depth takes four bytes of both factors at once. The right factor is packed once:
+As gemm.py for floats: the left factor is gathered into panels (int8_patches.py), a tile of sums stays in registers over
+the whole depth, and every step of the depth takes four bytes of both factors at once. The right factor is packed once:
 
     weights[column / TILE_WIDTH][depth / 4][TILE_WIDTH][4]
 
-The sums are exact, so no result depends on how the work is divided. Where a tile ends, sums become stored int8 numbers.
+The sums are exact, so no result depends on how the work is divided. Where a tile ends, sums become stored numbers.
 """
 
 from __future__ import annotations

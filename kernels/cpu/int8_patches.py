@@ -2,8 +2,8 @@
 
     panels[depth / BYTES][row][BYTES]        one row per output pixel; its depth is tap by tap, channels innermost
 
-Bytes are stored as unsigned x + 128, which dot4 wants; the packed weights carry the correction. Outside the image lies the
-zero point. What is beyond the depth is anything: the weights there are zero.
+Bytes are stored as unsigned x + 128, which dot4 wants; the packed weights carry the correction. Outside the image lies
+the zero point. What is beyond the depth is anything: the weights there are zero.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     t = integer_tile(14, 2)          a block of such vectors that LLVM keeps in registers
     store_bytes(y, i, rescale(s, …), count)
 
-Arrays are addressed flat, in their own elements, and must be C-contiguous. Nothing is bounds-checked. All of it is exact:
-the instruction of AVX-512 VNNI and the portable form of `dot4` give the same bits.
+Arrays are addressed flat, in their own elements, and must be C-contiguous. Nothing is bounds-checked. All of it is
+exact: the instruction of AVX-512 VNNI and the portable form of `dot4` give the same bits.
 """
 
 from __future__ import annotations
