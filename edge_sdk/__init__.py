@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_sdk.model import Model
     from edge_sdk.opening import load
     from edge_sdk.preprocess import Preprocess
+    from edge_sdk.quantization.post_training import quantize
     from edge_sdk.session import Session
     from edge_sdk.spec import BATCH, Spec
     from edge_sdk.training.fit import fit
@@ -45,6 +46,7 @@ _HOMES = {
     "export": "edge_sdk.converters.tflite.export",
     "fit": "edge_sdk.training.fit",
     "load": "edge_sdk.opening",
+    "quantize": "edge_sdk.quantization.post_training",
     "training_session": "edge_sdk.training.step",
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "export",
     "fit",
     "load",
+    "quantize",
     "training_session",
 ]
 

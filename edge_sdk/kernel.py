@@ -42,6 +42,9 @@ class Kernel:
     allocates nothing of the size of the data. With `scratch` it also gets `scratch=(array, …)` of those specs, with
     `packing` also `packed=(array, …)`. `cost(op, packed once, *input specs)` estimates its seconds. One that is
     `approximate` rounds more than a direct sum of products does; a precise Session leaves it out.
+
+    A kernel of quantized values needs their scales and zero points, outputs' included: `constants(op, input specs,
+    output specs)` works out what it needs of them, once, when it is bound; the function gets that as `constants=`.
     """
 
     function: Callable[..., None]
@@ -51,6 +54,7 @@ class Kernel:
     packing: Packing | None = None
     cost: Callable[..., float] | None = None
     approximate: bool = False
+    constants: Callable[..., Any] | None = None
 
     def scratch_specs(self, op: Op, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Return what the kernel needs beside its outputs for inputs of these specs."""
@@ -65,8 +69,12 @@ class Kernel:
         given = {"scratch": tuple(scratch)} if self.scratch else {}
         return given | ({"packed": tuple(packed)} if self.packing else {})
 
+    def constant_keywords(self, op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> dict[str, Any]:
+        """Return what a kernel of quantized values takes beside that."""
+        return {"constants": self.constants(op, inputs, outputs)} if self.constants else {}
 
-_KERNELS: dict[tuple[type[Op], str], list[Kernel]] = {}
+
+_KERNELS: dict[tuple[type[Op], str, bool], list[Kernel]] = {}
 
 
 def kernel(
@@ -79,21 +87,26 @@ def kernel(
     packing: Packing | None = None,
     cost: Callable[..., float] | None = None,
     approximate: bool = False,
+    quantized: bool = False,
+    constants: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a kernel of `op` on `device`.
+
+    Stored integers mean nothing without their QuantParams, so a kernel is either for plain numbers or, when
+    `quantized`, for inputs of which at least one carries QuantParams; neither is ever bound to the other's.
 
     Of several whose `when(op, *input specs)` holds, a Session takes the one of least `cost`, or the first registered
     where not all have one. A kernel without `when` always applies: there can be one, and it is asked last.
     """
 
     def bind(function: Function) -> Function:
-        known = _KERNELS.setdefault((op, device), [])
+        known = _KERNELS.setdefault((op, device, quantized), [])
         last = bool(known) and known[-1].when is None
         if last and when is None:
             raise TypeError(
                 f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`"
             )
-        new = Kernel(function, algorithm or function.__name__, scratch, when, packing, cost, approximate)
+        new = Kernel(function, algorithm or function.__name__, scratch, when, packing, cost, approximate, constants)
         known.insert(len(known) - last, new)
         return function
 
@@ -121,9 +134,15 @@ def precise_by_default() -> bool:
     return asked == "1"
 
 
+def is_quantized(inputs: Sequence[Spec]) -> bool:
+    """Tell whether an operator on inputs of these specs computes on stored integers."""
+    return any(spec.quant is not None for spec in inputs)
+
+
 def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec], precise: bool = False) -> list[Kernel]:
     """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
-    known = [one for one in _KERNELS.get((type(op), device), ()) if not (precise and one.approximate)]
+    registered = _KERNELS.get((type(op), device, is_quantized(inputs)), ())
+    known = [one for one in registered if not (precise and one.approximate)]
     return [candidate for candidate in known if candidate.when is None or candidate.when(op, *inputs)]
 
 
@@ -166,8 +185,8 @@ def estimated_seconds(candidate: Kernel, op: Op, inputs: Sequence[Spec], constan
 
 
 def has_kernel(op: type[Op], device: str) -> bool:
-    """Tell whether any kernel of `op` is registered for `device`."""
-    return bool(_KERNELS.get((op, device)))
+    """Tell whether any kernel of `op` on plain numbers is registered for `device`."""
+    return bool(_KERNELS.get((op, device, False)))
 
 
 def call_arguments(outputs: Sequence[Any]) -> Any:

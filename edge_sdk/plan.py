@@ -57,7 +57,9 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a Session will do, on `threads` that `threading_layer` runs (None: no pool). `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the
+    """What a Session will do, on `threads` that `threading_layer` runs (None: no pool).
+
+    `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the
     values alone would take if none shared memory.
     """
 

@@ -105,11 +105,12 @@ class Session:
         self._computed = {
             value: self._view(block, self.graph.specs[value]) for value, block in self.memory.blocks.items()
         }
-        self._keywords = []
+        self._keywords: list[dict[str, Any]] = []
         for step, (blocks, (scratch, packed)) in enumerate(zip(self.memory.scratch, needs, strict=True)):
             views = [self._view(block, spec) for block, spec in zip(blocks, (*scratch, *packed), strict=True)]
             own, changing = views[: len(scratch)], views[len(scratch) :]
-            self._keywords.append(self._kernels[step].keywords(own, self._packed.get(step, changing)))
+            keywords = self._kernels[step].keywords(own, self._packed.get(step, changing))
+            self._keywords.append(keywords | self._constants(step))
         self._own = threading.RLock()
         self._bound: dict[str, Array] = {}
         self._steps: list[_Step] = []
@@ -180,6 +181,12 @@ class Session:
         inputs = [self.graph.specs[value] for value in node.inputs]
         packed = () if step in self._packed else kernel.packed_specs(node.op, inputs)
         return kernel.scratch_specs(node.op, inputs), packed
+
+    def _constants(self, step: int) -> dict[str, Any]:
+        """What a node's kernel works out of scales and zero points."""
+        node = self.graph.nodes[step]
+        inputs, outputs = ([self.graph.specs[value] for value in values] for values in (node.inputs, node.outputs))
+        return self._kernels[step].constant_keywords(node.op, inputs, outputs)
 
     def _view(self, block: Block, spec: Spec) -> Array:
         raw = self._arena[block.offset : block.offset + spec.bytes]

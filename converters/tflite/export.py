@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,14 +19,11 @@ from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.evaluation import Evaluation, evaluate
-from edge_sdk.graph import Graph
-from edge_sdk.model import INPUT, Model
+from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.quantization.calibration import calibrate as observe
-from edge_sdk.quantization.int8 import EdgeType, quantize_int8
-from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
-from edge_sdk.spec import Array, QuantParams
-from edge_sdk.workspace import Workspace
+from edge_sdk.quantization.int8 import EdgeType
+from edge_sdk.quantization.post_training import quantized_graph
+from edge_sdk.spec import Array
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
@@ -36,7 +33,6 @@ Precision = Literal["none", "fp16", "dynamic", "int8"]
 WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float16", "dynamic": "int8", "int8": "float32"}
 """How `write` stores the weights of each precision; those of an int8 graph are int8 already."""
 
-CALIBRATION_PHOTOS = 200
 UNASKED_CHECK_PHOTOS = 200
 """How many calibration photos the file is compared on when no others are given."""
 
@@ -154,42 +150,12 @@ def _check_options(
 def _written(
     model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType
 ) -> WrittenFile:
-    graph, workspace = model.inference
     if precision == "int8" and photos is not None:
-        graph, workspace = _quantized(model, graph, workspace, photos, input_type, output_type)
+        graph, workspace = quantized_graph(model, photos, input_type, output_type)
+    else:
+        graph, workspace = model.inference
     about = About(model.name, model.preprocess, model.labels, model.provenance)
     return write(graph, workspace, WEIGHTS[precision], about)
-
-
-def _quantized(
-    model: Model,
-    graph: Graph,
-    workspace: Workspace,
-    photos: PhotoSource,
-    input_type: EdgeType,
-    output_type: EdgeType,
-) -> tuple[Graph, Workspace]:
-    from edge_sdk.data.source import open_photos, spread
-
-    preprocess, pixels = model.preprocess, pixel_parameters(model.preprocess)
-    if input_type == "uint8" and pixels is None:
-        graph, workspace, preprocess = embed_normalisation(graph, workspace, preprocess)
-        pixels = QuantParams((1.0,), (0,))
-    chosen = spread(open_photos(photos, model.labels), CALIBRATION_PHOTOS)
-    ranges = observe(graph, workspace, _batches(chosen, preprocess))
-    if pixels is None:  # a float input keeps its normalisation outside
-        seen = ranges[graph.value(INPUT)]
-        scale = float(np.float32((max(seen.high, 0.0) - min(seen.low, 0.0)) / 255))
-        pixels = QuantParams((scale,), (int(np.clip(round(-min(seen.low, 0.0) / scale), 0, 255)),))
-    return quantize_int8(graph, workspace, ranges, pixels, input_type, output_type)
-
-
-def _batches(photos: Dataset, preprocess: Preprocess) -> Iterator[Array]:
-    from edge_sdk.data.loader import Loader
-
-    loader = Loader(photos, preprocess, batch_size=min(BATCH, len(photos)), shuffle=False, drop_last=False)
-    for batch in loader.epoch(0):
-        yield batch.image[: batch.count]
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:

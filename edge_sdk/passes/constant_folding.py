@@ -43,7 +43,9 @@ def constant_folding(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspa
 
 def _compute(graph: Graph, node: Node, inputs: list[Array], specs: list[Spec]) -> list[Array]:
     outputs = [np.zeros(spec.shape, spec.numpy_dtype) for spec in specs]
-    kernel = find_kernel(node.op, "reference", [graph.specs[value] for value in node.inputs])
+    input_specs = [graph.specs[value] for value in node.inputs]
+    kernel = find_kernel(node.op, "reference", input_specs)
     if kernel is not None:
-        kernel.function(node.op, call_arguments(outputs), *inputs)
+        keywords = kernel.constant_keywords(node.op, input_specs, specs)
+        kernel.function(node.op, call_arguments(outputs), *inputs, **keywords)
     return outputs

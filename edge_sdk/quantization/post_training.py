@@ -1,0 +1,138 @@
+"""Post-training quantization: a trained Model and photos of its kind give an 8-bit one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from edge_sdk.errors import ShapeError
+from edge_sdk.graph import Graph
+from edge_sdk.model import INPUT, OUTPUT, Model, Ranking, probabilities, rank
+from edge_sdk.preprocess import Preprocess
+from edge_sdk.quantization.calibration import calibrate
+from edge_sdk.quantization.int8 import EdgeType, quantize_int8
+from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
+from edge_sdk.spec import Array, QuantParams, Spec
+from edge_sdk.workspace import Workspace
+
+if TYPE_CHECKING:
+    from edge_sdk.data.dataset import Dataset
+    from edge_sdk.data.images import Photo
+    from edge_sdk.data.source import PhotoSource
+    from edge_sdk.session import Session
+
+CALIBRATION_PHOTOS = 200
+BATCH = 8
+KEPT_SESSIONS = 2
+"""Batch sizes that stay bound: the usual one and that of the rest at the end of a data set."""
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A classifier on 8-bit numbers: int8 activations and weights, int32 sums.
+
+    It computes what the exported int8 file does, by the arithmetic of the mobile runtime. The graph goes from `image`,
+    uint8 pixels or float32 as it was quantized for, to `logits`.
+    """
+
+    graph: Graph
+    workspace: Workspace
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+
+    def run(self, x: Array) -> Array:
+        """Return the logits (n, classes), float32, of images (n, h, w, c): uint8 pixels, or preprocessed float32.
+
+        Where the graph takes pixels, the normalisation of preprocessed images is undone, which is exact for what
+        `preprocess` makes.
+        """
+        wanted = self.graph.specs[self.graph.value(INPUT)]
+        if x.ndim != 4 or x.shape[1:] != wanted.shape[1:]:
+            raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; photos go to predict()")
+        if not len(x):
+            return np.zeros((0, len(self.labels)), np.float32)
+        stored = self._session(len(x)).run({INPUT: self._as_input(x, wanted)})[OUTPUT]
+        quant = self.graph.specs[self.graph.value(OUTPUT)].quant
+        if quant is None:
+            return stored
+        real = (stored.astype(np.float32) - np.float32(quant.zero_point[0])) * np.float32(quant.scale[0])
+        return np.asarray(real, np.float32)
+
+    def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
+        """Return the `top` most probable (label, probability) pairs, best first; a list of photos gives a list."""
+        if isinstance(photo, list | tuple):
+            return [cast(Ranking, self.predict(one, top)) for one in photo]
+        scores = self.run(self.preprocess(cast("Photo", photo))[np.newaxis])[0]
+        return rank(probabilities(scores), self.labels, top)
+
+    def _as_input(self, x: Array, wanted: Spec) -> Array:
+        if x.dtype.name == wanted.dtype:
+            return x
+        if x.dtype.kind == "f" and wanted.dtype == "uint8":
+            rule = self.preprocess
+            pixels = np.rint(x * np.asarray(rule.std, np.float32) + np.asarray(rule.mean, np.float32))
+            return np.asarray(np.clip(pixels, 0, 255), np.uint8)
+        if x.dtype.kind == "f":
+            return x.astype(np.float32)
+        raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; preprocess it first")
+
+    @cached_property
+    def _sessions(self) -> dict[int, Session]:
+        return {}
+
+    def _session(self, batch: int) -> Session:
+        from edge_sdk.session import Session
+
+        if batch not in self._sessions:
+            while len(self._sessions) >= KEPT_SESSIONS:
+                self._sessions.pop(next(iter(self._sessions)))
+            self._sessions[batch] = Session(self.graph, self.workspace, batch=batch)
+        return self._sessions[batch]
+
+
+def quantize(
+    model: Model, photos: PhotoSource, input_type: EdgeType = "uint8", output_type: EdgeType = "float32"
+) -> QuantizedModel:
+    """Return the 8-bit form of a model, whose ranges of numbers are those seen on `photos`.
+
+    They are a folder, a data set or uint8 images (n, h, w, c), like those the model will see, and go through the
+    model's own preprocessing.
+
+    Raises:
+        DataError: no photo can be read, or all their pixels are equal.
+        ExportError: an operator has no 8-bit form.
+    """
+    graph, workspace = quantized_graph(model, photos, input_type, output_type)
+    return QuantizedModel(graph, workspace, model.preprocess, model.labels)
+
+
+def quantized_graph(
+    model: Model, photos: PhotoSource, input_type: EdgeType, output_type: EdgeType
+) -> tuple[Graph, Workspace]:
+    """Return a model's inference graph with 8-bit numbers, calibrated on photos."""
+    from edge_sdk.data.source import open_photos, spread
+
+    graph, workspace = model.inference
+    preprocess, pixels = model.preprocess, pixel_parameters(model.preprocess)
+    if input_type == "uint8" and pixels is None:
+        graph, workspace, preprocess = embed_normalisation(graph, workspace, preprocess)
+        pixels = QuantParams((1.0,), (0,))
+    chosen = spread(open_photos(photos, model.labels), CALIBRATION_PHOTOS)
+    ranges = calibrate(graph, workspace, _batches(chosen, preprocess))
+    if pixels is None:  # a float input keeps its normalisation outside
+        seen = ranges[graph.value(INPUT)]
+        scale = float(np.float32((max(seen.high, 0.0) - min(seen.low, 0.0)) / 255))
+        pixels = QuantParams((scale,), (int(np.clip(round(-min(seen.low, 0.0) / scale), 0, 255)),))
+    return quantize_int8(graph, workspace, ranges, pixels, input_type, output_type)
+
+
+def _batches(photos: Dataset, preprocess: Preprocess) -> Iterator[Array]:
+    from edge_sdk.data.loader import Loader
+
+    loader = Loader(photos, preprocess, batch_size=min(BATCH, len(photos)), shuffle=False, drop_last=False)
+    for batch in loader.epoch(0):
+        yield batch.image[: batch.count]

@@ -1,0 +1,217 @@
+"""8-bit pools, means, resizing, and what only moves numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edge_sdk.kernel import kernel
+from edge_sdk.kernels.cpu import shape
+from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernels.cpu.simd import LANES, splat
+from edge_sdk.kernels.cpu.simd_integers import (
+    BYTES,
+    larger_octets,
+    load_octets,
+    load_some_bytes,
+    load_some_integers,
+    load_some_octets,
+    rescale,
+    splat_integer,
+    splat_octets,
+    store_some_bytes,
+    store_some_octets,
+)
+from edge_sdk.ops.geometry import resolve_padding
+from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
+from edge_sdk.ops.reduce import ReduceMean
+from edge_sdk.ops.resize import Resize
+from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
+from edge_sdk.quantization.arithmetic import (
+    LOWEST,
+    MIXTURE_BITS,
+    Mixture,
+    Rescaling,
+    mean_of_axes,
+    mean_of_pixels,
+    mixtures,
+    same_parameters,
+    stored_padding,
+    zero_point,
+)
+from edge_sdk.spec import Array, Spec
+
+
+@parallel_jit
+def _max_pool(
+    x: Array, images: int, height: int, width: int, channels: int, out: Array, rows: int, columns: int,
+    window: tuple[int, int], stride: tuple[int, int], top: int, left: int,
+) -> None:  # fmt: skip
+    for task in prange(images * rows):
+        image, row = task // rows, task % rows
+        first_i, last_i = max(row * stride[0] - top, 0), min(row * stride[0] - top + window[0], height)
+        for column in range(columns):
+            first_j, last_j = max(column * stride[1] - left, 0), min(column * stride[1] - left + window[1], width)
+            for c in range(0, channels, BYTES):
+                count = channels - c
+                largest = splat_octets(LOWEST)
+                for i in range(first_i, last_i):
+                    for j in range(first_j, last_j):
+                        place = ((image * height + i) * width + j) * channels + c
+                        if count >= BYTES:
+                            largest = larger_octets(largest, load_octets(x, place))
+                        else:
+                            largest = larger_octets(largest, load_some_octets(x, place, count))
+                store_some_octets(out, (task * columns + column) * channels + c, largest, count)
+
+
+@kernel(MaxPool2D, "cpu", algorithm="bytes", quantized=True)
+def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
+    n, h, w, c = x.shape
+    (top, _), (left, _) = resolve_padding(op.padding, (h, w), op.kernel, op.stride, (1, 1))
+    _max_pool(x.reshape(-1), n, h, w, c, out.reshape(-1), *out.shape[1:3], op.kernel, op.stride, top, left)
+
+
+@jit
+def _rounded(total: int, count: int) -> int:
+    """Total / count, halves away from zero."""
+    if total > 0:
+        return (total + count // 2) // count
+    return -((count // 2 - total) // count)
+
+
+@parallel_jit
+def _mean_of_windows(
+    x: Array, out: Array, rows: Array, columns: Array, row_counts: Array, column_counts: Array, zero: int
+) -> None:
+    n, p, q, channels = out.shape
+    for task in prange(n * p):
+        image, row = task // p, task % p
+        for column in range(q):
+            inside = (rows[row, 1] - rows[row, 0]) * (columns[column, 1] - columns[column, 0])
+            count = row_counts[row] * column_counts[column]
+            for c in range(channels):
+                total = (count - inside) * zero  # a padded zero is stored as the zero point
+                for i in range(rows[row, 0], rows[row, 1]):
+                    for j in range(columns[column, 0], columns[column, 1]):
+                        total += x[image, i, j, c]
+                out[image, row, column, c] = _rounded(total, count)
+
+
+def _windows(op: AvgPool2D, axis: int, extent: int, before: int, after: int, count: int) -> tuple[Array, Array]:
+    """First and last pixel (exclusive) of each window along an axis, and how many pixels it counts."""
+    start = np.arange(count) * op.stride[axis] - before
+    end = start + op.kernel[axis]
+    inside = np.stack([np.clip(start, 0, extent), np.clip(end, 0, extent)], axis=1)
+    counted = np.minimum(end, extent + after) - start if op.count_padding else inside[:, 1] - inside[:, 0]
+    return inside, np.maximum(counted, 1)
+
+
+@kernel(AvgPool2D, "cpu", algorithm="bytes", quantized=True, constants=zero_point)
+def avg_pool2d(op: AvgPool2D, out: Array, x: Array, *, constants: int) -> None:
+    pads = resolve_padding(op.padding, (x.shape[1], x.shape[2]), op.kernel, op.stride, (1, 1))
+    rows, columns = (_windows(op, axis, x.shape[1 + axis], *pads[axis], out.shape[1 + axis]) for axis in (0, 1))
+    _mean_of_windows(x, out, rows[0], columns[0], rows[1], columns[1], constants)
+
+
+def _grid(extent: int, cells: int) -> Array:
+    return np.array([(i * extent // cells, -(-(i + 1) * extent // cells)) for i in range(cells)])
+
+
+@kernel(AdaptiveAvgPool2D, "cpu", algorithm="bytes", quantized=True)
+def adaptive_avg_pool2d(op: AdaptiveAvgPool2D, out: Array, x: Array) -> None:
+    if x.shape == out.shape:
+        out[...] = x
+        return
+    rows, columns = (_grid(x.shape[1 + axis], op.size[axis]) for axis in (0, 1))
+    _mean_of_windows(x, out, rows, columns, rows[:, 1] - rows[:, 0], columns[:, 1] - columns[:, 0], 0)
+
+
+@parallel_jit
+def _mean_of_pixels(
+    x: Array, images: int, pixels: int, channels: int, out: Array, input_zero: int, multiplier: float, zero: int,
+    low: float, high: float,
+) -> None:  # fmt: skip
+    vectors = (channels + LANES - 1) // LANES
+    for task in prange(images * vectors):
+        image, c = task // vectors, task % vectors * LANES
+        count = min(LANES, channels - c)
+        total = splat_integer(-pixels * input_zero)
+        for pixel in range(pixels):
+            total = total + load_some_bytes(x, (image * pixels + pixel) * channels + c, count)
+        value = rescale(total, splat(multiplier), splat(low), splat(high)) + splat_integer(zero)
+        store_some_bytes(out, image * channels + c, value, count)
+
+
+@kernel(GlobalAvgPool, "cpu", algorithm="bytes", quantized=True, constants=mean_of_pixels)
+def global_avg_pool(op: GlobalAvgPool, out: Array, x: Array, *, constants: Rescaling) -> None:
+    n, h, w, c = x.shape
+    zero = constants.zero_point
+    _mean_of_pixels(
+        x.reshape(-1), n, h * w, c, out.reshape(-1), constants.input_zeros[0], constants.multipliers[0], zero,
+        float(constants.low - zero), float(constants.high - zero),
+    )  # fmt: skip
+
+
+@parallel_jit
+def _store_sums(total: Array, out: Array, start: int, multiplier: float, zero: int, low: float, high: float) -> None:
+    for task in prange((out.size + LANES - 1) // LANES):
+        e = task * LANES
+        value = load_some_integers(total, e, out.size - e) + splat_integer(start)
+        value = rescale(value, splat(multiplier), splat(low), splat(high)) + splat_integer(zero)
+        store_some_bytes(out, e, value, out.size - e)
+
+
+def _sums(op: ReduceMean, x: Spec) -> tuple[Spec, ...]:
+    return (Spec(op.infer_outputs((x,))[0].shape, "int32"),)
+
+
+@kernel(ReduceMean, "cpu", algorithm="bytes", quantized=True, constants=mean_of_axes, scratch=_sums)
+def reduce_mean(op: ReduceMean, out: Array, x: Array, *, scratch: tuple[Array, ...], constants: Rescaling) -> None:
+    np.sum(x, axis=op.axes, keepdims=op.keep_dims, dtype=np.int32, out=scratch[0])
+    zero, count = constants.zero_point, math.prod(x.shape[axis] for axis in op.axes)
+    _store_sums(
+        scratch[0].reshape(-1), out.reshape(-1), -count * constants.input_zeros[0], constants.multipliers[0], zero,
+        float(constants.low - zero), float(constants.high - zero),
+    )  # fmt: skip
+
+
+@parallel_jit
+def _resize(
+    x: Array, out: Array, rows: Array, row_weights: Array, columns: Array, column_weights: Array, bits: int
+) -> None:
+    n, p, q, channels = out.shape
+    for task in prange(n * p):
+        image, row = task // p, task % p
+        for column in range(q):
+            for c in range(channels):
+                total = 1 << (bits - 1)
+                for i in range(2):
+                    for j in range(2):
+                        seen = x[image, rows[row, i], columns[column, j], c]
+                        total += row_weights[row, i] * column_weights[column, j] * seen
+                out[image, row, column, c] = total >> bits
+
+
+@kernel(Resize, "cpu", algorithm="bytes", quantized=True, constants=mixtures)
+def resize(op: Resize, out: Array, x: Array, *, constants: tuple[Mixture, Mixture]) -> None:
+    rows, columns = constants
+    _resize(x, out, rows.positions, rows.weights, columns.positions, columns.weights, 2 * MIXTURE_BITS)
+
+
+@kernel(Pad, "cpu", algorithm="bytes", quantized=True, constants=stored_padding)
+def pad(op: Pad, out: Array, x: Array, *, constants: int) -> None:
+    out.fill(constants)
+    out[tuple(slice(before, before + size) for (before, _), size in zip(op.paddings, x.shape, strict=True))] = x
+
+
+# What only moves numbers moves stored ones too.
+kernel(Concat, "cpu", quantized=True, when=same_parameters)(shape.concat)
+kernel(ExpandDims, "cpu", quantized=True)(shape.expand_dims)
+kernel(Flatten, "cpu", quantized=True)(shape.flatten)
+kernel(Reshape, "cpu", quantized=True)(shape.reshape)
+kernel(Slice, "cpu", quantized=True)(shape.slice_block)
+kernel(Split, "cpu", quantized=True)(shape.split)
+kernel(Squeeze, "cpu", quantized=True)(shape.squeeze)
+kernel(Transpose, "cpu", quantized=True)(shape.transpose)

@@ -1,0 +1,182 @@
+"""Naive kernels of quantized values: the executable specification of 8-bit inference.
+
+Stored numbers are taken back to exact integers x - zero_point, combined in int64, and stored as edge_sdk/quantization/
+arithmetic.py says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_sdk.kernel import kernel
+from edge_sdk.kernels.reference import pool, shape
+from edge_sdk.kernels.reference.conv import padded, taps
+from edge_sdk.op import Op
+from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
+from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
+from edge_sdk.ops.linear import Linear
+from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
+from edge_sdk.ops.quantization import Dequantize, Quantize
+from edge_sdk.ops.reduce import ReduceMean
+from edge_sdk.ops.resize import Resize
+from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
+from edge_sdk.quantization.arithmetic import (
+    LOWEST,
+    MIXTURE_BITS,
+    Mixture,
+    Rescaling,
+    Summation,
+    mean_of_axes,
+    mean_of_pixels,
+    mixtures,
+    product_rescaling,
+    real_table,
+    same_parameters,
+    softmax_table,
+    stored_padding,
+    summation,
+    table,
+    without_residual,
+    zero_point,
+)
+from edge_sdk.spec import Array
+
+
+@kernel(Conv2D, "reference", quantized=True, constants=product_rescaling, when=without_residual)
+def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling) -> None:
+    n, p, q, k = out.shape
+    xp = padded(op, x.astype(np.int64) - constants.input_zeros[0], w.shape[1:3])
+    total = np.zeros((n, p, q, op.groups, k // op.groups), np.int64)
+    wg = w.astype(np.int64).reshape(op.groups, k // op.groups, *w.shape[1:])
+    for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)):
+        seen = xp[:, rows, columns].reshape(n, p, q, op.groups, -1)
+        total += np.einsum("npqgc,gkc->npqgk", seen, wg[:, :, i, j])
+    out[...] = constants.store(total.reshape(out.shape) + (0 if b is None else b))
+
+
+@kernel(DepthwiseConv2D, "reference", quantized=True, constants=product_rescaling)
+def depthwise_conv2d(
+    op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling
+) -> None:
+    p, q = out.shape[1:3]
+    real = padded(op, x.astype(np.int64) - constants.input_zeros[0], w.shape[1:3])
+    xp = np.repeat(real, w.shape[3] // x.shape[3], axis=3)
+    total = sum(xp[:, rows, columns] * w[0, i, j] for i, j, rows, columns in taps(op, w.shape[1:3], (p, q)))
+    out[...] = constants.store(total + (0 if b is None else b.astype(np.int64)))
+
+
+@kernel(Linear, "reference", quantized=True, constants=product_rescaling)
+def linear(op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling) -> None:
+    total = (x.astype(np.int64) - constants.input_zeros[0]) @ w.T.astype(np.int64)
+    out[...] = constants.store(total + (0 if b is None else b))
+
+
+def _add(op: Add | Sub, out: Array, a: Array, b: Array, *, constants: Summation) -> None:
+    out[...] = constants.store(a, b)
+
+
+kernel(Add, "reference", quantized=True, constants=summation(1))(_add)
+kernel(Sub, "reference", quantized=True, constants=summation(-1))(_add)
+
+
+@kernel(Mul, "reference", quantized=True, constants=product_rescaling)
+def mul(op: Mul, out: Array, a: Array, b: Array, *, constants: Rescaling) -> None:
+    left, right = (x.astype(np.int64) - zero for x, zero in zip((a, b), constants.input_zeros, strict=True))
+    out[...] = constants.store(left * right)
+
+
+def _look_up(op: Op, out: Array, x: Array, *, constants: Array) -> None:
+    out[...] = constants[x.view(np.uint8)]
+
+
+for _op in (HardSwish, LeakyRelu, Quantize, Relu, Relu6, Sigmoid, Tanh):
+    kernel(_op, "reference", quantized=True, constants=table)(_look_up)
+kernel(Dequantize, "reference", quantized=True, constants=real_table)(_look_up)
+
+
+@kernel(Softmax, "reference", quantized=True, constants=softmax_table)
+def softmax(op: Softmax, out: Array, x: Array, *, constants: Array) -> None:
+    below = x.max(axis=-1, keepdims=True).astype(np.int64) - x
+    powers = constants[below]
+    total = np.zeros(x.shape[:-1], np.float32)
+    for index in range(x.shape[-1]):  # one after the other, as float32 sums depend on the order
+        total += powers[..., index]
+    factor = np.float32(1) / (total * np.float32(1 / 256))
+    rounded = np.floor(powers * factor[..., np.newaxis] + np.float32(0.5))
+    out[...] = np.minimum(rounded + LOWEST, 127).astype(np.int8)
+
+
+@kernel(MaxPool2D, "reference", quantized=True)
+def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
+    real = np.empty(out.shape, np.float64)
+    pool.max_pool2d(op, real, x.astype(np.float64))
+    out[...] = np.maximum(real, LOWEST).astype(np.int8)
+
+
+def _store_mean(mean: Array, zero: int, out: Array) -> None:
+    """Stored numbers of means of x - zero, halves away from zero as the builtin kernels divide."""
+    stored = mean + zero
+    out[...] = np.copysign(np.floor(np.abs(stored) + 0.5), stored).astype(np.int8)
+
+
+@kernel(AvgPool2D, "reference", quantized=True, constants=zero_point)
+def avg_pool2d(op: AvgPool2D, out: Array, x: Array, *, constants: int) -> None:
+    mean = np.empty(out.shape, np.float64)
+    pool.avg_pool2d(op, mean, x.astype(np.float64) - constants)
+    _store_mean(mean, constants, out)
+
+
+@kernel(AdaptiveAvgPool2D, "reference", quantized=True, constants=zero_point)
+def adaptive_avg_pool2d(op: AdaptiveAvgPool2D, out: Array, x: Array, *, constants: int) -> None:
+    mean = np.empty(out.shape, np.float64)
+    pool.adaptive_avg_pool2d(op, mean, x.astype(np.float64) - constants)
+    _store_mean(mean, constants, out)
+
+
+@kernel(GlobalAvgPool, "reference", quantized=True, constants=mean_of_pixels)
+def global_avg_pool(op: GlobalAvgPool, out: Array, x: Array, *, constants: Rescaling) -> None:
+    out[...] = constants.store((x.astype(np.int64) - constants.input_zeros[0]).sum(axis=(1, 2)))
+
+
+@kernel(ReduceMean, "reference", quantized=True, constants=mean_of_axes)
+def reduce_mean(op: ReduceMean, out: Array, x: Array, *, constants: Rescaling) -> None:
+    real = x.astype(np.int64) - constants.input_zeros[0]
+    out[...] = constants.store(real.sum(axis=op.axes, keepdims=op.keep_dims))
+
+
+@kernel(Resize, "reference", quantized=True, constants=mixtures)
+def resize(op: Resize, out: Array, x: Array, *, constants: tuple[Mixture, Mixture]) -> None:
+    rows, columns = constants
+    total = np.zeros(out.shape, np.int64)
+    for i in range(2):
+        for j in range(2):
+            weights = np.outer(rows.weights[:, i], columns.weights[:, j])[:, :, np.newaxis]
+            total += weights * x[:, rows.positions[:, i]][:, :, columns.positions[:, j]]
+    out[...] = (total + (1 << (2 * MIXTURE_BITS - 1))) >> (2 * MIXTURE_BITS)
+
+
+@kernel(Pad, "reference", quantized=True, constants=stored_padding)
+def pad(op: Pad, out: Array, x: Array, *, constants: int) -> None:
+    out[...] = np.pad(x, op.paddings, constant_values=constants)
+
+
+@kernel(Maximum, "reference", quantized=True, when=same_parameters)
+def maximum(op: Maximum, out: Array, a: Array, b: Array) -> None:
+    out[...] = np.maximum(a, b)
+
+
+@kernel(Minimum, "reference", quantized=True, when=same_parameters)
+def minimum(op: Minimum, out: Array, a: Array, b: Array) -> None:
+    out[...] = np.minimum(a, b)
+
+
+# What only moves numbers moves stored ones too.
+kernel(Concat, "reference", quantized=True, when=same_parameters)(shape.concat)
+kernel(ExpandDims, "reference", quantized=True)(shape.expand_dims)
+kernel(Flatten, "reference", quantized=True)(shape.flatten)
+kernel(Reshape, "reference", quantized=True)(shape.reshape)
+kernel(Slice, "reference", quantized=True)(shape.slice_block)
+kernel(Split, "reference", quantized=True)(shape.split)
+kernel(Squeeze, "reference", quantized=True)(shape.squeeze)
+kernel(Transpose, "reference", quantized=True)(shape.transpose)
