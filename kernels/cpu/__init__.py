@@ -1,10 +1,15 @@
-"""Numba kernels for the processor: float32, all cores, nothing allocated in a step."""
+"""Numba kernels for the processor: float32, all cores, nothing allocated in a step.
+
+Of kernels without cost estimates the first registered is taken: those for bfloat16 are imported before the others.
+"""
 
 from __future__ import annotations
 
 from edge_sdk.kernels.cpu import (
     activation,
     batch_norm,
+    bfloat16_conv,
+    bfloat16_linear,
     control,
     conv,
     conv_gradients,
@@ -26,6 +31,8 @@ from edge_sdk.kernels.cpu import (
 __all__ = [
     "activation",
     "batch_norm",
+    "bfloat16_conv",
+    "bfloat16_linear",
     "control",
     "conv",
     "conv_gradients",

@@ -112,7 +112,7 @@ def _weight_gradient(
 
 
 @parallel_jit
-def _add_parts(parts: Array, count: int, size: int, out: Array, start: int) -> None:
+def add_parts(parts: Array, count: int, size: int, out: Array, start: int) -> None:
     for block in prange((size + LANES - 1) // LANES):
         e = block * LANES
         total = load_some(parts, e, size - e)
@@ -165,4 +165,4 @@ def weight_gradient(
         division.depth_tasks, division.parts, own,
     )  # fmt: skip
     if division.parts > 1:
-        _add_parts(parts, division.parts, outputs * window.size, out.reshape(-1), start)
+        add_parts(parts, division.parts, outputs * window.size, out.reshape(-1), start)
