@@ -101,6 +101,13 @@ def load_device(device: str) -> None:
     importlib.import_module(f"edge_sdk.kernels.{device}")
 
 
+def device_precisions(device: str) -> tuple[str, ...]:
+    """Return to what the kernels of `device` can round factors of products here: `precision` of an operator."""
+    load_device(device)
+    precisions: tuple[str, ...] = importlib.import_module(f"edge_sdk.kernels.{device}").PRECISIONS
+    return precisions
+
+
 def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec]) -> list[Kernel]:
     """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
     known = _KERNELS.get((type(op), device), ())

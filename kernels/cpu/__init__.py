@@ -27,8 +27,13 @@ from edge_sdk.kernels.cpu import (
     shape,
     update,
 )
+from edge_sdk.kernels.cpu.simd_bfloat16 import HAS_BFLOAT16
+
+PRECISIONS = ("float32", "bfloat16") if HAS_BFLOAT16 else ("float32",)
+"""To what factors of products can be rounded on this machine."""
 
 __all__ = [
+    "PRECISIONS",
     "activation",
     "batch_norm",
     "bfloat16_conv",
