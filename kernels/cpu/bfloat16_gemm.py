@@ -116,7 +116,7 @@ def pixel_of(w: Window, row: int) -> int:
 
 
 @jit
-def _pack_pairs(x: Array, w: Window, first_row: int, count: int, panels: Array, panel: int, line: Array) -> None:
+def pack_pairs(x: Array, w: Window, first_row: int, count: int, panels: Array, panel: int, line: Array) -> None:
     """Gather what outputs first_row … first_row + count see of the flat images x; `line` is free space for a row."""
     size = w.rows * w.columns * w.depth
     single, whole = w.rows == 1 and w.columns == 1, (size + LANES - 1) // LANES
@@ -162,7 +162,7 @@ def _multiply_window(
         first_row, share = task // column_tasks * block_rows, task % column_tasks
         count = min(block_rows, rows - first_row)
         products = depth_panels * panel
-        _pack_pairs(x, window, first_row, count, mine, panel, mine[products + block_rows * TILE_WIDTH :])
+        pack_pairs(x, window, first_row, count, mine, panel, mine[products + block_rows * TILE_WIDTH :])
         for g in range(groups * share // column_tasks, groups * (share + 1) // column_tasks):
             column = g * TILE_WIDTH
             width = min(TILE_WIDTH, columns - column)

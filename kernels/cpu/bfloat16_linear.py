@@ -7,9 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_sdk.kernel import Packing, kernel
+from edge_sdk.kernels.cpu.bfloat16_few_rows import (
+    multiply_by_columns,
+    multiply_by_columns_scratch,
+    multiply_by_rows,
+    multiply_by_rows_scratch,
+)
 from edge_sdk.kernels.cpu.bfloat16_gemm import multiply_window, pack_columns, pack_rows, packed_size, product_scratch
 from edge_sdk.kernels.cpu.bfloat16_weight_gradient import weight_gradient, weight_gradient_scratch
 from edge_sdk.kernels.cpu.conv_geometry import whole_grid
+from edge_sdk.kernels.cpu.few_rows import FEW
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
 from edge_sdk.kernels.cpu.patches import whole_rows
 from edge_sdk.kernels.cpu.simd_bfloat16 import HAS_BFLOAT16
@@ -19,6 +26,21 @@ from edge_sdk.spec import Array, Spec
 
 def _applies(op: Linear | MatMul, *_: Spec) -> bool:
     return HAS_BFLOAT16 and op.precision == "bfloat16"
+
+
+def _is_short(op: Linear, x: Spec, w: Spec, b: Spec | None = None) -> bool:
+    return _applies(op) and x.shape[0] <= FEW
+
+
+def _row_sums(op: Linear, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
+    return multiply_by_rows_scratch(*x.shape)
+
+
+@kernel(Linear, "cpu", algorithm="bfloat16 dot products", when=_is_short, scratch=_row_sums)
+def linear_of_few(
+    op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]
+) -> None:
+    multiply_by_rows(x, w, out, scratch, scratch[0][:0] if b is None else b, LIMITS[op.activation])
 
 
 def _linear_scratch(op: Linear, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
@@ -53,6 +75,20 @@ def linear(
         x, whole_rows(rows, depth), packed[0], columns, out, whole_grid((1, 1, rows, columns), 0), scratch[0],
         nothing if b is None else b, nothing, LIMITS[op.activation],
     )  # fmt: skip
+
+
+def _of_few_rows(op: MatMul, a: Spec, b: Spec) -> bool:
+    return _of_rows(op, a, b) and a.shape[-2] <= FEW and not op.transpose_b
+
+
+def _few_rows_scratch(op: MatMul, a: Spec, b: Spec) -> tuple[Spec, ...]:
+    return multiply_by_columns_scratch(*a.shape[-2:])
+
+
+@kernel(MatMul, "cpu", algorithm="bfloat16 strips", when=_of_few_rows, scratch=_few_rows_scratch)
+def matmul_of_few(op: MatMul, out: Array, a: Array, b: Array, *, scratch: tuple[Array, ...]) -> None:
+    for index in np.ndindex(out.shape[:-2]):
+        multiply_by_columns(a[index], b[index], out[index], scratch)
 
 
 def _of_columns(op: MatMul, a: Spec, b: Spec) -> bool:

@@ -73,6 +73,35 @@ def _pack_two_rows(
 
 
 @jit
+def _pack_taps_of_two(
+    x: Array, w: Window, row: int, both: bool, begin: int, end: int, panels: Array, to: int, panel: int
+) -> None:
+    """Pack panels begin … end of what outputs `row` and, if `both`, row + 1 see, where taps are whole vectors deep."""
+    per_tap, per_image = w.depth // LANES, w.out_height * w.out_width
+    image, rest = divmod(row, per_image)
+    other_image, other_rest = divmod(row + 1, per_image)
+    top, left = rest // w.out_width * w.stride_y + w.top, rest % w.out_width * w.stride_x + w.left
+    other_top = other_rest // w.out_width * w.stride_y + w.top
+    other_left = other_rest % w.out_width * w.stride_x + w.left
+    p = begin
+    while p < end:
+        tap, c = p // per_tap, p % per_tap
+        last = min(per_tap, c + end - p)
+        y, z = tap // w.columns * w.dilation_y, tap % w.columns * w.dilation_x
+        i, j, k, m = top + y, left + z, other_top + y, other_left + z
+        here = 0 <= i < w.height and 0 <= j < w.width
+        there = both and 0 <= k < w.height and 0 <= m < w.width
+        first = ((image * w.height + i) * w.width + j) * w.channels + w.first
+        second = ((other_image * w.height + k) * w.width + m) * w.channels + w.first
+        for v in range(c, last):
+            above = load(x, first + v * LANES) if here else zero()
+            below = load(x, second + v * LANES) if there else zero()
+            store(panels, to, lane_pairs(above, below))
+            to += panel
+        p += last - c
+
+
+@jit
 def _pack_patches(
     x: Array, w: Window, row: int, count: int, begin: int, end: int, panels: Array, panel: int, line: Array
 ) -> None:
@@ -85,6 +114,9 @@ def _pack_patches(
         if first >= 0 and second >= 0:
             channels, start = min(size, end * LANES) - begin * LANES, begin * LANES
             _pack_two_rows(x, first + start, second + start, channels, both, panels, to, panel)
+            continue
+        if w.depth % LANES == 0:
+            _pack_taps_of_two(x, w, row + r, both, begin, end, panels, to, panel)
             continue
         panels_of_two = (end - begin) * 2 * LANES
         pack_patches(x, w, row + r, 2 if both else 1, begin, end, line, 2 * LANES, panels_of_two)
