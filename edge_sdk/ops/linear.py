@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_sdk.builder import Builder
 from edge_sdk.errors import ShapeError
@@ -60,11 +60,11 @@ class MatMul(Op, name="matmul"):
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
         a, b = node.inputs
         if self.transpose_a:  # a is (j, i): da = op(b) · dyᵀ
-            da = g.add(MatMul(self.transpose_b, True, self.precision), b, dy)
+            da = g.add(replace(self, transpose_a=self.transpose_b, transpose_b=True), b, dy)
         else:
-            da = g.add(MatMul(False, not self.transpose_b, self.precision), dy, b)
+            da = g.add(replace(self, transpose_a=False, transpose_b=not self.transpose_b), dy, b)
         if self.transpose_b:  # b is (k, j): db = dyᵀ · op(a)
-            db = g.add(MatMul(True, self.transpose_a, self.precision), dy, a)
+            db = g.add(replace(self, transpose_a=True, transpose_b=self.transpose_a), dy, a)
         else:
-            db = g.add(MatMul(not self.transpose_a, False, self.precision), a, dy)
+            db = g.add(replace(self, transpose_a=not self.transpose_a, transpose_b=False), a, dy)
         return [da, db]

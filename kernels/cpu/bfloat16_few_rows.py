@@ -1,4 +1,4 @@
-"""Dense layers on few examples, of factors rounded to bfloat16: weights are read once, as they lie, and rounded then."""
+"""Dense layers on few examples, of factors rounded to bfloat16: weights are read once, as they lie."""
 
 from __future__ import annotations
 
