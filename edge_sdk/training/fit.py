@@ -146,8 +146,7 @@ def fit(
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
-        UsageError: settings that make no sense, a precision this machine cannot compute in, an `out` that holds another
-            run, nothing to resume.
+        UsageError: settings that make no sense on this machine, an `out` that holds another run, nothing to resume.
         Interrupted: Ctrl-C; a checkpoint was written first.
     """
     known = {f.name for f in dataclasses.fields(Settings)}
