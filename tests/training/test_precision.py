@@ -78,7 +78,7 @@ def test_runs_end_within_the_noise_of_seeds():
 
 @needs_instructions
 def test_one_step_moves_the_weights_alike():
-    """Each layer goes where float32 sends it: the cosine is above 0.95, though relu opens for other numbers near zero."""
+    """Each layer goes where float32 sends it: cosines above 0.95, though relu opens for other numbers near zero."""
     random = np.random.default_rng(0)
     feeds = {"image": random.standard_normal((8, SIDE, SIDE, 3), np.float32), "label": np.arange(8) % len(TYPES)}
     before = network().workspace
