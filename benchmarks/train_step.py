@@ -2,8 +2,9 @@
 
     python -m benchmarks.train_step resnet18 --batch 16 --vs torch
 
-SGD with momentum on random 224×224 photos of ten classes, float32. PyTorch runs in both of its layouts; the ratio is to
-the faster one. It may live in an environment of its own: --torch-python names its interpreter.
+SGD with momentum on random 224×224 photos of ten classes, float32; --precision bf16 is about edge-sdk's step alone.
+PyTorch runs in both of its layouts; the ratio is to the faster one. It may live in an environment of its own:
+--torch-python names its interpreter.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from benchmarks.interleave import Program, compare, machine, write
 @click.option("--vs", type=click.Choice(["torch", "none"]), default="torch", show_default=True)
 @click.option("--torch-python", default=sys.executable, help="Interpreter that has torch and torchvision.")
 @click.option("--threads", default=2, show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--turns", default=7, show_default=True, help="Timed steps of each program.")
-def main(model: str, batch: int, vs: str, torch_python: str, threads: int, turns: int) -> None:
+def main(model: str, batch: int, vs: str, torch_python: str, threads: int, precision: str, turns: int) -> None:
     """Measure, print, write results/train_step.json."""
     size = (model, str(batch))
-    programs = [Program("edge_sdk", sys.executable, "edge_train.py", size)]
+    programs = [Program("edge_sdk", sys.executable, "edge_train.py", (*size, precision))]
     if vs == "torch":
         programs += [
             Program(f"torch {layout}", torch_python, "torch_train.py", (*size, layout))
@@ -43,7 +45,7 @@ def main(model: str, batch: int, vs: str, torch_python: str, threads: int, turns
         report["times_faster"] = round(best["median_seconds"] / ours["median_seconds"], 2)
         report["memory_ratio"] = round(ours["peak_rss_mib"] / best["peak_rss_mib"], 2)
         print(f"{report['times_faster']:.2f} times torch's speed in {report['memory_ratio']:.2f} of its memory")
-    write("train_step", f"{model} b{batch}", report)
+    write("train_step", f"{model} b{batch}" + ("" if precision == "float32" else f" {precision}"), report)
 
 
 if __name__ == "__main__":

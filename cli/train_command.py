@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--autotune", is_flag=True, help="Choose algorithms by measuring them here, once; EDGE_AUTOTUNE=1 too.")
 @click.option("--precise", is_flag=True, help="Leave out kernels that round more than a direct sum; some are slower.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="bf16 multiplies in bfloat16 and keeps weights and sums in float32; needs a processor with AVX-512 BF16.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
@@ -49,6 +56,7 @@ def command(
       edge train photos/ --out runs/a
       edge train photos/ --model resnet18 --weights none --epochs 20 --out runs/b
       edge train photos/ --freeze backbone --out runs/c
+      edge train photos/ --precision bf16 --out runs/d
     """
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.training.fit import Interrupted, fit

@@ -126,6 +126,13 @@ def device_module(device: str, name: str) -> Any:
     return importlib.import_module(f"edge_sdk.kernels.{device}.{name}")
 
 
+def device_precisions(device: str) -> tuple[str, ...]:
+    """Return to what the kernels of `device` can round factors of products here: `precision` of an operator."""
+    load_device(device)
+    precisions: tuple[str, ...] = importlib.import_module(f"edge_sdk.kernels.{device}").PRECISIONS
+    return precisions
+
+
 def precise_by_default() -> bool:
     """Whether Sessions leave approximate kernels out where their caller does not say; raises UsageError."""
     asked = os.environ.get(PRECISE, "0")

@@ -1,4 +1,4 @@
-"""One training step of edge-sdk each time: MODEL BATCH."""
+"""One training step of edge-sdk each time: MODEL BATCH [PRECISION]."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def main() -> None:
     """Bind the step on random photos, then serve."""
     name, batch = sys.argv[1], int(sys.argv[2])
     model = pretrained.load(name, weights=None, num_classes=10)
-    session = training_session(model, batch, learning_rate=1e-3)
+    precision = sys.argv[3] if len(sys.argv) > 3 else "float32"
+    session = training_session(model, batch, learning_rate=1e-3, precision=precision)
     rng = np.random.default_rng(0)
     feeds = {
         "image": rng.standard_normal((batch, *model.preprocess.size, 3), np.float32),

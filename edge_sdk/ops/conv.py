@@ -10,7 +10,7 @@ from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import before_activation
-from edge_sdk.ops.geometry import Activation, Padding, Pair, image_size, output_size
+from edge_sdk.ops.geometry import Activation, Padding, Pair, Precision, image_size, output_size
 from edge_sdk.ops.reduce import ReduceSum
 from edge_sdk.spec import Spec, Value
 
@@ -29,6 +29,7 @@ class Conv2D(Op, name="conv2d"):
     dilation: Pair = (1, 1)
     groups: int = 1
     activation: Activation = None
+    precision: Precision = "float32"
 
     def infer(self, x: Spec, w: Spec, b: Spec | None = None, residual: Spec | None = None) -> Spec:
         size = image_size("conv2d", x)
@@ -53,8 +54,9 @@ class Conv2D(Op, name="conv2d"):
         x, w = node.inputs[:2]
         dy = before_activation(g, self.activation, node.output, dy)
         geometry = (self.stride, self.padding, self.dilation, self.groups)
-        dx = g.add(Conv2DGradInput(*geometry, input_size=image_size("conv2d", g.spec(x))), dy, w)
-        dw = g.add(Conv2DGradWeight(*geometry, kernel_size=(g.spec(w).shape[1], g.spec(w).shape[2])), dy, x)
+        size, kernel = image_size("conv2d", g.spec(x)), (g.spec(w).shape[1], g.spec(w).shape[2])
+        dx = g.add(Conv2DGradInput(*geometry, input_size=size, precision=self.precision), dy, w)
+        dw = g.add(Conv2DGradWeight(*geometry, kernel_size=kernel, precision=self.precision), dy, x)
         rest = [g.add(ReduceSum(axes=(0, 1, 2)), dy), dy]
         return [dx, dw, *rest[: len(node.inputs) - 2]]
 
@@ -68,6 +70,7 @@ class Conv2DGradInput(Op, name="conv2d_grad_input"):
     dilation: Pair
     groups: int
     input_size: Pair
+    precision: Precision = "float32"
 
     def infer(self, dy: Spec, w: Spec) -> Spec:
         return dy.with_shape((dy.shape[0], *self.input_size, w.shape[3] * self.groups))
@@ -82,6 +85,7 @@ class Conv2DGradWeight(Op, name="conv2d_grad_weight"):
     dilation: Pair
     groups: int
     kernel_size: Pair
+    precision: Precision = "float32"
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
         return dy.with_shape((dy.shape[3], *self.kernel_size, x.shape[3] // self.groups))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_sdk.builder import Builder
 from edge_sdk.errors import ShapeError
@@ -11,7 +11,7 @@ from edge_sdk.graph import Node
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import before_activation
 from edge_sdk.ops.conv import check_bias
-from edge_sdk.ops.geometry import Activation
+from edge_sdk.ops.geometry import Activation, Precision
 from edge_sdk.ops.reduce import ReduceSum
 from edge_sdk.spec import Spec, Value
 
@@ -21,6 +21,7 @@ class Linear(Op, name="linear"):
     """y (n, out) = x (n, in) · wᵀ + b for w (out, in), b (out)."""
 
     activation: Activation = None
+    precision: Precision = "float32"
 
     def infer(self, x: Spec, w: Spec, b: Spec | None = None) -> Spec:
         if x.rank != 2 or w.rank != 2 or x.shape[1] != w.shape[1]:
@@ -31,8 +32,8 @@ class Linear(Op, name="linear"):
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
         x, w = node.inputs[:2]
         dy = before_activation(g, self.activation, node.output, dy)
-        dx = g.add(MatMul(), dy, w)
-        dw = g.add(MatMul(transpose_a=True), dy, x)
+        dx = g.add(MatMul(precision=self.precision), dy, w)
+        dw = g.add(MatMul(transpose_a=True, precision=self.precision), dy, x)
         return [dx, dw, *([g.add(ReduceSum(axes=(0,)), dy)] if len(node.inputs) == 3 else [])]
 
 
@@ -45,6 +46,7 @@ class MatMul(Op, name="matmul"):
 
     transpose_a: bool = False
     transpose_b: bool = False
+    precision: Precision = "float32"
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         if a.rank < 2 or a.rank != b.rank or a.shape[:-2] != b.shape[:-2]:
@@ -58,11 +60,11 @@ class MatMul(Op, name="matmul"):
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
         a, b = node.inputs
         if self.transpose_a:  # a is (j, i): da = op(b) · dyᵀ
-            da = g.add(MatMul(transpose_a=self.transpose_b, transpose_b=True), b, dy)
+            da = g.add(replace(self, transpose_a=self.transpose_b, transpose_b=True), b, dy)
         else:
-            da = g.add(MatMul(transpose_b=not self.transpose_b), dy, b)
+            da = g.add(replace(self, transpose_a=False, transpose_b=not self.transpose_b), dy, b)
         if self.transpose_b:  # b is (k, j): db = dyᵀ · op(a)
-            db = g.add(MatMul(transpose_a=True, transpose_b=self.transpose_a), dy, a)
+            db = g.add(replace(self, transpose_a=True, transpose_b=self.transpose_a), dy, a)
         else:
-            db = g.add(MatMul(transpose_a=not self.transpose_a), a, dy)
+            db = g.add(replace(self, transpose_a=not self.transpose_a, transpose_b=False), a, dy)
         return [da, db]

@@ -21,6 +21,7 @@ from edge_sdk.session import Session
 from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress, load_checkpoint
 from edge_sdk.training.frozen import Freeze
 from edge_sdk.training.optimizers import DEFAULT_RATES, named_optimizer
+from edge_sdk.training.precision import check_precision
 from edge_sdk.training.schedule import CosineSchedule
 from edge_sdk.training.step import LABEL, LOSS, RATE, TrainingStep, training_step
 
@@ -85,6 +86,7 @@ class Settings:
     validation: float = 0.2
     seed: int = 0
     precise: bool = field(default_factory=precise_by_default)
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         checks = {
@@ -148,7 +150,7 @@ def fit(
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
-        UsageError: settings that make no sense, an `out` that holds another run, nothing to resume.
+        UsageError: settings that make no sense on this machine, an `out` that holds another run, nothing to resume.
         Interrupted: Ctrl-C; a checkpoint was written first.
     """
     known = {f.name for f in dataclasses.fields(Settings)}
@@ -158,6 +160,7 @@ def fit(
 
             raise UsageError(f"fit has no setting {name!r}{suggestion(name, known)}; it has {', '.join(sorted(known))}")
     chosen = Settings(**settings)
+    check_precision(chosen.precision)
     training, held_out = _split(data, validation_data, chosen, model)
     loop = _Loop(
         model=_labelled(model if autotune is None else model.replace(autotune=autotune), training.labels),
@@ -227,6 +230,7 @@ class _Loop:
             label_smoothing=settings.label_smoothing,
             clip_norm=settings.clip_norm,
             seed=settings.seed,
+            precision=settings.precision,
         )
         loader = self._loader()
         self._open_folder(step, resume=resume)

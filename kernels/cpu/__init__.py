@@ -1,10 +1,15 @@
-"""Numba kernels for the processor: float32, all cores, nothing allocated in a step."""
+"""Numba kernels for the processor: float32, all cores, nothing allocated in a step.
+
+Of kernels without cost estimates the first registered is taken: those for bfloat16 are imported before the others.
+"""
 
 from __future__ import annotations
 
 from edge_sdk.kernels.cpu import (
     activation,
     batch_norm,
+    bfloat16_conv,
+    bfloat16_linear,
     control,
     conv,
     conv_gradients,
@@ -28,10 +33,17 @@ from edge_sdk.kernels.cpu import (
     shape,
     update,
 )
+from edge_sdk.kernels.cpu.simd_bfloat16 import HAS_BFLOAT16
+
+PRECISIONS = ("float32", "bfloat16") if HAS_BFLOAT16 else ("float32",)
+"""To what factors of products can be rounded on this machine."""
 
 __all__ = [
+    "PRECISIONS",
     "activation",
     "batch_norm",
+    "bfloat16_conv",
+    "bfloat16_linear",
     "control",
     "conv",
     "conv_gradients",

@@ -99,7 +99,7 @@ class _Phase(NamedTuple):
 
 
 @lru_cache(GEOMETRIES)
-def _phases(op: Conv2DGradInput, dy: tuple[int, ...], w: tuple[int, ...], group: int) -> list[_Phase]:
+def phases_of(op: Conv2DGradInput, dy: tuple[int, ...], w: tuple[int, ...], group: int) -> list[_Phase]:
     (n, p, q, k), (_, r, s, channels) = dy, w
     pads = resolve_padding(op.padding, op.input_size, (r, s), op.stride, op.dilation)
     rows, columns = (
@@ -126,7 +126,7 @@ def _phases(op: Conv2DGradInput, dy: tuple[int, ...], w: tuple[int, ...], group:
 
 def _grad_input_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
     rows = Spec((threads(), 0))
-    for window, _, starts in _phases(op, dy.shape, w.shape, 0):
+    for window, _, starts in phases_of(op, dy.shape, w.shape, 0):
         if len(starts):
             images = dy.elements // (window.height * window.width * window.channels)
             rows = max(rows, product_scratch(images, window, w.shape[3]), key=lambda spec: spec.shape[1])
@@ -138,7 +138,7 @@ def _grad_input_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]
     return tuple(
         Spec((packed_size(phase.window.size, w.shape[3]) if len(phase.starts) else 0,))
         for group in range(op.groups)
-        for phase in _phases(op, dy.shape, w.shape, group)
+        for phase in phases_of(op, dy.shape, w.shape, group)
     )
 
 
@@ -146,7 +146,7 @@ def _pack_phases(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequenc
     k, r, s, channels = w.shape
     forms = iter(packed)
     for group in range(op.groups):
-        for phase in _phases(op, inputs[0].shape, w.shape, group):
+        for phase in phases_of(op, inputs[0].shape, w.shape, group):
             form = next(forms)
             if len(phase.starts):
                 pack_rows(w.reshape(-1), phase.starts, k // op.groups, channels, r * s * channels, form)
@@ -160,7 +160,7 @@ def _grad_input_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) -> floa
 
 
 def _grad_input_is_matrix(op: Conv2DGradInput, dy: Spec, w: Spec) -> bool:
-    phases = _phases(op, dy.shape, w.shape, 0)
+    phases = phases_of(op, dy.shape, w.shape, 0)
     return op.groups == 1 and len(phases) == 1 and is_matrix(phases[0].window, 1)
 
 
@@ -198,7 +198,7 @@ def conv2d_grad_input(
     nothing = scratch[0][0, :0]
     forms = iter(packed)
     for group in range(op.groups):
-        phases = _phases(op, dy.shape, w.shape, group)
+        phases = phases_of(op, dy.shape, w.shape, group)
         if group == 0 and not all(len(phase.starts) for phase in phases):
             out.fill(0)
         for window, grid, starts in phases:

@@ -127,7 +127,7 @@ def _weight_gradient(
 
 
 @parallel_jit
-def _add_parts(parts: Array, count: int, size: int, out: Array, start: int) -> None:
+def add_parts(parts: Array, count: int, size: int, out: Array, start: int) -> None:
     for block in prange((size + LANES - 1) // LANES):
         e = block * LANES
         total = load_some(parts, e, size - e)
@@ -205,4 +205,4 @@ def weight_gradient(
     if division.turned:
         _add_turned_parts(parts, division.parts, outputs, window.size, out.reshape(-1), start)
     elif division.parts > 1:
-        _add_parts(parts, division.parts, outputs * window.size, out.reshape(-1), start)
+        add_parts(parts, division.parts, outputs * window.size, out.reshape(-1), start)

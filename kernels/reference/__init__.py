@@ -21,7 +21,11 @@ from edge_sdk.kernels.reference import (
     update,
 )
 
+PRECISIONS = ("float32",)
+"""An operator's wish to round is not followed: this is what it is compared with."""
+
 __all__ = [
+    "PRECISIONS",
     "activation",
     "control",
     "conv",

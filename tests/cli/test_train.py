@@ -12,6 +12,7 @@ import pytest
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
+from edge_sdk.kernel import device_precisions
 
 SETTINGS = ("--epochs", 3, "--batch", 6, "--learning-rate", 0.05, "--seed", 3)
 EDGE = (sys.executable, "-m", "edge_sdk.cli.main")
@@ -51,6 +52,20 @@ def test_the_command_trains_what_fit_trains(finished, photos):
     expected = edge.fit(tiny_model(), photos, epochs=3, batch_size=6, learning_rate=0.05, seed=3)
 
     assert edge.load(finished).workspace.digest() == expected.model.workspace.digest()
+
+
+def test_the_precision_is_chosen_and_recorded(run, refused, photos, untrained, tmp_path):
+    """With the instructions bf16 trains and the model's provenance says so; without them it is refused in one line."""
+    out = tmp_path / "run"
+    call = ("train", photos, "--model", untrained, "--epochs", 1, "--batch", 6, "--out", out, "--precision", "bf16")
+
+    if "bfloat16" not in device_precisions("cpu"):
+        assert "train with precision 'float32'" in refused(*call)
+        return
+    result = run(*call)
+
+    assert result.code == 0
+    assert edge.load(out).provenance["training"]["settings"]["precision"] == "bf16"
 
 
 def test_a_zoo_network_trains_at_a_small_size(run, photos, tmp_path):

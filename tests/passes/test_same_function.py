@@ -18,6 +18,7 @@ from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.passes.fold_batch_norm import fold_batch_norm
 from edge_sdk.passes.freeze import freeze
 from edge_sdk.passes.fuse_activation import fuse_activation
+from edge_sdk.passes.mixed_precision import mixed_precision
 from edge_sdk.passes.pipelines import PIPELINES, run_pipeline
 from edge_sdk.passes.to_inference import to_inference
 from edge_sdk.serialize import graph_to_json
@@ -42,6 +43,7 @@ PASSES = {
     "fold_batch_norm": fold_batch_norm,
     "freeze": _freeze_all,
     "fuse_activation": fuse_activation,
+    "mixed_precision": mixed_precision,
     "to_inference": to_inference,
     **{f"pipeline {name}": functools.partial(run_pipeline, name) for name in PIPELINES},
 }
