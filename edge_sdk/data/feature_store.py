@@ -185,8 +185,12 @@ class FeatureStore:
 
     def _temporary(self) -> _Medium:
         file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the store
-        file.truncate(self.layout.bytes)
-        return self._map(file, "a temporary file")
+        try:
+            file.truncate(self.layout.bytes)
+            return self._map(file, "a temporary file")
+        except BaseException:
+            file.close()
+            raise
 
     def _memory(self) -> _Medium:
         return _Medium("memory", np.zeros(self.layout.bytes, np.uint8), None)

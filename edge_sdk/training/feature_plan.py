@@ -54,10 +54,14 @@ class RunFeatures:
         views = self.training.views.count
         size = _amount(sum(features.store.layout.bytes for features in both))
         missing, rows = (sum(getattr(features, name) for features in both) for name in ("missing", "rows"))
-        done = "are computed once" if missing == rows else "were computed before" if not missing else (
-            f"are computed once, {rows - missing:,} of {rows:,} were before"
-        )  # fmt: skip
-        said = f"{what} is frozen: features of {photos:,} photos {done} ({views} view{'s' * (views > 1)}), {size} in "
+        shown = f"{views} view{'s' * (views > 1)}"
+        if missing == 0:
+            when = f"were computed before ({shown})"
+        elif missing == rows:
+            when = f"are computed once ({shown})"
+        else:
+            when = f"are computed once ({shown}; {rows - missing:,} of {rows:,} are there)"
+        said = f"{what} is frozen: features of {photos:,} photos {when}, {size} in "
         remarks = "".join(f"; {remark}" for remark in dict.fromkeys(f.store.remark for f in both) if remark)
         return f"{said}{self.training.store.place}{remarks}"
 

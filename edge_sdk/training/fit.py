@@ -171,6 +171,7 @@ class _Loop:
         self._open_folder(step, resume=resume)
         batches, validation = self._sources(loader, features)
         session = Session(step.graph, step.workspace, batch=batches.batch_size)
+        self._saved = time.monotonic()
         self.listener.on_start(settings.epochs, batches.batches, self.progress)
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is stopped by its loss, with a reason
             while self.progress.epoch < settings.epochs:
@@ -332,9 +333,13 @@ class _Loop:
         self._saved = time.monotonic()
         if self.folder is None:
             return
-        for name, model in self._unsaved.items():
-            model.save(self.folder / name)
-        self._unsaved.clear()
+        last, best = self._unsaved.pop(LAST, None), self._unsaved.pop(BEST, None)
+        if best is not None:
+            best.save(self.folder / BEST)
+        if last is not None and last is best:
+            atomic_write_bytes(self.folder / LAST, (self.folder / BEST).read_bytes())
+        elif last is not None:
+            last.save(self.folder / LAST)
         Checkpoint(self.progress, step.workspace, self._identity).save(self.folder / CHECKPOINT)
         if self.progress.history:
             lines = [json.dumps(dataclasses.asdict(metrics)) for metrics in self.progress.history]

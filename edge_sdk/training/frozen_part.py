@@ -6,6 +6,7 @@ import hashlib
 import math
 import platform
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,8 +20,8 @@ from edge_sdk.spec import BATCH, Spec, Value
 from edge_sdk.training.step import TrainingForward
 from edge_sdk.workspace import Workspace
 
-MOST_PHOTOS = 32
-"""At a time, where the values of so many fit the cache."""
+LEAST_PHOTOS, MOST_PHOTOS = 8, 32
+"""At a time: as many as fit the cache, but not so few that the threads that decode hold up each of its loops."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class FrozenPart:
         """Bytes of the features of one photo."""
         return sum(bytes_of(spec) for spec in self.specs.values())
 
-    @property
+    @cached_property
     def block(self) -> int:
         """How many photos are computed at a time."""
-        return piece_size(self.graph, MOST_PHOTOS)
+        return max(LEAST_PHOTOS, piece_size(self.graph, MOST_PHOTOS))
 
     def digest(self) -> str:
         """Return a SHA-256 of all that decides the features of given pixels."""
