@@ -97,14 +97,28 @@ class TrainingDisplay:
             console=self._console,
         )
         self._task: TaskID | None = None
+        self._features: TaskID | None = None
         self._epochs = self._batches = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._task is not None:  # a bar that never started would print an empty line
+        if self._task is not None or self._features is not None:  # a bar that never started would print an empty line
             self._bar.stop()
+
+    def on_note(self, message: str) -> None:
+        """Print a line above the bar."""
+        from rich.text import Text
+
+        self._console.print(Text(message), soft_wrap=True)
+
+    def on_features(self, done: int, total: int) -> None:
+        """Show how far the frozen part of the network is computed, in a bar of its own."""
+        if self._features is None:
+            self._bar.start()
+            self._features = self._bar.add_task("features", total=total, loss="")
+        self._bar.update(self._features, completed=done)
 
     def on_start(self, epochs: int, batches: int, progress: Position) -> None:
         """Show the bar of the first epoch."""

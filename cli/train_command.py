@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 @click.option("--label-smoothing", type=float, default=0.0, show_default=True)
 @click.option("--warmup-epochs", type=float, default=0.5, show_default=True)
 @click.option("--freeze", multiple=True, help="backbone, or a pattern of parameter names; may be repeated.")
+@click.option("--no-feature-cache", is_flag=True, help="Compute what is frozen anew in each epoch.")
+@click.option(
+    "--feature-views",
+    type=click.IntRange(min=1),
+    help="Augmented views of each photo whose frozen features are computed, once; epochs take them in turn.",
+)
 @click.option("--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True)
 @click.option("--validation", type=float, default=0.2, show_default=True, help="Share held out when there is no val/.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -44,8 +50,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
-    precise: bool,
-    resume: bool, as_json: bool, **settings: Any,
+    precise: bool, resume: bool, no_feature_cache: bool, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 
@@ -72,7 +77,10 @@ def command(
     frozen = None if not freeze else freeze[0] if len(freeze) == 1 else freeze
     try:
         with TrainingDisplay() as display:
-            run = fit(model, data, out=out, resume=resume, listener=display, freeze=frozen, **settings)
+            run = fit(
+                model, data, out=out, resume=resume, listener=display, freeze=frozen,
+                feature_cache=not no_feature_cache, **settings,
+            )  # fmt: skip
     except Interrupted as stop:
         note(f"\n{stop}; a checkpoint is in {stop.folder}. Go on with the same command and --resume")
         return 130

@@ -132,8 +132,16 @@ class Preprocess:
             )
         if self.channels == "bgr":
             pixels = pixels[..., ::-1]
-        np.subtract(pixels, np.asarray(self.mean, np.float32), out=out, dtype=np.float32)
-        return np.divide(out, np.asarray(self.std, np.float32), out=out)
+        # By whole lines of the photo: loops over three channels cost NumPy ten times as much.
+        *outer, width, channels = pixels.shape
+        lines = (*outer, width * channels)
+        mean, std = (np.tile(np.asarray(numbers, np.float32), width) for numbers in (self.mean, self.std))
+        result = out.reshape(lines)  # the same memory, unless `out` has gaps
+        np.subtract(np.ascontiguousarray(pixels).reshape(lines), mean, out=result, dtype=np.float32)
+        np.divide(result, std, out=result)
+        if not np.may_share_memory(result, out):
+            np.copyto(out, result.reshape(out.shape))
+        return out
 
     def with_size(self, size: int | tuple[int, int]) -> Preprocess:
         """Return the same rule for another input size; `resize` keeps its proportion to the larger side."""

@@ -19,7 +19,8 @@ from edge_sdk.pretrained.linear_probe import features, probe_accuracy
 from edge_sdk.pretrained.solar_cells import LABELS, block_of, load_solar_cells
 from edge_sdk.pretrained.zoo import load
 from edge_sdk.spec import Array
-from edge_sdk.training.fit import CHECKPOINT, Listener, fit
+from edge_sdk.training.fit import CHECKPOINT, fit
+from edge_sdk.training.listener import Listener
 
 NETWORK = "efficientnet_lite0"
 HELD_OUT = 0.2

@@ -40,6 +40,12 @@ class Augment:
             if not 0 <= getattr(self, field) <= 1:
                 raise UsageError(f"augment: {field} must be from 0 to 1; found {getattr(self, field)}")
 
+    @property
+    def varies(self) -> bool:
+        """Whether two views of a photo may differ."""
+        crops = self.area is not None
+        return crops or any((self.horizontal_flip, self.vertical_flip, self.contrast, self.brightness))
+
     @classmethod
     def named(cls, policy: str) -> Augment:
         """Return a policy by name: "off", "flip" (left with right), "crop" (random crop and flip) or "any-side-up".

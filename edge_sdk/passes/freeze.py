@@ -26,22 +26,29 @@ def split_at_frozen(
     The first graph computes the features at the cut, the second takes them as inputs of the same names. Raises
     GraphError when nothing, or everything, is frozen.
     """
-    constant = {*graph.inputs, *(value for value in graph.params if value in frozen)}
+    fed: set[Value] = set(graph.inputs)  # what a run's inputs decide, so far without anything that trains
+    constant = {value for value in graph.params if value in frozen}
     before: list[Node] = []
+    free: list[Node] = []  # reads neither inputs nor what trains: each half that needs it computes it
     for node in graph.nodes:
-        if all(value in constant for value in node.inputs) and not any(
-            v in graph.updates.values() for v in node.outputs
-        ):
-            constant.update(node.outputs)
+        updating = any(v in graph.updates.values() for v in node.outputs)
+        if updating or not all(value in fed or value in constant for value in node.inputs):
+            continue
+        if any(value in fed for value in node.inputs):
+            fed.update(node.outputs)
             before.append(node)
+        else:
+            constant.update(node.outputs)
+            free.append(node)
     inside = {value for node in before for value in node.outputs}
     after = [node for node in graph.nodes if node not in before]
     wanted = [*(value for node in after for value in node.inputs), *graph.outputs]
     read = dict.fromkeys(value for value in wanted if value in inside)
-    if not before or not after or not read:
+    if not before or not [node for node in after if node not in free] or not read:
         raise GraphError(f"graph {graph.name!r}: the frozen parameters cut off {'everything' if before else 'nothing'}")
     cut = tuple(read)
-    first = Graph(f"{graph.name}_features", graph.inputs, graph.params, tuple(before), cut, _specs(graph, before))
+    first_nodes = tuple(node for node in graph.nodes if node in before or node in free)
+    first = Graph(f"{graph.name}_features", graph.inputs, graph.params, first_nodes, cut, _specs(graph, first_nodes))
     # Inputs that the rest does not read, such as the photo, are not asked for again.
     inputs = tuple(value for value in graph.inputs if value in wanted)
     kept_inputs: tuple[Value, ...] = (*cut, *inputs)

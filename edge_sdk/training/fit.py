@@ -7,107 +7,46 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_sdk.atomic import atomic_write_bytes
 from edge_sdk.errors import DataError, UsageError
-from edge_sdk.evaluation import evaluate
-from edge_sdk.kernel import precise_by_default
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.session import Session
+from edge_sdk.training.batches import (
+    Batches,
+    FeatureBatches,
+    FeatureValidation,
+    PhotoBatches,
+    PhotoValidation,
+    Validation,
+)
 from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress, load_checkpoint
-from edge_sdk.training.frozen import Freeze
-from edge_sdk.training.optimizers import DEFAULT_RATES, named_optimizer
+from edge_sdk.training.feature_plan import RunFeatures, features_for
+from edge_sdk.training.listener import Listener, Silent
+from edge_sdk.training.optimizers import named_optimizer
 from edge_sdk.training.precision import check_precision
 from edge_sdk.training.schedule import CosineSchedule
-from edge_sdk.training.step import LABEL, LOSS, RATE, TrainingStep, training_step
+from edge_sdk.training.settings import Settings
+from edge_sdk.training.step import LABEL, LOSS, RATE, TrainingStep, training_forward
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
-    from edge_sdk.data.loader import Loader, Unreadable
+    from edge_sdk.data.loader import Loader
+
+__all__ = ["Interrupted", "Listener", "Run", "Settings", "Silent", "fit"]
 
 CHECKPOINT = "last.checkpoint"
 BEST = "best.edge"
 LAST = "last.edge"
 METRICS = "metrics.jsonl"
 CHECKPOINT_SECONDS = 60.0
-
-
-class Listener(Protocol):
-    """Is told how a run goes; the command line draws progress bars with it."""
-
-    def on_start(self, epochs: int, batches: int, progress: Progress) -> None:
-        """The run starts, or goes on, at `progress`."""
-
-    def on_batch(self, epoch: int, batch: int, loss: float) -> None:
-        """A step was taken."""
-
-    def on_epoch(self, metrics: EpochMetrics) -> None:
-        """An epoch was finished and validated."""
-
-    def on_unreadable(self, photo: Unreadable) -> None:
-        """A photo could not be read and is left out."""
-
-
-class Silent:
-    """A listener that says nothing."""
-
-    def on_start(self, epochs: int, batches: int, progress: Progress) -> None:
-        """Say nothing."""
-
-    def on_batch(self, epoch: int, batch: int, loss: float) -> None:
-        """Say nothing."""
-
-    def on_epoch(self, metrics: EpochMetrics) -> None:
-        """Say nothing."""
-
-    def on_unreadable(self, photo: Unreadable) -> None:
-        """Say nothing."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides the outcome of a run besides the model and the data."""
-
-    epochs: int = 5
-    batch_size: int = 32
-    optimizer: str = "sgd"
-    learning_rate: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    warmup_epochs: float = 0.5
-    clip_norm: float | None = None
-    freeze: Freeze = None
-    augment: str = "flip"
-    validation: float = 0.2
-    seed: int = 0
-    precise: bool = field(default_factory=precise_by_default)
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        checks = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 1,
-            "learning_rate": self.learning_rate is None or 0 < self.learning_rate < float("inf"),
-            "momentum": 0 <= self.momentum < 1,
-            "weight_decay": 0 <= self.weight_decay < float("inf"),
-            "label_smoothing": 0 <= self.label_smoothing < 1,
-            "warmup_epochs": 0 <= self.warmup_epochs < float("inf"),
-            "validation": 0 <= self.validation < 1,
-            "seed": self.seed >= 0,
-        }
-        for name, right in checks.items():
-            if not right:
-                raise UsageError(f"{name} = {getattr(self, name)} makes no sense for training")
-
-    @property
-    def rate(self) -> float:
-        """The peak learning rate: the one given, or the optimizer's usual one."""
-        return self.learning_rate if self.learning_rate is not None else DEFAULT_RATES[self.optimizer]
+SHORT_EPOCH_SECONDS = 2.0
+"""Epochs that come faster are not written one by one: a kill costs so much work at most."""
 
 
 @dataclass(frozen=True)
@@ -219,34 +158,48 @@ class _Loop:
     threads: int | None
     progress: Progress = field(default_factory=Progress)
     best: Model | None = None
+    _saved: float = 0.0
+    _unsaved: dict[str, Model] = field(default_factory=dict)
 
     def run(self, *, resume: bool) -> Run:
         settings = self.settings
-        step = training_step(
-            self.model,
+        forward = training_forward(self.model, freeze=settings.freeze, seed=settings.seed, precision=settings.precision)
+        loader = self._loader()
+        features = features_for(forward, loader, self.validation, settings, self.listener)
+        step = (forward if features is None else features.training.part.rest).step(
             named_optimizer(settings.optimizer, settings.momentum, settings.weight_decay),
             learning_rate=settings.rate,
-            freeze=settings.freeze,
             label_smoothing=settings.label_smoothing,
             clip_norm=settings.clip_norm,
-            seed=settings.seed,
-            precision=settings.precision,
         )
-        loader = self._loader()
         self._open_folder(step, resume=resume)
+        batches, validation = self._sources(loader, features)
         session = Session(
             step.graph,
             step.workspace,
-            batch=loader.batch_size,
+            batch=batches.batch_size,
             autotune=self.model.autotune,
             precise=settings.precise,
         )
-        self.listener.on_start(settings.epochs, loader.batches, self.progress)
+        self._saved = time.monotonic()
+        self.listener.on_start(settings.epochs, batches.batches, self.progress)
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is stopped by its loss, with a reason
             while self.progress.epoch < settings.epochs:
-                self._epoch(session, step, loader)
+                self._epoch(session, step, batches, validation)
         best = self.best or step.trained_model()
-        return Run(self._stamped(best), self.progress.history, self.folder, tuple(u.name for u in loader.unreadable))
+        return Run(self._stamped(best), self.progress.history, self.folder, tuple(u.name for u in batches.unreadable))
+
+    def _sources(self, loader: Loader, features: RunFeatures | None) -> tuple[Batches, Validation | None]:
+        """What the steps are fed, and what is validated on."""
+        if features is None:
+            held_out = self.validation
+            return PhotoBatches(loader), None if held_out is None else PhotoValidation(held_out, loader.batch_size)
+        try:
+            features.compute(self.listener, self.threads)
+        except KeyboardInterrupt as interrupt:  # what is computed is kept, and the checkpoint is that of the start
+            raise Interrupted(self.folder, self.progress.epoch, self.progress.batch) from interrupt
+        validation = None if features.validation is None else FeatureValidation(features.validation)
+        return FeatureBatches(features.training, loader), validation
 
     def _loader(self) -> Loader:
         from edge_sdk.data.augment import Augment
@@ -264,27 +217,25 @@ class _Loop:
             **({} if self.threads is None else {"threads": self.threads}),
         )
 
-    def _epoch(self, session: Session, step: TrainingStep, loader: Loader) -> None:
+    def _epoch(self, session: Session, step: TrainingStep, batches: Batches, validation: Validation | None) -> None:
         epoch = self.progress.epoch
-        warmup = round(self.settings.warmup_epochs * loader.batches)
-        schedule = CosineSchedule(self.settings.rate, self.settings.epochs * loader.batches, warmup)
-        saved = time.monotonic()
-        batches = loader.epoch(epoch, self.progress.batch)
+        warmup = round(self.settings.warmup_epochs * batches.batches)
+        schedule = CosineSchedule(self.settings.rate, self.settings.epochs * batches.batches, warmup)
+        feeds = batches.epoch(epoch, self.progress.batch)
         try:
-            for batch in batches:
-                step.workspace[RATE][...] = schedule.rate(epoch * loader.batches + self.progress.batch)
-                result = session.run({"image": batch.image, LABEL: batch.label})
-                self._count(float(result[LOSS]), result[OUTPUT], batch.label)
+            for feed in feeds:
+                step.workspace[RATE][...] = schedule.rate(epoch * batches.batches + self.progress.batch)
+                result = session.run(feed)
+                self._count(float(result[LOSS]), result[OUTPUT], feed[LABEL])
                 self.listener.on_batch(epoch, self.progress.batch, float(result[LOSS]))
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self._save_checkpoint(step)
-                    saved = time.monotonic()
-            self._finish_epoch(step, loader, schedule)
+                if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+                    self._save(step)
+            self._finish_epoch(step, batches, schedule, validation)
         except KeyboardInterrupt as interrupt:
-            self._save_checkpoint(step)
+            self._save(step)
             raise Interrupted(self.folder, epoch, self.progress.batch) from interrupt
         finally:
-            batches.close()
+            feeds.close()
 
     def _count(self, loss: float, logits: Any, label: Any) -> None:
         if not np.isfinite(loss):
@@ -299,21 +250,23 @@ class _Loop:
             correct=self.progress.correct + int((logits.argmax(axis=1) == label).sum()),
         )
 
-    def _finish_epoch(self, step: TrainingStep, loader: Loader, schedule: CosineSchedule) -> None:
+    def _finish_epoch(
+        self, step: TrainingStep, batches: Batches, schedule: CosineSchedule, validation: Validation | None
+    ) -> None:
         done, model = self.progress, step.trained_model()
-        broken = [name for name, array in model.workspace.items() if not np.isfinite(array).all()]
-        if broken:
-            raise UsageError(
-                f"the weights of {broken[0]} became infinite in epoch {done.epoch + 1}; train with a smaller learning "
-                f"rate than {self.settings.rate:g}"
-            )
-        accuracy = None if self.validation is None else evaluate(model, self.validation, loader.batch_size).top1
+        for name in step.graph.updates:
+            if name in model.graph.params and not np.isfinite(model.workspace[name]).all():
+                raise UsageError(
+                    f"the weights of {name} became infinite in epoch {done.epoch + 1}; train with a smaller learning "
+                    f"rate than {self.settings.rate:g}"
+                )
+        accuracy = None if validation is None else validation.accuracy(step)
         metrics = EpochMetrics(
             epoch=done.epoch,
-            loss=done.loss_sum / loader.batches,
-            train_accuracy=done.correct / (loader.batches * loader.batch_size),
+            loss=done.loss_sum / batches.batches,
+            train_accuracy=done.correct / (batches.batches * batches.batch_size),
             validation_accuracy=accuracy,
-            learning_rate=schedule.rate((done.epoch + 1) * loader.batches - 1),
+            learning_rate=schedule.rate((done.epoch + 1) * batches.batches - 1),
         )
         # Without validation data the last epoch counts as the best.
         better = accuracy is None or accuracy > done.best_accuracy
@@ -325,12 +278,10 @@ class _Loop:
         )
         if better:
             self.best = model
-        if self.folder is not None:
-            self._stamped(model).save(self.folder / LAST)
-            if better:
-                self._stamped(model).save(self.folder / BEST)
-            self._save_checkpoint(step)
-            self._write_metrics()
+        stamped = self._stamped(model)
+        self._unsaved |= {LAST: stamped, BEST: stamped} if better else {LAST: stamped}
+        if self.progress.epoch == self.settings.epochs or time.monotonic() - self._saved > SHORT_EPOCH_SECONDS:
+            self._save(step)
         self.listener.on_epoch(metrics)
 
     def _stamped(self, model: Model) -> Model:
@@ -338,17 +289,18 @@ class _Loop:
         from edge_sdk import __version__
 
         run = {
-            "settings": _plain(self.settings),
-            "data_sha256": self.training.fingerprint(),
+            "settings": self.settings.plain(),
+            "data_sha256": self._identity["data"],
             "photos": len(self.training),
             "validation_accuracy": self.progress.best_accuracy if self.progress.best_epoch is not None else None,
         }
         return model.replace(provenance={**model.provenance, "edge_sdk": __version__, "training": run})
 
+    @cached_property
     def _identity(self) -> Mapping[str, Any]:
         """What must be the same for a checkpoint to be continued exactly."""
         return {
-            "settings": _plain(self.settings),
+            "settings": self.settings.plain(),
             "data": self.training.fingerprint(),
             "weights": self.model.workspace.digest(),
             "graph": self.model.graph.name,
@@ -366,14 +318,14 @@ class _Loop:
                 raise UsageError(f"{self.folder} holds a run already; resume it, or choose another folder")
             self.folder.mkdir(parents=True, exist_ok=True)
             # From here on a kill leaves something to resume.
-            self._save_checkpoint(step)
+            self._save(step)
             return
         if not path.exists():
             raise UsageError(f"{self.folder}: nothing to resume, there is no {CHECKPOINT}")
         self._restore(load_checkpoint(path), step)
 
     def _restore(self, checkpoint: Checkpoint, step: TrainingStep) -> None:
-        mine, theirs = self._identity(), checkpoint.settings
+        mine, theirs = self._identity, checkpoint.settings
         for key in mine:
             if mine[key] != theirs.get(key):
                 raise UsageError(f"{self.folder}: {_difference(key, mine[key], theirs.get(key))}; resume with the same")
@@ -386,20 +338,22 @@ class _Loop:
 
             self.best = load(self.folder / BEST)
 
-    def _save_checkpoint(self, step: TrainingStep) -> None:
-        if self.folder is not None:
-            Checkpoint(self.progress, step.workspace, self._identity()).save(self.folder / CHECKPOINT)
-
-    def _write_metrics(self) -> None:
-        if self.folder is not None:
+    def _save(self, step: TrainingStep) -> None:
+        """Write the models of the last epoch and of the best, where they are new, and the checkpoint that follows."""
+        self._saved = time.monotonic()
+        if self.folder is None:
+            return
+        last, best = self._unsaved.pop(LAST, None), self._unsaved.pop(BEST, None)
+        if best is not None:
+            best.save(self.folder / BEST)
+        if last is not None and last is best:
+            atomic_write_bytes(self.folder / LAST, (self.folder / BEST).read_bytes())
+        elif last is not None:
+            last.save(self.folder / LAST)
+        Checkpoint(self.progress, step.workspace, self._identity).save(self.folder / CHECKPOINT)
+        if self.progress.history:
             lines = [json.dumps(dataclasses.asdict(metrics)) for metrics in self.progress.history]
             atomic_write_bytes(self.folder / METRICS, ("\n".join(lines) + "\n").encode())
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON gives them back: tuples become lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
-    return plain
 
 
 def _difference(key: str, mine: Any, theirs: Any) -> str:

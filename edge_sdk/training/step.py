@@ -43,12 +43,45 @@ class TrainingStep:
     model: Model
 
     def trained_model(self) -> Model:
-        """Return the model with the weights as they are now; later steps do not change it."""
+        """Return the model with the weights as they are now; later steps do not change it. Frozen ones are shared."""
         weights: dict[str, Array] = {
-            name: (self.workspace[name] if name in self.workspace else self.model.workspace[name]).copy()
+            name: self.workspace[name].copy() if name in self.graph.updates else self.model.workspace[name]
             for name in self.model.graph.params
         }
         return self.model.replace(workspace=Workspace(weights))
+
+
+@dataclass(frozen=True)
+class TrainingForward:
+    """A network in training form, without loss, gradients and optimizer; `trained` are the weights to train."""
+
+    graph: Graph
+    workspace: Workspace
+    model: Model
+    trained: tuple[Value, ...]
+
+    def step(
+        self,
+        optimizer: Optimizer,
+        *,
+        learning_rate: float,
+        label_smoothing: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> TrainingStep:
+        """Add loss, gradients and optimizer; the arguments are those of `training_step`."""
+        workspace = self.workspace.restricted(self.graph)
+        g = Builder.extend(self.graph, name=f"{self.graph.name}_training")
+        label = g.input(LABEL, Spec((BATCH,), "int32"))
+        logits = self.graph.value(OUTPUT)
+        losses = g.add(SoftmaxCrossEntropy(label_smoothing=label_smoothing), logits, label, name="losses")
+        loss = g.add(ReduceMean(axes=(0,)), losses, name=LOSS)
+        gradients = gradient(g, loss, self.trained)
+        if clip_norm is not None:
+            norm = g.add(GlobalNorm(), *gradients, name="gradient_norm")
+            gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
+        _add_optimizer(g, workspace, optimizer, self.trained, gradients, learning_rate)
+        finished, workspace = run_pipeline("step", g.build(loss, logits), workspace)
+        return TrainingStep(finished, workspace.restricted(finished), self.model)
 
 
 def training_step(
@@ -69,6 +102,14 @@ def training_step(
     scaled so that their common norm is at most that (Pascanu et al. 2013). With `precision="bf16"` products may round
     their factors to bfloat16 (`mixed_precision`); weights, sums and everything else stay float32.
     """
+    forward = training_forward(model, freeze=freeze, seed=seed, precision=precision)
+    return forward.step(optimizer, learning_rate=learning_rate, label_smoothing=label_smoothing, clip_norm=clip_norm)
+
+
+def training_forward(
+    model: Model, *, freeze: Freeze = None, seed: int = 0, precision: str = "float32"
+) -> TrainingForward:
+    """Return the model in training form, frozen layers folded, on copies of the weights that change."""
     wanted = trainable(model.graph, freeze)
     frozen = [value for value in model.graph.params if value not in set(wanted)]
     graph, workspace = to_training(model.graph, model.workspace, trainable=wanted, seed=seed)
@@ -78,18 +119,7 @@ def training_step(
         graph, workspace = mixed_precision(graph, workspace)
     changing = (*wanted, *graph.updates)
     workspace.update({name: workspace[name].copy() for name in changing})
-    g = Builder.extend(graph, name=f"{graph.name}_training")
-    label = g.input(LABEL, Spec((BATCH,), "int32"))
-    logits = graph.value(OUTPUT)
-    losses = g.add(SoftmaxCrossEntropy(label_smoothing=label_smoothing), logits, label, name="losses")
-    loss = g.add(ReduceMean(axes=(0,)), losses, name=LOSS)
-    gradients = gradient(g, loss, wanted)
-    if clip_norm is not None:
-        norm = g.add(GlobalNorm(), *gradients, name="gradient_norm")
-        gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
-    _add_optimizer(g, workspace, optimizer, wanted, gradients, learning_rate)
-    finished, workspace = run_pipeline("step", g.build(loss, logits), workspace)
-    return TrainingStep(finished, workspace, model)
+    return TrainingForward(graph, workspace, model, wanted)
 
 
 def training_session(

@@ -96,6 +96,24 @@ def test_json_is_all_that_stdout_has(run, photos, untrained, tmp_path):
     assert "epoch 3/3" in result.err
 
 
+def test_a_frozen_backbone_is_computed_once_and_said(run, photos, untrained, tmp_path, monkeypatch):
+    """The line names photos, views, size and folder; the second run finds them; the opt-out says nothing."""
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    command = ("train", photos, "--model", untrained, *SETTINGS, "--freeze", "backbone", "--feature-views", 2)
+
+    results = [
+        run(*command, *more, "--out", tmp_path / name)
+        for name, more in (("a", ()), ("b", ()), ("c", ("--no-feature-cache",)))
+    ]
+
+    assert [result.code for result in results] == [0, 0, 0]
+    assert "backbone is frozen: features of 36 photos are computed once (2 views), " in results[0].err
+    assert f" kB in {tmp_path / 'cache' / 'features'}\n" in results[0].err
+    assert "features of 36 photos were computed before (2 views)" in results[1].err
+    assert "backbone is frozen" not in results[2].err
+    assert (tmp_path / "a" / "best.edge").read_bytes() == (tmp_path / "b" / "best.edge").read_bytes()
+
+
 def test_a_broken_photo_is_left_out_and_named(run, untrained, tmp_path):
     """Training goes on without a photo that cannot be read; person and machine are told which."""
     data = write_photos(tmp_path / "photos", count=4)

@@ -12,6 +12,7 @@ from tiny_models import tiny_model
 from edge_sdk.builder import Builder
 from edge_sdk.errors import GraphError
 from edge_sdk.ops.activation import Relu, Tanh
+from edge_sdk.ops.control import Full
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.linear import Linear
 from edge_sdk.passes.freeze import split_at_frozen
@@ -111,6 +112,21 @@ def test_updates_stay_in_the_rest():
 
     assert not first[0].updates
     assert dict(rest[0].updates) == {"step": "counted"}
+
+
+def test_what_no_input_decides_is_no_feature():
+    """A constant that both halves read is computed in both: it has no row for each photo."""
+    g = Builder("net")
+    one = g.add(Full(shape=(3,), value=1.0), name="one")
+    hidden = g.add(Add(), g.input("x", Spec((BATCH, 3))), one, name="hidden")
+    y = g.add(Linear(), g.add(Add(), hidden, one), g.param("w", Spec((3, 3))))
+    graph = g.build(y)
+
+    first, rest = split_at_frozen(graph, Workspace({"w": np.zeros((3, 3), np.float32)}), frozen=())
+
+    assert first[0].outputs == rest[0].inputs == ("hidden",)
+    assert kinds(first[0]) == ["full", "add"]
+    assert kinds(rest[0]) == ["full", "add", "linear"]
 
 
 @pytest.mark.parametrize(("frozen", "what"), [(["w", "v"], "everything"), ([], "nothing")])

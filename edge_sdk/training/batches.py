@@ -1,0 +1,156 @@
+"""What a training run feeds its steps and is validated on: photos, or the features of a frozen part."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edge_sdk.errors import DataError
+from edge_sdk.evaluation import evaluate
+from edge_sdk.model import INPUT, OUTPUT
+from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.session import Session
+from edge_sdk.spec import Array
+from edge_sdk.training.step import LABEL, TrainingStep
+
+if TYPE_CHECKING:
+    from edge_sdk.data.dataset import Dataset
+    from edge_sdk.data.loader import Loader, Unreadable
+    from edge_sdk.training.features import Features
+
+Feeds = dict[str, Array]
+
+EVALUATED = 256
+"""Rows of features that are evaluated at a time."""
+
+
+class Batches(Protocol):
+    """Batches by epoch and position, each a function of those two alone."""
+
+    @property
+    def batches(self) -> int:
+        """Number of batches of an epoch."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch."""
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The photos that were left out so far."""
+
+    def epoch(self, epoch: int, start_batch: int) -> Generator[Feeds, None, None]:
+        """Yield what the steps of an epoch are fed, from `start_batch` on; `label` is among it."""
+
+
+@dataclass(frozen=True)
+class PhotoBatches:
+    """Decoded photos, as a Loader delivers them."""
+
+    loader: Loader
+
+    @property
+    def batches(self) -> int:
+        """Number of batches of an epoch."""
+        return self.loader.batches
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch."""
+        return self.loader.batch_size
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The photos that were left out so far."""
+        return self.loader.unreadable
+
+    def epoch(self, epoch: int, start_batch: int) -> Generator[Feeds, None, None]:
+        """Yield {"image": …, "label": …}."""
+        batches = self.loader.epoch(epoch, start_batch)
+        try:
+            for batch in batches:
+                yield {INPUT: batch.image, LABEL: batch.label}
+        finally:
+            batches.close()
+
+
+@dataclass(frozen=True)
+class FeatureBatches:
+    """Rows of features in the order in which `loader` would read their photos; epoch e takes view e mod the views."""
+
+    features: Features
+    loader: Loader
+
+    @property
+    def batches(self) -> int:
+        """Number of batches of an epoch."""
+        return self.loader.batches
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch."""
+        return self.loader.batch_size
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The photos that have no features."""
+        return self.features.unreadable
+
+    def epoch(self, epoch: int, start_batch: int) -> Generator[Feeds, None, None]:
+        """Yield features by name, and "label"."""
+        views = self.features.views
+        order = self.loader.order(epoch)
+        # As in a Loader, the next readable photo takes the place of one that is not.
+        readable = np.flatnonzero(self.features.readable()[order])
+        following = np.searchsorted(readable, np.arange(len(order))) % len(readable)
+        order = order[readable[following]]
+        labels = np.array([views.dataset.label(index) for index in range(len(views.dataset))], np.int32)
+        for batch in range(start_batch, self.batches):
+            positions = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size) % len(order)
+            indices = order[positions]
+            yield {**self.features.gather(indices, epoch % views.count), LABEL: labels[indices]}
+
+
+class Validation(Protocol):
+    """Measures how well a run's weights do on photos that it does not train on."""
+
+    def accuracy(self, step: TrainingStep) -> float:
+        """Return the share of the photos whose best label is right."""
+
+
+@dataclass(frozen=True)
+class PhotoValidation:
+    """On photos that are decoded anew each time."""
+
+    dataset: Dataset
+    batch_size: int
+
+    def accuracy(self, step: TrainingStep) -> float:
+        """Return the share of the photos whose best label is right."""
+        return evaluate(step.trained_model(), self.dataset, self.batch_size).top1
+
+
+@dataclass(frozen=True)
+class FeatureValidation:
+    """On features that were computed once."""
+
+    features: Features
+
+    def accuracy(self, step: TrainingStep) -> float:
+        """Return the share of the photos whose best label is right."""
+        rest, dataset = self.features.part.rest, self.features.views.dataset
+        indices = np.flatnonzero(self.features.readable())
+        if not len(indices):
+            raise DataError("no photo of the validation data can be read, so there is nothing to evaluate")
+        size = min(EVALUATED, len(indices))
+        session = Session(*run_pipeline("inference", rest.graph, step.workspace.restricted(rest.graph)), batch=size)
+        right = 0
+        for start in range(0, len(indices), size):
+            some = indices[start : start + size]
+            filled = np.resize(some, size)  # the last batch repeats its rows
+            best = session.run(self.features.gather(filled))[OUTPUT][: len(some)].argmax(axis=1)
+            right += int(np.sum(best == [dataset.label(int(index)) for index in some]))
+        return right / len(indices)

@@ -1,0 +1,14 @@
+"""Runs of these tests leave nothing in the user's cache folder."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory):
+    """Features that the tests compute are kept in a folder of their own; its path."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_CACHE", str(folder))
+        yield folder
