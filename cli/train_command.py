@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 @click.option("--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True)
 @click.option("--validation", type=float, default=0.2, show_default=True, help="Share held out when there is no val/.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--recompute", type=click.Choice(["activations"]),
+    help="Make cheap activations twice instead of keeping them: the same weights, less memory, more time.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(

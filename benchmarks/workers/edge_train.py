@@ -1,4 +1,4 @@
-"""One training step of edge-sdk each time: MODEL BATCH."""
+"""One training step of edge-sdk each time: MODEL BATCH [activations], the last for recomputing them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 from serve import serve
 
 from edge_sdk import __version__, pretrained
-from edge_sdk.training.step import training_session
+from edge_sdk.training.step import Recompute, training_session
 
 
 def main() -> None:
     """Bind the step on random photos, then serve."""
     name, batch = sys.argv[1], int(sys.argv[2])
     model = pretrained.load(name, weights=None, num_classes=10)
-    session = training_session(model, batch, learning_rate=1e-3)
+    recompute: Recompute = "activations" if "activations" in sys.argv[3:] else None
+    session = training_session(model, batch, learning_rate=1e-3, recompute=recompute)
     rng = np.random.default_rng(0)
     feeds = {
         "image": rng.standard_normal((batch, *model.preprocess.size, 3), np.float32),

@@ -21,7 +21,7 @@ from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress, loa
 from edge_sdk.training.frozen import Freeze
 from edge_sdk.training.optimizers import DEFAULT_RATES, named_optimizer
 from edge_sdk.training.schedule import CosineSchedule
-from edge_sdk.training.step import LABEL, LOSS, RATE, TrainingStep, training_step
+from edge_sdk.training.step import LABEL, LOSS, RATE, Recompute, TrainingStep, training_step
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
@@ -83,6 +83,8 @@ class Settings:
     augment: str = "flip"
     validation: float = 0.2
     seed: int = 0
+    recompute: Recompute = None
+    """"activations": less memory for more time. It decides no outcome: a run may be resumed with or without."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -223,6 +225,7 @@ class _Loop:
             label_smoothing=settings.label_smoothing,
             clip_norm=settings.clip_norm,
             seed=settings.seed,
+            recompute=settings.recompute,
         )
         loader = self._loader()
         self._open_folder(step, resume=resume)
@@ -334,7 +337,7 @@ class _Loop:
     def _identity(self) -> Mapping[str, Any]:
         """What must be the same for a checkpoint to be continued exactly."""
         return {
-            "settings": _plain(self.settings),
+            "settings": {name: value for name, value in _plain(self.settings).items() if name != "recompute"},
             "data": self.training.fingerprint(),
             "weights": self.model.workspace.digest(),
             "graph": self.model.graph.name,

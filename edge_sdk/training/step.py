@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from edge_sdk.autodiff import gradient
 from edge_sdk.builder import Builder
+from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.ops.control import Full
@@ -18,6 +20,7 @@ from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.update import ClipByNorm, GlobalNorm
 from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.passes.recompute import recompute as recompute_pass
 from edge_sdk.passes.to_training import STEP, to_training
 from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Array, Spec, Value
@@ -28,6 +31,9 @@ from edge_sdk.workspace import Workspace
 LABEL = "label"
 LOSS = "loss"
 RATE = "learning_rate"
+
+Recompute = Literal["activations"] | None
+RECOMPUTE: tuple[Recompute, ...] = (None, "activations")
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,20 @@ def training_step(
     label_smoothing: float = 0.0,
     clip_norm: float | None = None,
     seed: int = 0,
+    recompute: Recompute = None,
 ) -> TrainingStep:
     """Build the graph of one step on `image` (n, h, w, c) and `label` int32 (n,).
 
     Its outputs are `loss` (mean softmax cross-entropy) and `logits` (n, classes). The learning rate is the parameter
     `learning_rate`, to be written between steps; `step` counts the steps taken. With `clip_norm` the gradients are
-    scaled so that their common norm is at most that (Pascanu et al. 2013).
+    scaled so that their common norm is at most that (Pascanu et al. 2013). With `recompute="activations"` cheap
+    activations are made twice instead of being kept: the same numbers in less memory, and somewhat slower.
     """
+    if recompute not in RECOMPUTE:
+        wanted_ones = ", ".join(map(repr, RECOMPUTE))
+        raise UsageError(
+            f"recompute is {recompute!r}, wanted one of {wanted_ones}{suggestion(recompute, RECOMPUTE[1:])}"
+        )
     wanted = trainable(model.graph, freeze)
     frozen = [value for value in model.graph.params if value not in set(wanted)]
     graph, workspace = to_training(model.graph, model.workspace, trainable=wanted, seed=seed)
@@ -82,7 +95,10 @@ def training_step(
         norm = g.add(GlobalNorm(), *gradients, name="gradient_norm")
         gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
     _add_optimizer(g, workspace, optimizer, wanted, gradients, learning_rate)
-    finished, workspace = run_pipeline("step", g.build(loss, logits), workspace)
+    finished = g.build(loss, logits)
+    if recompute == "activations":
+        finished, workspace = recompute_pass(finished, workspace, loss=loss)
+    finished, workspace = run_pipeline("step", finished, workspace)
     return TrainingStep(finished, workspace, model)
 
 
@@ -97,12 +113,14 @@ def training_session(
     label_smoothing: float = 0.0,
     seed: int = 0,
     device: str = "cpu",
+    recompute: Recompute = None,
 ) -> Session:
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`."""
     chosen = named_optimizer(optimizer, momentum, weight_decay)
     step = training_step(
-        model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed
-    )
+        model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed,
+        recompute=recompute,
+    )  # fmt: skip
     return Session(step.graph, step.workspace, device, batch)
 
 

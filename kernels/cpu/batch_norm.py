@@ -23,7 +23,7 @@ from edge_sdk.kernels.cpu.simd import (
     where_greater,
     zero,
 )
-from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingGrad
+from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingAgain, BatchNormTrainingGrad
 from edge_sdk.spec import Array, Spec
 
 PARTS = 32
@@ -96,15 +96,16 @@ def _statistics(x: Array, rows: int, channels: int, parts: Array) -> None:
 
 @parallel_jit
 def _normalise(
-    x: Array, rows: int, channels: int, factor: Array, offset: Array, residual: Array, y: Array, low: float, high: float
-) -> None:
-    """Y = clip(x · factor + offset + residual)."""
+    x: Array, rows: int, channels: int, mean: Array, factor: Array, offset: Array, residual: Array, y: Array,
+    low: float, high: float,
+) -> None:  # fmt: skip
+    """Y = clip((x - mean) · factor + offset + residual)."""
     for block in prange((rows + BLOCK - 1) // BLOCK):
         lowest, highest = splat(low), splat(high)
         for row in range(block * BLOCK, min(block * BLOCK + BLOCK, rows)):
             for c in range(0, channels, LANES):
                 here, place = channels - c, row * channels + c
-                value = fma(_get(x, place, here), _get(factor, c, here), _get(offset, c, here))
+                value = fma(_get(x, place, here) - _get(mean, c, here), _get(factor, c, here), _get(offset, c, here))
                 if residual.size > 0:
                     value = value + _get(residual, place, here)
                 _put(y, place, at_most(highest, at_least(lowest, value)), here)
@@ -162,6 +163,19 @@ def _input_gradient(
                 _put(dx, place, value, here)
 
 
+def _apply(
+    op: BatchNormTraining | BatchNormTrainingAgain, x: Array, scale: Array, offset: Array, mean: Array,
+    inverse_deviation: Array, residual: Array | None, factors: Array, y: Array,
+) -> None:  # fmt: skip
+    """Normalise by statistics as they are saved, in float32: whoever does it again from them gets the same bits."""
+    channels = x.shape[-1]
+    factors[...] = scale * inverse_deviation.astype(np.float64)
+    added = factors[:0] if residual is None else residual.reshape(-1)
+    _normalise(
+        x.reshape(-1), x.size // channels, channels, mean, factors, offset, added, y.reshape(-1), *LIMITS[op.activation]
+    )
+
+
 def _parts(op: BatchNormTraining | BatchNormTrainingGrad, x: Spec, *_: Spec) -> tuple[Spec, ...]:
     return Spec((PARTS, 2, x.shape[-1])), Spec((3 * x.shape[-1],))
 
@@ -183,19 +197,27 @@ def batch_norm_training(
     y, new_mean, new_variance, batch_mean, batch_inverse_deviation = out
     parts, coefficients = scratch
     channels = x.shape[-1]
-    flat, rows = x.reshape(-1), x.size // channels
-    _statistics(flat, rows, channels, parts.reshape(-1))
+    rows = x.size // channels
+    _statistics(x.reshape(-1), rows, channels, parts.reshape(-1))
     exact_mean, exact_variance = _merged(parts, rows)
     inverse_deviation = 1 / np.sqrt(exact_variance + op.epsilon)
-    factors, offsets = coefficients[:channels], coefficients[channels : 2 * channels]
-    factors[...] = scale * inverse_deviation
-    offsets[...] = offset - exact_mean * (scale * inverse_deviation)
-    added = coefficients[:0] if residual is None else residual.reshape(-1)
-    _normalise(flat, rows, channels, factors, offsets, added, y.reshape(-1), *LIMITS[op.activation])
-    new_mean[...] = (1 - op.momentum) * mean + op.momentum * exact_mean
-    new_variance[...] = (1 - op.momentum) * variance + op.momentum * exact_variance * (rows / max(rows - 1, 1))
     batch_mean[...] = exact_mean
     batch_inverse_deviation[...] = inverse_deviation
+    _apply(op, x, scale, offset, batch_mean, batch_inverse_deviation, residual, coefficients[:channels], y)
+    new_mean[...] = (1 - op.momentum) * mean + op.momentum * exact_mean
+    new_variance[...] = (1 - op.momentum) * variance + op.momentum * exact_variance * (rows / max(rows - 1, 1))
+
+
+def _factors(op: BatchNormTrainingAgain, x: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return (Spec((x.shape[-1],)),)
+
+
+@kernel(BatchNormTrainingAgain, "cpu", scratch=_factors)
+def batch_norm_training_again(
+    op: BatchNormTrainingAgain, out: Array, x: Array, scale: Array, offset: Array, mean: Array,
+    inverse_deviation: Array, residual: Array | None = None, *, scratch: tuple[Array, ...],
+) -> None:  # fmt: skip
+    _apply(op, x, scale, offset, mean, inverse_deviation, residual, scratch[0], out)
 
 
 @kernel(BatchNormTrainingGrad, "cpu", scratch=_parts)
