@@ -7,6 +7,7 @@ import pytest
 from tiny_models import SIDE, tiny_model
 
 import edge_sdk as edge
+from edge_sdk.errors import UsageError
 from edge_sdk.model import Model
 from edge_sdk.nn import Network
 from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingAgain
@@ -58,10 +59,10 @@ def test_training_is_the_same_to_the_last_bit(make):
 
 @pytest.mark.parametrize("make", [tiny_model, residual_model])
 def test_the_arena_is_smaller(make):
-    """By more than a fifth, for half of what a batch norm needs for its gradient is its result."""
+    """By more than a tenth, even where scratch and the input are most of it: results of batch norms are not kept."""
     kept, again = sessions(make())
 
-    assert again.memory.arena_bytes < 0.8 * kept.memory.arena_bytes
+    assert again.memory.arena_bytes < 0.9 * kept.memory.arena_bytes
 
 
 def test_of_a_chain_of_sums_every_second_is_kept():
@@ -92,7 +93,5 @@ def test_activations_are_made_before_their_parameters_change():
 
 def test_an_unknown_kind_is_refused():
     """With what there is, and a suggestion."""
-    with pytest.raises(
-        edge.UsageError, match=r"recompute is 'activation', wanted one of None, 'activations'.*did you mean"
-    ):
+    with pytest.raises(UsageError, match=r"recompute is 'activation', wanted one of None, 'activations'.*did you mean"):
         edge.training_session(tiny_model(), batch=2, recompute="activation")
