@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_sdk.cli.output import amount, json_option, print_json, size
+from edge_sdk.cli.output import amount, json_option, note, print_json, size
+
+if TYPE_CHECKING:
+    from edge_sdk.training.step import Recompute
 
 
 @click.command("inspect")
@@ -16,8 +19,14 @@ from edge_sdk.cli.output import amount, json_option, print_json, size
 @click.option("--plan", is_flag=True, help="Print the whole plan, a line a node: kernel and why, memory.")
 @click.option("--optimized", is_flag=True, help="Show the graph folded and fused for inference.")
 @click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Batch of the memory plan.")
+@click.option("--memory", type=click.Path(path_type=Path), help="Draw the memory plan over time into this SVG file.")
+@click.option("--train", is_flag=True, help="Plan a training step of all layers (SGD with momentum) instead.")
+@click.option("--recompute", type=click.Choice(["activations"]), help="With --train: what is made twice.")
 @json_option
-def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_json: bool) -> None:
+def command(
+    model: Path, dot: bool, plan: bool, optimized: bool, batch: int, memory: Path | None, train: bool,
+    recompute: Recompute, as_json: bool,
+) -> None:  # fmt: skip
     """Print the program of MODEL (an .edge file or a run's folder) with its costs and sizes.
 
     \b
@@ -25,21 +34,33 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
       edge inspect model.edge
       edge inspect model.edge --dot | dot -Tsvg -o model.svg
       edge inspect model.edge --plan --batch 16
+      edge inspect model.edge --memory memory.svg --train --batch 16
 
     The plan says of each node which algorithm runs it, and the milliseconds of all that could: as the cost model
     estimates them, or as they were measured when EDGE_AUTOTUNE=1 is set.
     """
     from edge_sdk import printer
+    from edge_sdk.atomic import atomic_write_bytes
     from edge_sdk.cost import multiply_adds
+    from edge_sdk.errors import UsageError
+    from edge_sdk.memory_drawing import draw_memory
     from edge_sdk.opening import load
     from edge_sdk.session import Session
+    from edge_sdk.training.step import training_session
 
     loaded = load(model)
     graph = loaded.inference[0] if optimized else loaded.graph
     if dot:
         click.echo(printer.dot(graph))
         return
-    memory = Session(*loaded.execution, batch=batch).plan
+    if recompute and not train:
+        raise UsageError("--recompute goes with --train: inference keeps nothing for gradients")
+    inference = loaded.execution
+    session = training_session(loaded, batch, recompute=recompute) if train else Session(*inference, batch=batch)
+    if memory is not None:
+        atomic_write_bytes(memory, draw_memory(session).encode())
+        note(f"memory plan drawn into {memory}")
+    planned = session.plan
     weights = loaded.workspace.restricted(loaded.graph)
     parameters = sum(array.size for array in weights.values())
     weight_bytes = sum(array.nbytes for array in weights.values())
@@ -49,8 +70,8 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
         "parameters": parameters,
         "weight_bytes": weight_bytes,
         "multiply_adds": products,
-        "peak_bytes": memory.peak_bytes,
-        "arena_bytes": memory.arena_bytes,
+        "peak_bytes": planned.peak_bytes,
+        "arena_bytes": planned.arena_bytes,
         "input": list(loaded.preprocess.shape),
         "labels": list(loaded.labels),
         "preprocess": loaded.preprocess.to_dict(),
@@ -64,4 +85,4 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
         f"\n{amount(parameters)} parameters, {size(weight_bytes)}; "
         f"{amount(products)} multiply-adds a photo; {len(loaded.labels)} classes"
     )
-    click.echo(str(memory) if plan else memory.summary())
+    click.echo(str(planned) if plan else planned.summary())

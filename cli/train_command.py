@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="bf16 multiplies in bfloat16 and keeps weights and sums in float32; needs a processor with AVX-512 BF16.",
 )
+@click.option(
+    "--recompute", type=click.Choice(["activations"]),
+    help="Make cheap activations twice instead of keeping them: the same weights, less memory, more time.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(

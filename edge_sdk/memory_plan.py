@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.spec import Array, Spec, Value
 
 ALIGNMENT = 64  # one cache line, and one AVX-512 register
+
+Request = tuple[int, int, int]
+"""Bytes, and the first and the last step of a life."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,15 @@ class MemoryPlan:
 def plan_memory(graph: Graph, scratch: Sequence[tuple[Spec, ...]]) -> MemoryPlan:
     """Place every input and computed value of a bound graph, and each node's scratch, in one arena.
 
-    Outputs and update values live to the end; the others from their node to their last reader. Blocks are placed
-    largest first at the lowest offset that no overlapping lifetime uses (greedy by size, Pisarchyk and Lee 2020,
-    arXiv:2001.03288).
+    Outputs and update values live to the end; the others from their node to their last reader. Blocks are placed one
+    after the other where no overlapping lifetime is (greedily, as in Pisarchyk and Lee 2020, arXiv:2001.03288).
     """
     last_use = _last_uses(graph)
     aliases = _updates_in_parameters(graph, last_use)
     owner, first, last = _shared_blocks(graph, last_use, aliases)
     requests = [(graph.specs[value].bytes, first[value], last[value]) for value in owner]
     extra = [(spec.bytes, step, step) for step, specs in enumerate(scratch) for spec in specs]
-    placed, arena_bytes = _place([*requests, *extra])
+    placed, arena_bytes = place_blocks([*requests, *extra])
     by_owner = dict(zip(owner, placed, strict=False))
     rest = iter(placed[len(requests) :])
     return MemoryPlan(
@@ -148,26 +151,69 @@ def _overwritten(
     return source if dies_here and same_size and same_type and source in root else None
 
 
-def _place(requests: Sequence[tuple[int, int, int]]) -> tuple[list[Block], int]:
-    """Give each (bytes, first step, last step) an offset; return the blocks in request order and the arena's size."""
-    placed: list[Block | None] = [None] * len(requests)
-    by_offset: list[tuple[int, Block]] = []
-    arena = 0
-    for index in sorted(range(len(requests)), key=lambda i: (-requests[i][0], requests[i][1], i)):
+def place_blocks(requests: Sequence[Request]) -> tuple[list[Block], int]:
+    """Give each request an offset; return the blocks in request order and the arena's size.
+
+    Three orders are tried, until one needs no more than is in use at once: by size; by how full the arena is while a
+    block lives, the longest life first; by that and size, where a block goes into the narrowest gap.
+    """
+    requests = [(-(-size // ALIGNMENT) * ALIGNMENT, first, last) for size, first, last in requests]
+    in_use = _bytes_in_use(requests)
+    pressure = [max(in_use[first + 1 : last + 2]) for _, first, last in requests]
+
+    def by_size(index: int) -> tuple[int, ...]:
+        size, first, _ = requests[index]
+        return -size, first, index
+
+    def by_pressure_and_life(index: int) -> tuple[int, ...]:
         size, first, last = requests[index]
-        size = -(-size // ALIGNMENT) * ALIGNMENT
-        offset = 0
-        for start, other in by_offset:
+        return -pressure[index], first - last, -size, index
+
+    def by_pressure_and_size(index: int) -> tuple[int, ...]:
+        return -pressure[index], *by_size(index)
+
+    least = max(in_use, default=0)
+    best: tuple[list[Block], int] | None = None
+    for key, narrowest in ((by_size, False), (by_pressure_and_life, False), (by_pressure_and_size, True)):
+        found = _place_in_order(requests, sorted(range(len(requests)), key=key), narrowest=narrowest)
+        if best is None or found[1] < best[1]:
+            best = found
+        if best[1] == least:
+            break
+    return best if best is not None else ([], 0)
+
+
+def _bytes_in_use(requests: Sequence[Request]) -> list[int]:
+    """Bytes in use at each step, from the one before the first on."""
+    changes = [0] * (max((last for _, _, last in requests), default=0) + 3)
+    for size, first, last in requests:
+        changes[first + 1] += size
+        changes[last + 2] -= size
+    return list(itertools.accumulate(changes))
+
+
+def _place_in_order(requests: Sequence[Request], order: Iterable[int], *, narrowest: bool) -> tuple[list[Block], int]:
+    """Place each request at the lowest offset, or in the narrowest gap, that no overlapping lifetime uses."""
+    placed: dict[int, Block] = {}
+    by_offset: list[Block] = []
+    arena = 0
+    for index in order:
+        size, first, last = requests[index]
+        end, chosen, width = 0, -1, 0
+        for other in by_offset:
             if other.last < first or last < other.first:
                 continue
-            if start - offset >= size:
-                break
-            offset = max(offset, start + other.size)
-        block = Block(offset, size, first, last)
+            gap = other.offset - end
+            if gap >= size and (chosen < 0 or gap < width):
+                chosen, width = end, gap
+                if not narrowest:
+                    break
+            end = max(end, other.offset + other.size)
+        block = Block(end if chosen < 0 else chosen, size, first, last)
         placed[index] = block
-        bisect.insort(by_offset, (offset, block), key=lambda pair: pair[0])
-        arena = max(arena, offset + size)
-    return [block for block in placed if block is not None], arena
+        bisect.insort(by_offset, block, key=lambda each: each.offset)
+        arena = max(arena, block.offset + size)
+    return [placed[index] for index in range(len(requests))], arena
 
 
 def aligned_bytes(size: int) -> Array:

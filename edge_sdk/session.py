@@ -101,6 +101,8 @@ class Session:
             self._packed = PackedWeights(self.graph, self._kernels)
             needs = [self._needs(step) for step in range(len(self._kernels))]
         self.memory = plan_memory(self.graph, [(*scratch, *packed) for scratch, packed in needs])
+        self.scratch_counts = tuple(len(scratch) for scratch, _ in needs)
+        """How many of a node's blocks in `memory.scratch` are scratch; the others hold weights packed at each run."""
         self._arena = aligned_bytes(self.memory.arena_bytes)
         self._computed = {
             value: self._view(block, self.graph.specs[value]) for value, block in self.memory.blocks.items()
@@ -170,6 +172,11 @@ class Session:
             arena_bytes=self.memory.arena_bytes,
             unshared_bytes=sum(self.graph.specs[value].bytes for value in values),
         )
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory of the constant weights in the forms that kernels read, beside the parameters and the arena."""
+        return self._packed.bytes
 
     def _place(self, value: Value) -> tuple[int | None, int]:
         block = self.memory.blocks.get(value)

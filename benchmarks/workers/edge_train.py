@@ -1,4 +1,4 @@
-"""One training step of edge-sdk each time: MODEL BATCH [PRECISION]."""
+"""One training step of edge-sdk each time: MODEL BATCH [PRECISION] [activations], the last for recomputing them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from serve import serve
 
 from edge_sdk import __version__, pretrained
-from edge_sdk.training.step import training_session
+from edge_sdk.training.step import Recompute, training_session
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
     name, batch = sys.argv[1], int(sys.argv[2])
     model = pretrained.load(name, weights=None, num_classes=10)
     precision = sys.argv[3] if len(sys.argv) > 3 else "float32"
-    session = training_session(model, batch, learning_rate=1e-3, precision=precision)
+    recompute: Recompute = "activations" if "activations" in sys.argv[4:] else None
+    session = training_session(model, batch, learning_rate=1e-3, precision=precision, recompute=recompute)
     rng = np.random.default_rng(0)
     feeds = {
         "image": rng.standard_normal((batch, *model.preprocess.size, 3), np.float32),

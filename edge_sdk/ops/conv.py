@@ -55,8 +55,9 @@ class Conv2D(Op, name="conv2d"):
         dy = before_activation(g, self.activation, node.output, dy)
         geometry = (self.stride, self.padding, self.dilation, self.groups)
         size, kernel = image_size("conv2d", g.spec(x)), (g.spec(w).shape[1], g.spec(w).shape[2])
-        dx = g.add(Conv2DGradInput(*geometry, input_size=size, precision=self.precision), dy, w)
+        # The weight gradient needs more scratch, and dx is not there yet to lie beside it.
         dw = g.add(Conv2DGradWeight(*geometry, kernel_size=kernel, precision=self.precision), dy, x)
+        dx = g.add(Conv2DGradInput(*geometry, input_size=size, precision=self.precision), dy, w)
         rest = [g.add(ReduceSum(axes=(0, 1, 2)), dy), dy]
         return [dx, dw, *rest[: len(node.inputs) - 2]]
 

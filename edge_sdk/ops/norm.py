@@ -84,6 +84,24 @@ class BatchNormTraining(Op, name="batch_norm_training"):
 
 
 @dataclass(frozen=True)
+class BatchNormTrainingAgain(Op, name="batch_norm_training_again"):
+    """y of batch_norm_training once more, bit for bit, from the statistics that it saved.
+
+    activation(scale · (x - mean) · inverse_deviation + offset + residual), x and residual (n, …, c), the others (c).
+    """
+
+    activation: Activation = None
+
+    def infer(
+        self, x: Spec, scale: Spec, offset: Spec, mean: Spec, inverse_deviation: Spec, residual: Spec | None = None
+    ) -> Spec:
+        _check("batch_norm_training_again", x, scale, offset, mean, inverse_deviation)
+        if residual is not None and residual.shape != x.shape:
+            raise ShapeError(f"batch_norm_training_again: x is {x}, its residual {residual}; wanted equal shapes")
+        return x.with_shape(x.shape)
+
+
+@dataclass(frozen=True)
 class BatchNormTrainingGrad(Op, name="batch_norm_training_grad"):
     """dx, dscale, doffset of batch_norm_training, for which the batch's mean and deviation depend on x too.
 

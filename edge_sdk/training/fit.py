@@ -171,6 +171,7 @@ class _Loop:
             learning_rate=settings.rate,
             label_smoothing=settings.label_smoothing,
             clip_norm=settings.clip_norm,
+            recompute=settings.recompute,
         )
         self._open_folder(step, resume=resume)
         batches, validation = self._sources(loader, features)

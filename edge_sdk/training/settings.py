@@ -11,6 +11,7 @@ from edge_sdk.errors import UsageError
 from edge_sdk.kernel import precise_by_default
 from edge_sdk.training.frozen import Freeze
 from edge_sdk.training.optimizers import DEFAULT_RATES
+from edge_sdk.training.step import Recompute
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Settings:
     seed: int = 0
     precise: bool = field(default_factory=precise_by_default)
     precision: str = "float32"
+    recompute: Recompute = None
+    """"activations": less memory for more time. It decides no outcome: a run may be resumed with or without."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -63,6 +66,7 @@ class Settings:
         return self.learning_rate if self.learning_rate is not None else DEFAULT_RATES[self.optimizer]
 
     def plain(self) -> dict[str, Any]:
-        """Return the settings as JSON gives them back: tuples become lists."""
+        """Return the settings that decide the outcome, as JSON gives them back: tuples become lists."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        del plain["recompute"]
         return plain

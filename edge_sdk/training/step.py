@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from edge_sdk.autodiff import gradient
 from edge_sdk.builder import Builder
+from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.ops.control import Full
@@ -19,6 +21,7 @@ from edge_sdk.ops.update import ClipByNorm, GlobalNorm
 from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.mixed_precision import mixed_precision
 from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.passes.recompute import recompute as recompute_pass
 from edge_sdk.passes.to_training import STEP, to_training
 from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Array, Spec, Value
@@ -30,6 +33,9 @@ from edge_sdk.workspace import Workspace
 LABEL = "label"
 LOSS = "loss"
 RATE = "learning_rate"
+
+Recompute = Literal["activations"] | None
+RECOMPUTE: tuple[Recompute, ...] = (None, "activations")
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,14 @@ class TrainingForward:
         learning_rate: float,
         label_smoothing: float = 0.0,
         clip_norm: float | None = None,
+        recompute: Recompute = None,
     ) -> TrainingStep:
         """Add loss, gradients and optimizer; the arguments are those of `training_step`."""
+        if recompute not in RECOMPUTE:
+            wanted_ones = ", ".join(map(repr, RECOMPUTE))
+            raise UsageError(
+                f"recompute is {recompute!r}, wanted one of {wanted_ones}{suggestion(recompute, RECOMPUTE[1:])}"
+            )
         workspace = self.workspace.restricted(self.graph)
         g = Builder.extend(self.graph, name=f"{self.graph.name}_training")
         label = g.input(LABEL, Spec((BATCH,), "int32"))
@@ -80,7 +92,10 @@ class TrainingForward:
             norm = g.add(GlobalNorm(), *gradients, name="gradient_norm")
             gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
         _add_optimizer(g, workspace, optimizer, self.trained, gradients, learning_rate)
-        finished, workspace = run_pipeline("step", g.build(loss, logits), workspace)
+        finished = g.build(loss, logits)
+        if recompute == "activations":
+            finished, workspace = recompute_pass(finished, workspace, loss=loss)
+        finished, workspace = run_pipeline("step", finished, workspace)
         return TrainingStep(finished, workspace.restricted(finished), self.model)
 
 
@@ -94,16 +109,25 @@ def training_step(
     clip_norm: float | None = None,
     seed: int = 0,
     precision: str = "float32",
+    recompute: Recompute = None,
 ) -> TrainingStep:
     """Build the graph of one step on `image` (n, h, w, c) and `label` int32 (n,).
 
     Its outputs are `loss` (mean softmax cross-entropy) and `logits` (n, classes). The learning rate is the parameter
     `learning_rate`, to be written between steps; `step` counts the steps taken. With `clip_norm` the gradients are
     scaled so that their common norm is at most that (Pascanu et al. 2013). With `precision="bf16"` products may round
-    their factors to bfloat16 (`mixed_precision`); weights, sums and everything else stay float32.
+    their factors to bfloat16 (`mixed_precision`); weights, sums and everything else stay float32. With
+    `recompute="activations"` cheap activations are made twice instead of being kept: the same numbers in less memory,
+    and somewhat slower.
     """
     forward = training_forward(model, freeze=freeze, seed=seed, precision=precision)
-    return forward.step(optimizer, learning_rate=learning_rate, label_smoothing=label_smoothing, clip_norm=clip_norm)
+    return forward.step(
+        optimizer,
+        learning_rate=learning_rate,
+        label_smoothing=label_smoothing,
+        clip_norm=clip_norm,
+        recompute=recompute,
+    )
 
 
 def training_forward(
@@ -136,6 +160,7 @@ def training_session(
     autotune: bool | None = None,
     precise: bool | None = None,
     precision: str = "float32",
+    recompute: Recompute = None,
 ) -> Session:
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
 
@@ -149,7 +174,7 @@ def training_session(
     chosen = named_optimizer(optimizer, momentum, weight_decay)
     step = training_step(
         model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed,
-        precision=precision,
+        precision=precision, recompute=recompute,
     )  # fmt: skip
     chosen_by_time = model.autotune if autotune is None else autotune
     return Session(step.graph, step.workspace, device, batch, autotune=chosen_by_time, precise=precise)

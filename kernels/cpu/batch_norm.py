@@ -28,7 +28,7 @@ from edge_sdk.kernels.cpu.simd import (
     zero,
 )
 from edge_sdk.kernels.cpu.streaming import is_streamed
-from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingGrad
+from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingAgain, BatchNormTrainingGrad
 from edge_sdk.spec import Array, Spec
 
 PARTS = 32
@@ -112,16 +112,16 @@ def _statistics(x: Array, rows: int, channels: int, parts: Array) -> None:
 
 @parallel_jit
 def _normalise(
-    x: Array, rows: int, channels: int, factor: Array, offset: Array, residual: Array, y: Array, low: float,
-    high: float, streamed: bool,
+    x: Array, rows: int, channels: int, mean: Array, factor: Array, offset: Array, residual: Array, y: Array,
+    low: float, high: float, streamed: bool,
 ) -> None:  # fmt: skip
-    """Y = clip(x · factor + offset + residual)."""
+    """Y = clip((x - mean) · factor + offset + residual)."""
     for block in prange((rows + BLOCK - 1) // BLOCK):
         lowest, highest = splat(low), splat(high)
         for row in range(block * BLOCK, min(block * BLOCK + BLOCK, rows)):
             for c in range(0, channels, LANES):
                 here, place = channels - c, row * channels + c
-                value = fma(_get(x, place, here), _get(factor, c, here), _get(offset, c, here))
+                value = fma(_get(x, place, here) - _get(mean, c, here), _get(factor, c, here), _get(offset, c, here))
                 if residual.size > 0:
                     value = value + _get(residual, place, here)
                 value = at_most(highest, at_least(lowest, value))
@@ -133,12 +133,12 @@ def _normalise(
 
 def _make_passed(reads_result: bool) -> Callable[..., Any]:
     @inlined_jit
-    def passed(slope, seen, factor, offset, y, place, count, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def passed(slope, deviation, factor, offset, y, place, count, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         """The slope where 0 < y < limit, 0 elsewhere.
 
-        Y is read, or else computed again from what was seen: the very sum that `_normalise` formed.
+        Y is read, or else computed again from x - mean: the very sum that `_normalise` formed.
         """
-        value = _get(y, place, count) if reads_result else fma(seen, factor, offset)
+        value = _get(y, place, count) if reads_result else fma(deviation, factor, offset)
         return where_greater(splat(limit), value, where_greater(value, zero(), slope, zero()), zero())
 
     return passed
@@ -154,9 +154,9 @@ def _make_gradient_sums(passed: Callable[..., Any]) -> Callable[..., None]:
         products, sums = _get(parts, at, count), _get(parts, at + channels, count)
         factor, offset, center = _get(line, c, count), _get(line, channels + c, count), _get(mean, c, count)
         for _ in range(rows):
-            seen = _get(x, place, count)
-            g = passed(_get(dy, place, count), seen, factor, offset, y, place, count, limit)
-            products, sums = fma(g, seen - center, products), sums + g
+            deviation = _get(x, place, count) - center
+            g = passed(_get(dy, place, count), deviation, factor, offset, y, place, count, limit)
+            products, sums = fma(g, deviation, products), sums + g
             place += channels
         _put(parts, at, products, count)
         _put(parts, at + channels, sums, count)
@@ -199,32 +199,32 @@ def _make_gradient_sums(passed: Callable[..., Any]) -> Callable[..., None]:
 def _make_input_gradient(passed: Callable[..., Any]) -> Callable[..., None]:
     @inlined_jit
     def put_vector(
-        dy: Array, x: Array, line: Array, y: Array, place: int, c: int, channels: int, count: int, coefficients: Array,
-        limit: float, dx: Array, dresidual: Array,
+        dy: Array, x: Array, line: Array, y: Array, place: int, c: int, channels: int, count: int, mean: Array,
+        coefficients: Array, limit: float, dx: Array, dresidual: Array,
     ) -> None:  # fmt: skip
-        seen = _get(x, place, count)
+        deviation = _get(x, place, count) - _get(mean, c, count)
         factor, offset = _get(line, c, count), _get(line, channels + c, count)
-        g = passed(_get(dy, place, count), seen, factor, offset, y, place, count, limit)
+        g = passed(_get(dy, place, count), deviation, factor, offset, y, place, count, limit)
         a, b = _get(coefficients, c, count), _get(coefficients, channels + c, count)
         if dresidual.size > 0:
             _put(dresidual, place, g, count)
-        _put(dx, place, fma(g, a, fma(seen, b, _get(coefficients, 2 * channels + c, count))), count)
+        _put(dx, place, fma(g, a, fma(deviation, b, _get(coefficients, 2 * channels + c, count))), count)
 
     @parallel_jit
     def input_gradient(
-        dy: Array, x: Array, line: Array, y: Array, rows: int, channels: int, coefficients: Array, limit: float,
-        dx: Array, dresidual: Array,
+        dy: Array, x: Array, line: Array, y: Array, rows: int, channels: int, mean: Array, coefficients: Array,
+        limit: float, dx: Array, dresidual: Array,
     ) -> None:  # fmt: skip
-        """Dx = a · g + b · x + c by channel, dresidual = g. Either may overwrite x or dy."""
+        """Dx = a · g + b · (x - mean) + c by channel, dresidual = g. Either may overwrite x or dy."""
         whole = channels // LANES * LANES
         for block in prange((rows + BLOCK - 1) // BLOCK):
             for row in range(block * BLOCK, min(block * BLOCK + BLOCK, rows)):
                 start = row * channels
                 for c in range(0, whole, LANES):
-                    put_vector(dy, x, line, y, start + c, c, channels, LANES, coefficients, limit, dx, dresidual)
+                    put_vector(dy, x, line, y, start + c, c, channels, LANES, mean, coefficients, limit, dx, dresidual)
                 if whole < channels:
                     put_vector(
-                        dy, x, line, y, start + whole, whole, channels, channels - whole, coefficients, limit, dx,
+                        dy, x, line, y, start + whole, whole, channels, channels - whole, mean, coefficients, limit, dx,
                         dresidual,
                     )  # fmt: skip
 
@@ -236,15 +236,27 @@ _GRADIENT_SUMS = {False: _make_gradient_sums(_FROM_LINE), True: _make_gradient_s
 _INPUT_GRADIENT = {False: _make_input_gradient(_FROM_LINE), True: _make_input_gradient(_FROM_RESULT)}
 
 
+def _factor(scale: Array, inverse_deviation: Array) -> Array:
+    """What the normalisation multiplies by (c): the same numbers forward and backward."""
+    return scale * inverse_deviation.astype(np.float64)
+
+
+def _apply(
+    op: BatchNormTraining | BatchNormTrainingAgain, x: Array, scale: Array, offset: Array, mean: Array,
+    inverse_deviation: Array, residual: Array | None, factors: Array, y: Array,
+) -> None:  # fmt: skip
+    """Normalise by statistics as they are saved, in float32: whoever does it again from them gets the same bits."""
+    channels = x.shape[-1]
+    factors[...] = _factor(scale, inverse_deviation)
+    added = factors[:0] if residual is None else residual.reshape(-1)
+    _normalise(
+        x.reshape(-1), x.size // channels, channels, mean, factors, offset, added, y.reshape(-1),
+        *LIMITS[op.activation], is_streamed(y),
+    )  # fmt: skip
+
+
 def _parts(op: BatchNormTraining | BatchNormTrainingGrad, x: Spec, *_: Spec) -> tuple[Spec, ...]:
     return Spec((PARTS, 2, x.shape[-1])), Spec((5 * x.shape[-1],))
-
-
-def _set_line(scale: Array, offset: Array, mean: Array, inverse_deviation: Array, line: Array) -> None:
-    """Put factors and offsets (2 c) of the normalisation into `line`: the same numbers forward and backward."""
-    factor = scale * inverse_deviation.astype(np.float64)
-    channels = len(factor)
-    line[:channels], line[channels:] = factor, offset - mean * factor
 
 
 def _merged(parts: Array, rows: int) -> tuple[Array, Array]:
@@ -264,20 +276,26 @@ def batch_norm_training(
     y, new_mean, new_variance, batch_mean, batch_inverse_deviation = out
     parts, coefficients = scratch
     channels = x.shape[-1]
-    flat, rows = x.reshape(-1), x.size // channels
-    _statistics(flat, rows, channels, parts.reshape(-1))
+    rows = x.size // channels
+    _statistics(x.reshape(-1), rows, channels, parts.reshape(-1))
     exact_mean, exact_variance = _merged(parts, rows)
     batch_mean[...] = exact_mean
     batch_inverse_deviation[...] = 1 / np.sqrt(exact_variance + op.epsilon)
-    line = coefficients[: 2 * channels]
-    _set_line(scale, offset, batch_mean, batch_inverse_deviation, line)
-    added = coefficients[:0] if residual is None else residual.reshape(-1)
-    _normalise(
-        flat, rows, channels, line[:channels], line[channels:], added, y.reshape(-1), *LIMITS[op.activation],
-        is_streamed(y),
-    )  # fmt: skip
+    _apply(op, x, scale, offset, batch_mean, batch_inverse_deviation, residual, coefficients[:channels], y)
     new_mean[...] = (1 - op.momentum) * mean + op.momentum * exact_mean
     new_variance[...] = (1 - op.momentum) * variance + op.momentum * exact_variance * (rows / max(rows - 1, 1))
+
+
+def _factors(op: BatchNormTrainingAgain, x: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return (Spec((x.shape[-1],)),)
+
+
+@kernel(BatchNormTrainingAgain, "cpu", scratch=_factors)
+def batch_norm_training_again(
+    op: BatchNormTrainingAgain, out: Array, x: Array, scale: Array, offset: Array, mean: Array,
+    inverse_deviation: Array, residual: Array | None = None, *, scratch: tuple[Array, ...],
+) -> None:  # fmt: skip
+    _apply(op, x, scale, offset, mean, inverse_deviation, residual, scratch[0], out)
 
 
 @kernel(BatchNormTrainingGrad, "cpu", scratch=_parts)
@@ -292,7 +310,7 @@ def batch_norm_training_grad(
     if offset is None:
         line[:channels], line[channels:] = 0, 1  # inside the limits whatever x is
     else:
-        _set_line(scale, offset, mean, inverse_deviation, line)
+        line[:channels], line[channels:] = _factor(scale, inverse_deviation), offset
     reads_result = y is not None
     result = coefficients[:0] if y is None else y.reshape(-1)
     _GRADIENT_SUMS[reads_result](slopes, seen, line, result, rows, channels, mean, limit, parts.reshape(-1))
@@ -300,10 +318,10 @@ def batch_norm_training_grad(
     dscale = products * inverse_deviation
     a = scale * inverse_deviation.astype(np.float64)
     b = -a * inverse_deviation * dscale / rows
-    coefficients.reshape(3, channels)[...] = a, b, -a * sums / rows - b * mean
+    coefficients.reshape(3, channels)[...] = a, b, -a * sums / rows
     dresidual = out[3].reshape(-1) if op.residual else coefficients[:0]
     _INPUT_GRADIENT[reads_result](
-        slopes, seen, line, result, rows, channels, coefficients, limit, out[0].reshape(-1), dresidual
+        slopes, seen, line, result, rows, channels, mean, coefficients, limit, out[0].reshape(-1), dresidual
     )
     out[1][...] = dscale
     out[2][...] = sums

@@ -10,6 +10,7 @@ from edge_sdk.ops.norm import (
     BatchNorm,
     BatchNormGrad,
     BatchNormTraining,
+    BatchNormTrainingAgain,
     BatchNormTrainingGrad,
     LocalResponseNorm,
     LocalResponseNormGrad,
@@ -56,6 +57,22 @@ def batch_norm_training(
     out[2][...] = (1 - op.momentum) * variance + op.momentum * unbiased
     out[3][...] = batch_mean
     out[4][...] = inverse_deviation
+
+
+@kernel(BatchNormTrainingAgain, "reference")
+def batch_norm_training_again(
+    op: BatchNormTrainingAgain,
+    out: Array,
+    x: Array,
+    scale: Array,
+    offset: Array,
+    mean: Array,
+    inverse_deviation: Array,
+    residual: Array | None = None,
+) -> None:
+    out[...] = activated(
+        op.activation, scale * (x - mean) * inverse_deviation + offset + (0 if residual is None else residual)
+    )
 
 
 @kernel(BatchNormTrainingGrad, "reference")

@@ -84,3 +84,28 @@ def test_dot_is_a_graph_of_all_nodes(run, trained, model, optimized):
 def test_a_tflite_file_is_refused(refused, tflite):
     """Only the SDK's own files have a program to show; the message names the file."""
     assert str(tflite) in refused("inspect", tflite)
+
+
+def test_the_memory_plan_is_drawn(run, model, tmp_path):
+    """Of inference, of a training step, and of one that makes activations twice, which needs less."""
+    files = [tmp_path / name for name in ("inference.svg", "training.svg", "recompute.svg")]
+    options = ([], ["--train"], ["--train", "--recompute", "activations"])
+
+    results = [
+        run("inspect", model, "--batch", 8, "--memory", file, "--json", *more)
+        for file, more in zip(files, options, strict=True)
+    ]
+
+    assert [result.code for result in results] == [0, 0, 0]
+    inference, training, again = (result.json["arena_bytes"] for result in results)
+    assert inference < again < training
+    assert all(file.read_text("utf-8").startswith("<svg ") for file in files)
+    assert "backward" in files[1].read_text("utf-8")
+
+
+def test_recomputing_without_training_is_a_mistake(run, model):
+    """Said, and not ignored."""
+    result = run("inspect", model, "--recompute", "activations")
+
+    assert result.code == 2
+    assert "--recompute goes with --train" in result.err

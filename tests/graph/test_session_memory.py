@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_models import tiny_model
 
+from edge_sdk.model import Model
 from edge_sdk.nn import Network
 from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.preprocess import Preprocess
 from edge_sdk.session import Session
 from edge_sdk.training.optimizers import SGD
-from edge_sdk.training.step import training_step
+from edge_sdk.training.step import training_session, training_step
 
 KIB, MIB = 1 << 10, 1 << 20
+PAGE = mmap.PAGESIZE
 
 
 def convolutions():
@@ -80,3 +85,58 @@ def test_a_hundred_runs_take_no_more_memory_than_one(form):
     assert after - before < 4 * KIB
     assert peak - before < 64 * KIB < size
     assert (session._arena.ctypes.data, session._arena.nbytes) == (arena, size)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="resident memory is read from Linux' /proc")
+@pytest.mark.parametrize("recompute", [None, "activations"])
+def test_the_process_does_not_grow_in_two_hundred_steps(recompute):
+    """Nor is anything taken behind Python's back: resident pages stay what they were after the first steps."""
+    session = training_session(tiny_model(), batch=16, recompute=recompute)
+    feeds = {"image": np.zeros((16, 16, 16, 3), np.float32), "label": np.zeros(16, np.int32)}
+
+    def resident() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * PAGE
+
+    for _ in range(20):
+        session.run(feeds)
+    before = resident()
+    for _ in range(200):
+        session.run(feeds)
+
+    assert resident() - before < MIB // 2
+
+
+def test_initial_weights_are_not_held_twice():
+    """A large layer is drawn in pieces: its float64 numbers are never there as a whole."""
+    net = Network("large", (32, 32, 3))
+    x = net.flatten(net.image)
+
+    tracemalloc.start()
+    try:
+        net.linear(x, 1000, "dense")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    weights = 4 * 1000 * 32 * 32 * 3
+    assert weights < peak < 1.6 * weights
+
+
+def test_what_does_not_train_is_not_copied():
+    """With a frozen backbone a training step takes no more than the classifier and the folded layers."""
+    net = Network("large", (32, 32, 3))
+    hidden = net.activation(net.linear(net.flatten(net.image), 1000, "dense"), "relu")
+    graph, workspace = net.head(hidden, 2)
+    model = Model(graph, workspace, Preprocess((32, 32)), ("a", "b"))
+    training_step(model, SGD(), learning_rate=0.1, freeze="backbone")  # imports what it needs
+    gc.collect()
+
+    tracemalloc.start()
+    try:
+        training_step(model, SGD(), learning_rate=0.1, freeze="backbone")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < MIB < workspace["dense.weight"].nbytes

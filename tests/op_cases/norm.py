@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_sdk.ops.norm import BatchNorm, BatchNormTraining, LocalResponseNorm
+from edge_sdk.ops.norm import BatchNorm, BatchNormTraining, BatchNormTrainingAgain, LocalResponseNorm
 from edge_sdk.spec import Array
 from op_cases.case import Case, normal
 from op_cases.onnx_oracle import run_onnx, to_nchw, to_nhwc
@@ -144,6 +144,18 @@ CASES = [
         (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *_parameters(4, 4)[2:], SIGNS * 0.25),
         _by_sample_statistics(0.1, 1e-5, limit=6),
         differentiable=(0, 1, 2, 5),
+    ),
+    Case(
+        "batch-norm-training-again",
+        BatchNormTrainingAgain(),
+        (normal(2, 5, 7, 19) + np.float32(30), *_parameters(19, 7)),
+        lambda x, scale, offset, mean, inverse: (x - mean) * inverse * scale + offset,
+    ),
+    Case(
+        "batch-norm-training-again-residual-relu6",
+        BatchNormTrainingAgain(activation="relu6"),
+        (normal(3, 37), *_parameters(37, 8), normal(3, 37, seed=9)),
+        lambda x, scale, offset, mean, inverse, r: np.clip((x - mean) * inverse * scale + offset + r, 0, 6),
     ),
     Case(
         "local-response-norm",
