@@ -1,4 +1,4 @@
-"""Rows of quantized operators: one node each, on random stored numbers and with scales that let results fill the range."""
+"""Rows of quantized operators: one node each on random stored numbers, whose results fill the range."""
 
 from __future__ import annotations
 

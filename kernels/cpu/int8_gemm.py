@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from edge_sdk.kernels.cpu.int8_patches import line_size, pack_patches
@@ -171,24 +172,25 @@ class Blocking(NamedTuple):
     rows: int
     column_tasks: int
 
-    @classmethod
-    def of(cls, rows: int, window: Window, columns: int) -> Blocking:
-        """Choose blocks of rows that stay in cache, then as many tasks as keep all threads busy to the end."""
-        rows, depth, workers = max(rows, 1), max(up(window.size, BYTES), BYTES), threads()
-        most = max(TILE_ROWS, min(MOST_ROWS, MOST_PANEL // depth // TILE_ROWS * TILE_ROWS))
+
+@lru_cache(1024)
+def blocking(rows: int, window: Window, columns: int, workers: int) -> Blocking:
+    """Choose blocks of rows that stay in cache, then as many tasks as keep all threads busy to the end."""
+    rows, depth = max(rows, 1), max(up(window.size, BYTES), BYTES)
+    most = max(TILE_ROWS, min(MOST_ROWS, MOST_PANEL // depth // TILE_ROWS * TILE_ROWS))
+    row_tasks = math.ceil(rows / most)
+    if row_tasks < 4 * workers:  # few: give every thread the same, in whole tiles
+        even = math.ceil(rows / (math.ceil(row_tasks / workers) * workers))
+        most = min(most, up(even, TILE_ROWS))
         row_tasks = math.ceil(rows / most)
-        if row_tasks < 4 * workers:  # few: give every thread the same, in whole tiles
-            even = math.ceil(rows / (math.ceil(row_tasks / workers) * workers))
-            most = min(most, up(even, TILE_ROWS))
-            row_tasks = math.ceil(rows / most)
-        tiles = math.ceil(columns / TILE_WIDTH)
-        column_tasks = min(tiles, math.ceil(2 * workers / row_tasks)) if row_tasks < 2 * workers else 1
-        return cls(most, column_tasks)
+    tiles = math.ceil(columns / TILE_WIDTH)
+    column_tasks = min(tiles, math.ceil(2 * workers / row_tasks)) if row_tasks < 2 * workers else 1
+    return Blocking(most, column_tasks)
 
 
 def product_scratch(images: int, window: Window, columns: int) -> Spec:
     """Return the scratch that `multiply_window` needs: one row per thread."""
-    block = Blocking.of(images * window.outputs, window, columns)
+    block = blocking(images * window.outputs, window, columns, threads())
     panels = up(window.size, BYTES) * (block.rows + TILE_ROWS)
     return Spec((threads(), up(panels + line_size(window), BYTES)), "int8")
 
@@ -226,7 +228,7 @@ def multiply_window(
     if out.size == 0:
         return
     images = x.size // max(window.height * window.width * window.channels, 1) or 1
-    block = Blocking.of(images * window.outputs, window, columns)
+    block = blocking(images * window.outputs, window, columns, threads())
     zero = scaling.zero_point
     _multiply_window(
         x.reshape(-1), tuple(window), images, scaling.input_zeros[0], weights, columns, bias, offsets,

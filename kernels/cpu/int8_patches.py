@@ -29,38 +29,57 @@ def _load_up_to(x: Array, source: int) -> Array:
     return load_some_octets(x, source, x.size - source)
 
 
+# Loops are nested, and the output's place is counted along: a division takes as long as copying a vector or two.
+
+
 @jit
 def _pack_whole_vectors(x: Array, w: Window, zero: int, first_row: int, count: int, panels: Array, panel: int) -> None:
     outside = flip_signs(splat_octets(zero))
+    image, rest = divmod(first_row, w.out_height * w.out_width)
+    p, q = divmod(rest, w.out_width)
     for r in range(count):
-        image, rest = divmod(first_row + r, w.out_height * w.out_width)
-        top = rest // w.out_width * w.stride_y + w.top
-        left = rest % w.out_width * w.stride_x + w.left
+        top, left = p * w.stride_y + w.top, q * w.stride_x + w.left
         to = r * BYTES
-        for tap in range(w.rows * w.columns):
-            i, j = top + tap // w.columns * w.dilation_y, left + tap % w.columns * w.dilation_x
-            if 0 <= i < w.height and 0 <= j < w.width:
-                source = ((image * w.height + i) * w.width + j) * w.channels + w.first
-                for v in range(0, w.depth, BYTES):
-                    store_octets(panels, to, flip_signs(load_octets(x, source + v)))
-                    to += panel
-            else:
-                for _ in range(0, w.depth, BYTES):
-                    store_octets(panels, to, outside)
-                    to += panel
+        for a in range(w.rows):
+            i = top + a * w.dilation_y
+            row = (image * w.height + i) * w.width
+            for b in range(w.columns):
+                j = left + b * w.dilation_x
+                if 0 <= i < w.height and 0 <= j < w.width:
+                    source = (row + j) * w.channels + w.first
+                    for v in range(0, w.depth, BYTES):
+                        store_octets(panels, to, flip_signs(load_octets(x, source + v)))
+                        to += panel
+                else:
+                    for _ in range(0, w.depth, BYTES):
+                        store_octets(panels, to, outside)
+                        to += panel
+        image, p, q = _next(image, p, q, w)
+
+
+@jit
+def _next(image: int, p: int, q: int, w: Window) -> tuple[int, int, int]:
+    """The output after (image, row p, column q)."""
+    q += 1
+    if q == w.out_width:
+        p, q = p + 1, 0
+        if p == w.out_height:
+            image, p = image + 1, 0
+    return image, p, q
 
 
 @jit
 def _pack_pixels(x: Array, w: Window, first_row: int, count: int, panels: Array, panel: int) -> None:
     """One tap without padding: 1×1 convolutions and rows of matrices."""
+    image, rest = divmod(first_row, w.out_height * w.out_width)
+    p, q = divmod(rest, w.out_width)
     for r in range(count):
-        image, rest = divmod(first_row + r, w.out_height * w.out_width)
-        i, j = rest // w.out_width * w.stride_y, rest % w.out_width * w.stride_x
-        source = ((image * w.height + i) * w.width + j) * w.channels + w.first
+        source = ((image * w.height + p * w.stride_y) * w.width + q * w.stride_x) * w.channels + w.first
         to = r * BYTES
         for v in range(0, w.depth, BYTES):
             store_octets(panels, to, flip_signs(_load_up_to(x, source + v)))
             to += panel
+        image, p, q = _next(image, p, q, w)
 
 
 @jit
@@ -70,29 +89,33 @@ def _pack_runs(
     """Any depth: a row is put together at panels[line] first."""
     size = w.rows * w.columns * w.depth
     outside = splat_octets(zero)
+    image, rest = divmod(first_row, w.out_height * w.out_width)
+    p, q = divmod(rest, w.out_width)
     for r in range(count):
-        image, rest = divmod(first_row + r, w.out_height * w.out_width)
-        top = rest // w.out_width * w.stride_y + w.top
-        left = rest % w.out_width * w.stride_x + w.left
+        top, left = p * w.stride_y + w.top, q * w.stride_x + w.left
         # Taps that are neighbours in memory too are copied as one run. Runs are written in order: the excess of one is
         # overwritten by the next.
         merged = w.dilation_x == 1 and w.depth == w.channels and left >= 0 and left + w.columns <= w.width
         across, run = (1, w.columns * w.depth) if merged else (w.columns, w.depth)
         to = line
-        for tap in range(w.rows * across):
-            i, j = top + tap // across * w.dilation_y, left + tap % across * w.dilation_x
-            if 0 <= i < w.height and 0 <= j < w.width:
-                source = ((image * w.height + i) * w.width + j) * w.channels + w.first
-                for v in range(0, run, BYTES):
-                    store_octets(panels, to + v, _load_up_to(x, source + v))
-            else:
-                for v in range(0, run, BYTES):
-                    store_octets(panels, to + v, outside)
-            to += run
+        for a in range(w.rows):
+            i = top + a * w.dilation_y
+            row = (image * w.height + i) * w.width
+            for b in range(across):
+                j = left + b * w.dilation_x
+                if 0 <= i < w.height and 0 <= j < w.width:
+                    source = (row + j) * w.channels + w.first
+                    for v in range(0, run, BYTES):
+                        store_octets(panels, to + v, _load_up_to(x, source + v))
+                else:
+                    for v in range(0, run, BYTES):
+                        store_octets(panels, to + v, outside)
+                to += run
         to = r * BYTES
         for v in range(0, size, BYTES):
             store_octets(panels, to, flip_signs(load_octets(panels, line + v)))
             to += panel
+        image, p, q = _next(image, p, q, w)
 
 
 @jit

@@ -210,7 +210,8 @@ SIZES = st.integers(1, 40)
 @given(
     batch=st.integers(1, 3), height=st.integers(3, 20), width=st.integers(3, 20), channels=st.integers(1, 70),
     outputs=st.integers(1, 70), kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)), padding=st.sampled_from(["same", "valid", ((1, 2), (0, 1))]),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.sampled_from(["same", "valid", ((1, 2), (0, 1))]),
     depthwise=st.booleans(),
 )  # fmt: skip
 def test_convolutions_of_any_shape(batch, height, width, channels, outputs, kernel, stride, padding, depthwise):
