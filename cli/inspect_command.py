@@ -78,7 +78,7 @@ def command(
         "provenance": dict(loaded.provenance),
     }
     if as_json:
-        print_json({**facts, "program": printer.program(graph), "plan": [step.to_dict() for step in memory.steps]})
+        print_json({**facts, "program": printer.program(graph), "plan": [step.to_dict() for step in planned.steps]})
         return
     click.echo(printer.program(graph))
     click.echo(

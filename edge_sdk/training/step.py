@@ -77,10 +77,7 @@ class TrainingForward:
     ) -> TrainingStep:
         """Add loss, gradients and optimizer; the arguments are those of `training_step`."""
         if recompute not in RECOMPUTE:
-            wanted_ones = ", ".join(map(repr, RECOMPUTE))
-            raise UsageError(
-                f"recompute is {recompute!r}, wanted one of {wanted_ones}{suggestion(recompute, RECOMPUTE[1:])}"
-            )
+            raise UsageError(f"recompute is {recompute!r}, wanted None or 'activations'")
         workspace = self.workspace.restricted(self.graph)
         g = Builder.extend(self.graph, name=f"{self.graph.name}_training")
         label = g.input(LABEL, Spec((BATCH,), "int32"))
