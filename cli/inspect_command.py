@@ -47,6 +47,8 @@ def command(model: Path, dot: bool, plan: bool, optimized: bool, batch: int, as_
         "multiply_adds": products,
         "peak_bytes": memory.peak_bytes,
         "arena_bytes": memory.arena_bytes,
+        "threads": memory.threads,
+        "threading_layer": memory.threading_layer,
         "input": list(loaded.preprocess.shape),
         "labels": list(loaded.labels),
         "preprocess": loaded.preprocess.to_dict(),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_sdk.preprocess import Preprocess
     from edge_sdk.session import Session
     from edge_sdk.spec import BATCH, Spec
+    from edge_sdk.threads import get_threads, set_threads
     from edge_sdk.training.fit import fit
     from edge_sdk.training.step import training_session
     from edge_sdk.workspace import Workspace
@@ -44,7 +45,9 @@ _HOMES = {
     "evaluate": "edge_sdk.evaluation",
     "export": "edge_sdk.converters.tflite.export",
     "fit": "edge_sdk.training.fit",
+    "get_threads": "edge_sdk.threads",
     "load": "edge_sdk.opening",
+    "set_threads": "edge_sdk.threads",
     "training_session": "edge_sdk.training.step",
 }
 
@@ -61,7 +64,9 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "get_threads",
     "load",
+    "set_threads",
     "training_session",
 ]
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edge_sdk.atomic import atomic_write_bytes
-from edge_sdk.errors import DataError, UsageError
+from edge_sdk.errors import DataError, UsageError, suggestion
 from edge_sdk.evaluation import evaluate
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.session import Session
+from edge_sdk.threads import preferring
 from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress, load_checkpoint
 from edge_sdk.training.frozen import Freeze
 from edge_sdk.training.optimizers import DEFAULT_RATES, named_optimizer
@@ -133,6 +134,7 @@ def fit(
     resume: bool = False,
     listener: Listener | None = None,
     threads: int | None = None,
+    compute_threads: int | None = None,
     **settings: Any,
 ) -> Run:
     """Fine-tune a model on labelled photos and return the best epoch's.
@@ -141,6 +143,8 @@ def fit(
     validation data a share `validation` of it is held out, stratified and by seed. The keyword arguments are the
     fields of `Settings`. With `out`, the run's folder receives metrics.jsonl, last.checkpoint, last.edge and best.edge;
     `resume=True` goes on from its checkpoint, and ends with the same bytes as a run that was never interrupted.
+    `threads` decode photos (None: up to four), `compute_threads` run the kernels (None: what `edge_sdk.get_threads`
+    says); the result depends on neither.
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
@@ -150,8 +154,6 @@ def fit(
     known = {f.name for f in dataclasses.fields(Settings)}
     for name in settings:
         if name not in known:
-            from edge_sdk.errors import suggestion
-
             raise UsageError(f"fit has no setting {name!r}{suggestion(name, known)}; it has {', '.join(sorted(known))}")
     chosen = Settings(**settings)
     training, held_out = _split(data, validation_data, chosen, model)
@@ -164,7 +166,8 @@ def fit(
         listener=listener or Silent(),
         threads=threads,
     )
-    return loop.run(resume=resume)
+    with preferring(compute_threads, "fit"):
+        return loop.run(resume=resume)
 
 
 def _split(

@@ -93,13 +93,17 @@ def training_session(
     label_smoothing: float = 0.0,
     seed: int = 0,
     device: str = "cpu",
+    threads: int | None = None,
 ) -> Session:
-    """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`."""
+    """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
+
+    `threads` compute, or as many as `edge_sdk.get_threads` says.
+    """
     chosen = named_optimizer(optimizer, momentum, weight_decay)
     step = training_step(
         model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed
     )
-    return Session(step.graph, step.workspace, device, batch)
+    return Session(step.graph, step.workspace, device, batch, threads)
 
 
 def _add_optimizer(
