@@ -72,6 +72,8 @@ def command(
         "multiply_adds": products,
         "peak_bytes": planned.peak_bytes,
         "arena_bytes": planned.arena_bytes,
+        "threads": planned.threads,
+        "threading_layer": planned.threading_layer,
         "input": list(loaded.preprocess.shape),
         "labels": list(loaded.labels),
         "preprocess": loaded.preprocess.to_dict(),

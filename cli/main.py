@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "Print a model's program, sizes and memory plan.",
     "predict": "Classify photos with a model file.",
     "train": "Fine-tune a network on a folder of labelled photos.",
+    "warmup": "Compile everything that the zoo's networks need, once.",
 }
 
 
@@ -57,7 +58,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge")
-def edge() -> None:
+@click.option("--threads", type=click.IntRange(min=1), help="Threads that compute; else EDGE_NUM_THREADS, or all.")
+@click.pass_context
+def edge(context: click.Context, threads: int | None) -> None:
     """Fine-tune vision models and ship them to devices without Python.
 
     \b
@@ -65,7 +68,13 @@ def edge() -> None:
       edge train photos/ --model efficientnet_lite0 --out runs/a
       edge export runs/a --quantize int8 --calibrate photos/ --out a.tflite
       edge eval a.tflite photos/
+      edge --threads 1 predict runs/a photo.jpg
     """
+    from edge_sdk.cli.compile_display import CompileDisplay
+    from edge_sdk.threads import preferring
+
+    context.with_resource(CompileDisplay())
+    context.with_resource(preferring(threads, "--threads"))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_sdk.quantization.post_training import quantize
     from edge_sdk.session import Session
     from edge_sdk.spec import BATCH, Spec
+    from edge_sdk.threads import get_threads, set_threads
     from edge_sdk.training.fit import fit
     from edge_sdk.training.step import training_session
     from edge_sdk.workspace import Workspace
@@ -45,8 +46,10 @@ _HOMES = {
     "evaluate": "edge_sdk.evaluation",
     "export": "edge_sdk.converters.tflite.export",
     "fit": "edge_sdk.training.fit",
+    "get_threads": "edge_sdk.threads",
     "load": "edge_sdk.opening",
     "quantize": "edge_sdk.quantization.post_training",
+    "set_threads": "edge_sdk.threads",
     "training_session": "edge_sdk.training.step",
 }
 
@@ -63,8 +66,10 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "get_threads",
     "load",
     "quantize",
+    "set_threads",
     "training_session",
 ]
 

@@ -15,7 +15,7 @@ LOGGER = logging.getLogger("edge_sdk.kernels")
 
 @dataclass(frozen=True)
 class Compilation:
-    """What this process compiled and loaded so far: functions, seconds from the first to the last, the newest's name."""
+    """Functions this process compiled and loaded so far; seconds from the first to the last; the newest's name."""
 
     compiled: int = 0
     loaded: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,8 +69,11 @@ class Model:
         """The architecture's name where it is known, else the graph's."""
         return str(self.provenance.get("architecture", self.graph.name))
 
-    def run(self, x: Array, precise: bool | None = None) -> Array:
-        """Return the logits (n, classes) of preprocessed float32 images (n, h, w, c); `precise` is the Session's."""
+    def run(self, x: Array, *, precise: bool | None = None, threads: int | None = None) -> Array:
+        """Return the logits (n, classes) of preprocessed float32 images (n, h, w, c).
+
+        `precise` is the Session's. `threads` compute, or as many as `edge_sdk.get_threads` says.
+        """
         wanted = self.graph.specs[self.graph.value(INPUT)]
         if x.ndim != 4 or x.shape[1:] != wanted.shape[1:]:
             raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; photos go to predict()")
@@ -77,9 +81,11 @@ class Model:
             return np.zeros((0, self.num_classes), np.float32)
         size = self._piece_sizes.get(len(x)) or self._piece_sizes.setdefault(len(x), self._piece_size(len(x)))
         if size == len(x):
-            return self._session(size, precise).run({INPUT: x})[OUTPUT]
+            return self._session(size, precise, threads).run({INPUT: x})[OUTPUT]
         pieces = [x[first : first + size] for first in range(0, len(x), size)]
-        return np.concatenate([self._session(len(piece), precise).run({INPUT: piece})[OUTPUT] for piece in pieces])
+        sessions = [self._session(len(piece), precise, threads) for piece in pieces]
+        results = [session.run({INPUT: piece})[OUTPUT] for session, piece in zip(sessions, pieces, strict=True)]
+        return np.concatenate(results)
 
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first.
@@ -116,7 +122,7 @@ class Model:
         return run_pipeline("execution", *self.inference)
 
     @cached_property
-    def _sessions(self) -> dict[tuple[int, bool], Session]:
+    def _sessions(self) -> dict[tuple[int, bool, int], Session]:
         return {}
 
     @cached_property
@@ -128,17 +134,25 @@ class Model:
 
         return piece_size(self.execution[0], batch)
 
-    def _session(self, batch: int, precise: bool | None) -> Session:
+    @cached_property
+    def _binding(self) -> threading.Lock:
+        return threading.Lock()
+
+    def _session(self, batch: int, precise: bool | None = None, threads: int | None = None) -> Session:
         """A Session for this batch size. One other size is kept, for the rest at the end of a data set."""
         from edge_sdk.kernel import precise_by_default
         from edge_sdk.session import Session
+        from edge_sdk.threads import checked_threads
 
-        key = batch, precise_by_default() if precise is None else precise
-        if key not in self._sessions:
-            while len(self._sessions) >= 2:
-                self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[key] = Session(*self.execution, batch=batch, autotune=self.autotune, precise=key[1])
-        return self._sessions[key]
+        key = batch, precise_by_default() if precise is None else precise, checked_threads(threads, "run")
+        with self._binding:
+            if key not in self._sessions:
+                while len(self._sessions) >= 2:
+                    self._sessions.pop(next(iter(self._sessions)))
+                self._sessions[key] = Session(
+                    *self.execution, batch=batch, autotune=self.autotune, precise=key[1], threads=key[2]
+                )
+            return self._sessions[key]
 
 
 def softmax(logits: Array) -> Array:

@@ -57,10 +57,10 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a Session will do, on `threads` that `threading_layer` runs (None: no pool).
+    """What a Session will do, on `threads` that `threading_layer` runs (None: in the caller's).
 
-    `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the
-    values alone would take if none shared memory.
+    `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the values alone take if none
+    shared memory.
     """
 
     graph: str
@@ -99,7 +99,7 @@ class Plan:
         """One line: the planned peak and what it is made of."""
         return (
             f"planned peak {_mib(self.peak_bytes)}: parameters {_mib(self.parameter_bytes)}, "
-            f"arena {_mib(self.arena_bytes)} (values without sharing {_mib(self.unshared_bytes)})"
+            f"arena {_mib(self.arena_bytes)} (values without sharing {_mib(self.unshared_bytes)}); {self.place}"
         )
 
 

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from edge_sdk.errors import UsageError
@@ -39,6 +40,7 @@ class Pool(Protocol):
 
 _pool: Pool | None = None
 _chosen: int | None = None
+_preferred: ContextVar[int | None] = ContextVar("preferred_threads", default=None)
 
 
 def available_processors() -> int:
@@ -70,8 +72,9 @@ def get_threads() -> int:
     Raises:
         UsageError: a variable is no whole number of at least 1.
     """
-    if _chosen is not None:
-        return _chosen
+    chosen = _preferred.get() or _chosen
+    if chosen is not None:
+        return chosen
     wanted = threads_of_variable(VARIABLE) or threads_of_variable(NUMBA_VARIABLE) or available_processors()
     return wanted if _pool is None else min(wanted, _pool.size)
 
@@ -88,6 +91,16 @@ def threads_of_variable(variable: str) -> int | None:
     if not (value.isascii() and value.isdecimal()) or int(value) < 1:
         raise UsageError(f"{variable} must be a whole number of at least 1; found {value!r}")
     return int(value)
+
+
+@contextmanager
+def preferring(count: int | None, name: str) -> Generator[None, None, None]:
+    """Let `get_threads` say `count` inside, in this context alone; None changes nothing."""
+    token = _preferred.set(_preferred.get() if count is None else checked_threads(count, name))
+    try:
+        yield
+    finally:
+        _preferred.reset(token)
 
 
 def checked_threads(count: int | None, name: str) -> int:

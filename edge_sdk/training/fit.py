@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_sdk.atomic import atomic_write_bytes
-from edge_sdk.errors import DataError, UsageError
+from edge_sdk.errors import DataError, UsageError, suggestion
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.session import Session
+from edge_sdk.threads import preferring
 from edge_sdk.training.batches import (
     Batches,
     FeatureBatches,
@@ -77,6 +78,7 @@ def fit(
     listener: Listener | None = None,
     threads: int | None = None,
     autotune: bool | None = None,
+    compute_threads: int | None = None,
     **settings: Any,
 ) -> Run:
     """Fine-tune a model on labelled photos and return the best epoch's.
@@ -85,7 +87,8 @@ def fit(
     validation data a share `validation` of it is held out, stratified and by seed. The keyword arguments are the
     fields of `Settings`. With `out`, the run's folder receives metrics.jsonl, last.checkpoint, last.edge and best.edge;
     `resume=True` goes on from its checkpoint, and ends with the same bytes as a run that was never interrupted (with
-    `autotune`, see `Session`, as long as the measured times are kept).
+    `autotune`, see `Session`, as long as the measured times are kept). `threads` decode photos (None: up to four),
+    `compute_threads` run the kernels (None: what `edge_sdk.get_threads` says); the result depends on neither.
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
@@ -95,8 +98,6 @@ def fit(
     known = {f.name for f in dataclasses.fields(Settings)}
     for name in settings:
         if name not in known:
-            from edge_sdk.errors import suggestion
-
             raise UsageError(f"fit has no setting {name!r}{suggestion(name, known)}; it has {', '.join(sorted(known))}")
     chosen = Settings(**settings)
     check_precision(chosen.precision)
@@ -110,7 +111,8 @@ def fit(
         listener=listener or Silent(),
         threads=threads,
     )
-    return loop.run(resume=resume)
+    with preferring(compute_threads, "fit"):
+        return loop.run(resume=resume)
 
 
 def _split(

@@ -158,11 +158,12 @@ def training_session(
     precise: bool | None = None,
     precision: str = "float32",
     recompute: Recompute = None,
+    threads: int | None = None,
 ) -> Session:
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
 
-    `device`, `autotune` and `precise` are the Session's; `autotune` is the model's own where it is None. With
-    `precision="bf16"` products may round their factors to bfloat16: faster, and accurate enough to train with.
+    `device`, `autotune`, `precise` and `threads` are the Session's; `autotune` is the model's own where it is None.
+    With `precision="bf16"` products may round their factors to bfloat16: faster, and accurate enough to train with.
 
     Raises:
         UsageError: the precision is unknown, or this machine cannot compute in it.
@@ -174,7 +175,7 @@ def training_session(
         precision=precision, recompute=recompute,
     )  # fmt: skip
     chosen_by_time = model.autotune if autotune is None else autotune
-    return Session(step.graph, step.workspace, device, batch, autotune=chosen_by_time, precise=precise)
+    return Session(step.graph, step.workspace, device, batch, autotune=chosen_by_time, precise=precise, threads=threads)
 
 
 def _add_optimizer(
