@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.kernel import kernel
-from edge_sdk.op import OPERATORS, Op
+from edge_sdk.op import Op
 from edge_sdk.session import Session
 from edge_sdk.spec import Array, Spec
 from edge_sdk.training.step import training_session
@@ -29,10 +28,8 @@ SLEEP = 0.02  # seconds: much longer than the other algorithm takes, on a busy m
 
 
 @dataclass(frozen=True)
-class Doubled(Op):
+class Doubled(Op, name="test_doubled"):
     """2 x, by an algorithm that is thought fast and is slow, and one that is thought slow and is fast."""
-
-    name: ClassVar[str] = "doubled_for_autotune"
 
     def infer(self, x: Spec) -> Spec:
         return x
@@ -176,7 +173,7 @@ def test_noise_does_not_overrule_the_cost_model(calls, folder):
     content = json.loads(kept(folder).read_text("utf-8"))
     chosen = {}
     for gain in (0.02, 0.1):
-        content["milliseconds"] = dict.fromkeys(content["milliseconds"], {"slow": 1.0, "fast": 1 - gain})
+        content["milliseconds"] = {key: {"slow": 1.0, "fast": 1 - gain} for key in content["milliseconds"]}
         kept(folder).write_text(json.dumps(content), encoding="utf-8")
 
         chosen[gain] = algorithm(Session(graph(), Workspace(), autotune=True))
@@ -253,7 +250,6 @@ def test_a_model_and_its_training_are_tuned(folder):
     assert all(step.choice.measured for step in measured)
     assert any(step.choice.measured for step in training)
     assert not any(step.choice.measured for step in training_session(model, 2, autotune=False).plan.steps)
-    assert model == tiny_model()
 
 
 def test_reference_kernels_have_nothing_to_measure(folder):
@@ -267,4 +263,3 @@ def test_reference_kernels_have_nothing_to_measure(folder):
     assert not any(step.choice.measured for step in session.plan.steps)
     assert not folder.exists()
     assert all(step.reason == "" for step in session.plan.steps)
-    assert Doubled.name in OPERATORS
