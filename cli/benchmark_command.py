@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_sdk.cli.output import json_option, note, percent, print_json, print_table
+from edge_sdk.cli.output import json_option, note, print_json, print_table
 from edge_sdk.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ def command(
     """Time MODEL (a zoo network, with random weights, or an .edge file) on random photos, and each of its operators.
 
     GFLOP/s counts a multiply-add as two operations, of the direct sum: Winograd's algorithm does a quarter of them, so
-    it may exceed the machine's peak. GB/s counts every input and output of a node once. Both peaks are measured first:
-    multiply-adds in registers, and a STREAM triad. Nothing else should be running.
+    it may exceed the machine's peak. GB/s counts every input and output of a node once; what stays in caches may exceed
+    the peak too. Both peaks are measured first: multiply-adds in registers, and a STREAM triad on arrays that no cache
+    holds. Nothing else should be running.
 
     \b
     Examples:
@@ -75,15 +76,20 @@ def _print(found: Benchmark, peaks: Peaks, *, nodes: bool) -> None:
         f"peaks of this machine: {peaks.flops / 1e9:.0f} GFLOP/s on {peaks.threads} threads "
         f"({peaks.thread_flops / 1e9:.0f} on one), {peaks.bytes_per_second / 1e9:.1f} GB/s"
     )
-    columns = ("operator", "algorithm", "nodes", "ms", "share", "GFLOP/s", "of peak", "GB/s", "of peak")
-    rows = [(cost.op, cost.algorithm, cost.name, *_figures(cost, peaks)) for cost in found.by_operator()]
-    whole = _total(found)
-    print_table("", columns, [*rows, ("all", "", str(len(found.nodes)), *_figures(whole, peaks))])
+    figures = ("ms", "share", "GFLOP/s", "of peak", "GB/s", "of peak")
+    rows = [(cost.op, _algorithm(cost), cost.name, *_figures(cost, peaks)) for cost in found.by_operator()]
+    rows.append(("all", "", str(len(found.nodes)), *_figures(_total(found), peaks)))
+    print_table("", ("operator", "algorithm", "nodes", *figures), rows, names=2, compact=True)
     if nodes:
-        columns = ("node", "operator", "algorithm", "ms", "share", "GFLOP/s", "of peak", "GB/s", "of peak")
-        print_table("", columns, [(c.name, c.op, c.algorithm, *_figures(c, peaks)) for c in found.nodes])
+        rows = [(cost.name, cost.op, _algorithm(cost), *_figures(cost, peaks)) for cost in found.nodes]
+        print_table("", ("node", "operator", "algorithm", *figures), rows, names=3, compact=True)
     if p90 > 1.5 * p50:
         note("the latencies differ much; something else is running")
+
+
+def _algorithm(cost: Cost) -> str:
+    """The algorithm where it has a name of its own."""
+    return "" if cost.algorithm == cost.op else cost.algorithm
 
 
 def _rate(found: Benchmark) -> str:
@@ -96,7 +102,7 @@ def _figures(cost: Cost, peaks: Peaks) -> tuple[str, ...]:
     if cost.multiply_adds:
         flops = (f"{cost.flops / 1e9:.1f}", f"{100 * cost.flops / peaks.flops:.0f} %")
     moved = (f"{cost.bytes_per_second / 1e9:.1f}", f"{100 * cost.bytes_per_second / peaks.bytes_per_second:.0f} %")
-    return f"{1e3 * cost.seconds:.3f}", percent(cost.share), *flops, *moved
+    return f"{1e3 * cost.seconds:.3f}", f"{100 * cost.share:.1f} %", *flops, *moved
 
 
 def _total(found: Benchmark) -> Cost:
