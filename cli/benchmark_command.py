@@ -76,7 +76,7 @@ def _print(found: Benchmark, peaks: Peaks, *, nodes: bool) -> None:
         f"peaks of this machine: {peaks.flops / 1e9:.0f} GFLOP/s on {peaks.threads} threads "
         f"({peaks.thread_flops / 1e9:.0f} on one), {peaks.bytes_per_second / 1e9:.1f} GB/s"
     )
-    figures = ("ms", "share", "GFLOP/s", "of peak", "GB/s", "of peak")
+    figures = ("ms", "share", "GFLOP/s", "peak", "GB/s", "peak")
     rows = [(cost.op, _algorithm(cost), cost.name, *_figures(cost, peaks)) for cost in found.by_operator()]
     rows.append(("all", "", str(len(found.nodes)), *_figures(_total(found), peaks)))
     print_table("", ("operator", "algorithm", "nodes", *figures), rows, names=2, compact=True)

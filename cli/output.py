@@ -37,9 +37,9 @@ def print_table(
     from rich.text import Text
 
     # Labels and paths are Text, since rich reads square brackets in a plain string as markup.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False) if compact else Table()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False) if compact else Table()
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < names else "right")
+        table.add_column(column, justify="left" if index < names else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     console = Console()
