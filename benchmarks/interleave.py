@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import time
@@ -12,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
+
+from benchmarks.machine import machine
+
+__all__ = ["Program", "Worker", "compare", "machine", "write"]
 
 WORKERS = Path(__file__).parent / "workers"
 RESULTS = Path(__file__).parent / "results"
@@ -88,22 +91,6 @@ def compare(programs: Sequence[Program], turns: int, threads: int) -> dict[str, 
     finally:
         for worker in workers:
             worker.close()
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    model = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        lines = information.read_text("utf-8").splitlines()
-        fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-        model = f"{fields.get('model name', model)}, family {fields.get('cpu family')}, model {fields.get('model')}"
-    return {
-        "processor": model,
-        "processors": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
 
 
 def write(name: str, key: str, figures: Mapping[str, Any]) -> Path:

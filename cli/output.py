@@ -24,16 +24,22 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on stdout; numbers are right-aligned by being all but the first column."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, names: int = 1, compact: bool = False
+) -> None:
+    """Print a table on stdout; numbers are right-aligned by being all but the first `names` columns.
+
+    A `compact` one has no lines between its columns, for tables of many.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     # Labels and paths are Text, since rich reads square brackets in a plain string as markup.
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False) if compact else Table()
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index < names else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     console = Console()

@@ -1,4 +1,4 @@
-"""What a graph costs to run: multiply-adds of its convolutions and matrix products."""
+"""What a graph costs to run: multiply-adds of its convolutions and matrix products, bytes of its values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import math
 
 from edge_sdk.errors import GraphError
 from edge_sdk.graph import Graph, Node
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import (
+    Conv2D,
+    Conv2DGradInput,
+    Conv2DGradWeight,
+    DepthwiseConv2D,
+    DepthwiseConv2DGradInput,
+    DepthwiseConv2DGradWeight,
+)
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.spec import BATCH
 
@@ -23,18 +30,33 @@ def multiply_adds(graph: Graph) -> int:
 
 
 def node_multiply_adds(graph: Graph, node: Node) -> int:
-    """Return the multiply-adds of one node: outputs times the products that each of them sums."""
-    if not isinstance(node.op, Conv2D | DepthwiseConv2D | Linear | MatMul):
-        return 0
-    outputs = math.prod(graph.specs[node.output].shape)
-    weight = graph.specs[node.inputs[1]].shape
+    """Return the multiply-adds of one node, 0 for operators that are not sums of products.
+
+    Outputs times the products that each of them sums. Both gradients of a convolution cost what it costs itself: each
+    of its products appears once in either. (At padded edges some of them are with zero, and counted all the same.)
+    """
+    shapes = [graph.specs[value].shape for value in node.inputs]
     match node.op:
         case Conv2D():
-            return outputs * math.prod(weight[1:])
+            return math.prod(graph.specs[node.output].shape) * math.prod(shapes[1][1:])
         case DepthwiseConv2D():
-            return outputs * weight[1] * weight[2]
+            return math.prod(graph.specs[node.output].shape) * shapes[1][1] * shapes[1][2]
+        case Conv2DGradInput():  # of dy and w
+            return math.prod(shapes[0]) * math.prod(shapes[1][1:])
+        case Conv2DGradWeight():  # of dy and x
+            return math.prod(shapes[0]) * math.prod(graph.specs[node.output].shape[1:])
+        case DepthwiseConv2DGradInput():
+            return math.prod(shapes[0]) * shapes[1][1] * shapes[1][2]
+        case DepthwiseConv2DGradWeight():
+            return math.prod(shapes[0]) * math.prod(node.op.kernel_size)
         case Linear():
-            return outputs * weight[1]
+            return math.prod(graph.specs[node.output].shape) * shapes[1][1]
+        case MatMul():
+            return math.prod(graph.specs[node.output].shape) * shapes[0][-2 if node.op.transpose_a else -1]
         case _:
-            depth = graph.specs[node.inputs[0]].shape[-2 if node.op.transpose_a else -1]
-            return outputs * depth
+            return 0
+
+
+def node_bytes(graph: Graph, node: Node) -> int:
+    """Return the bytes of one node's inputs and outputs: what it moves at least."""
+    return sum(graph.specs[value].bytes for value in (*node.inputs, *node.outputs))

@@ -23,7 +23,7 @@ from edge_sdk.kernels.cpu.in_place import is_matrix, matrix_cost, multiply_matri
 from edge_sdk.kernels.cpu.jit import threads
 from edge_sdk.kernels.cpu.packing import pack_rows
 from edge_sdk.kernels.cpu.patches import Window, whole_rows
-from edge_sdk.kernels.cpu.weight_gradient import weight_gradient, weight_gradient_scratch
+from edge_sdk.kernels.cpu.weight_gradient import weight_gradient, weight_gradient_cost, weight_gradient_scratch
 from edge_sdk.ops.conv import Conv2DGradInput, Conv2DGradWeight
 from edge_sdk.ops.geometry import resolve_padding
 from edge_sdk.spec import Array, Spec
@@ -215,6 +215,10 @@ def _grad_weight_winograd_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tu
     return winograd.weight_gradient_scratch(winograd_layer(op, x.shape, dy.shape))
 
 
+def _grad_weight_winograd_cost(op: Conv2DGradWeight, once: bool, dy: Spec, x: Spec) -> float:
+    return winograd.weight_gradient_cost(winograd_layer(op, x.shape, dy.shape))
+
+
 @kernel(
     Conv2DGradWeight,
     "cpu",
@@ -222,6 +226,7 @@ def _grad_weight_winograd_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tu
     approximate=True,
     when=_grad_weight_is_winograd,
     scratch=_grad_weight_winograd_scratch,
+    cost=_grad_weight_winograd_cost,
 )
 def conv2d_grad_weight_winograd(
     op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]
@@ -229,12 +234,21 @@ def conv2d_grad_weight_winograd(
     winograd.weight_gradient(dy, x, winograd_layer(op, x.shape, dy.shape), out, scratch)
 
 
-def _grad_weight_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
+def _grad_weight_sums(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tuple[int, int, Window]:
+    """The outputs of a group, the pixels that are summed over, and what each sees of x."""
     n, p, q, k = dy.shape
-    return weight_gradient_scratch(k // op.groups, n * p * q, window_of(op, x.shape, op.kernel_size, (p, q)))
+    return k // op.groups, n * p * q, window_of(op, x.shape, op.kernel_size, (p, q))
 
 
-@kernel(Conv2DGradWeight, "cpu", algorithm="patches", scratch=_grad_weight_scratch)
+def _grad_weight_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
+    return weight_gradient_scratch(*_grad_weight_sums(op, dy, x))
+
+
+def _grad_weight_cost(op: Conv2DGradWeight, once: bool, dy: Spec, x: Spec) -> float:
+    return op.groups * weight_gradient_cost(*_grad_weight_sums(op, dy, x))
+
+
+@kernel(Conv2DGradWeight, "cpu", algorithm="patches", scratch=_grad_weight_scratch, cost=_grad_weight_cost)
 def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]) -> None:
     p, q, k = dy.shape[1:]
     outputs, depth = k // op.groups, out.size // k

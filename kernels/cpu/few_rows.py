@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.gemm import (
     HALF_ROWS,
     TILE_COLUMNS,
@@ -32,6 +33,7 @@ from edge_sdk.spec import Array, Spec
 FEW = 32  # rows; with more, packing the weights pays
 # y: tiles of dot products along the depth, a chunk of it at a time.
 DOT_ROWS, DOT_COLUMNS = {16: (8, 3), 8: (4, 2), 4: (8, 2)}[LANES]
+DOT_RATE = 0.77  # of the peak, measured: each load of weights serves eight rows at most
 CHUNK = 2048
 DOT_BLOCK = 8 * DOT_COLUMNS  # outputs of one task
 STREAMS = 4  # rows of w that are read side by side for a single example
@@ -144,6 +146,12 @@ def _multiply_by_rows(
                     total += bias[first + column]
                 total = max(total, low)
                 y[row * columns + first + column] = min(total, high)
+
+
+def multiply_by_rows_cost(rows: int, depth: int, columns: int) -> float:
+    """Estimate the seconds of `multiply_by_rows`."""
+    tiled = rows if rows == 1 else up(rows, DOT_ROWS)
+    return seconds(2 * tiled * depth * columns, DOT_RATE, BYTES * depth * columns, BYTES * rows * columns)
 
 
 def multiply_by_rows_scratch(rows: int) -> Spec:

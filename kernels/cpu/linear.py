@@ -13,10 +13,11 @@ from edge_sdk.kernels.cpu.few_rows import (
     multiply_by_columns,
     multiply_by_columns_scratch,
     multiply_by_rows,
+    multiply_by_rows_cost,
     multiply_by_rows_scratch,
 )
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
-from edge_sdk.kernels.cpu.gemm import Grid, multiply_window, packed_size, product_scratch
+from edge_sdk.kernels.cpu.gemm import Grid, multiply_window, packed_size, product_cost, product_scratch
 from edge_sdk.kernels.cpu.packing import pack_columns, pack_rows
 from edge_sdk.kernels.cpu.patches import whole_rows
 from edge_sdk.kernels.cpu.weight_gradient import weight_gradient, weight_gradient_scratch
@@ -38,7 +39,12 @@ def _row_sums(op: Linear, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec
     return (multiply_by_rows_scratch(x.shape[0]),)
 
 
-@kernel(Linear, "cpu", algorithm="dot products", when=_is_short, scratch=_row_sums)
+def _row_cost(op: Linear, once: bool, x: Spec, w: Spec, b: Spec | None = None) -> float:
+    columns, depth = w.shape
+    return multiply_by_rows_cost(x.shape[0], depth, columns)
+
+
+@kernel(Linear, "cpu", algorithm="dot products", when=_is_short, scratch=_row_sums, cost=_row_cost)
 def linear_of_few(
     op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]
 ) -> None:
@@ -60,12 +66,18 @@ def _pack_linear(op: Linear, packed: tuple[Array, ...], inputs: Sequence[Spec], 
     pack_columns(w.reshape(-1), 0, columns, depth, depth, packed[0])
 
 
+def _linear_cost(op: Linear, once: bool, x: Spec, w: Spec, b: Spec | None = None) -> float:
+    columns, depth = w.shape
+    return product_cost(x.shape[0], depth, columns, once)
+
+
 @kernel(
     Linear,
     "cpu",
     algorithm="packed gemm",
     scratch=_linear_scratch,
     packing=Packing(1, _linear_form, _pack_linear),
+    cost=_linear_cost,
 )
 def linear(
     op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *,

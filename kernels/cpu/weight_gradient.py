@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window, line_size, pack_patches
 from edge_sdk.kernels.cpu.simd import LANES, broadcast, fma, load, load_some, store, store_some, tile, zero
@@ -24,6 +25,7 @@ SMALL = 64 << 10  # a gradient of at most so many elements is summed in parts of
 PARTS = 16
 SHORTEST_PART = 512  # rows
 TURNING_PAYS = 0.9  # of the products that a tile forms, padding included
+RATE = 0.9  # of the peak, measured on large gradients
 
 
 @jit
@@ -183,6 +185,13 @@ def weight_gradient_scratch(outputs: int, rows: int, window: Window) -> tuple[Sp
     own = (panels + math.ceil(outputs / LANES)) * SLICE * LANES + line_size(window)
     parts = division.parts * outputs * window.size if division.in_scratch else 0
     return Spec((threads(), -(-own // LANES) * LANES)), Spec((parts,))
+
+
+def weight_gradient_cost(outputs: int, rows: int, window: Window) -> float:
+    """Estimate the seconds of `weight_gradient`."""
+    depth = math.ceil(window.size / LANES) * LANES
+    work = 2 * rows * depth * math.ceil(outputs / GRADIENT_ROWS) * GRADIENT_ROWS
+    return seconds(work, RATE, 2 * BYTES * outputs * window.size, 2 * BYTES * rows * (window.size + outputs))
 
 
 def weight_gradient(

@@ -210,7 +210,8 @@ def cost(layer: Layer, transformed_once: bool) -> float:
     work = 2 * POSITIONS * up(layer.blocks, HALF_ROWS) * layer.channels * layer.outputs
     weights = BYTES * POSITIONS * layer.channels * layer.outputs
     moved = BYTES * POSITIONS * layer.blocks * (2 * layer.channels + 2 * layer.outputs) + (rounds - 1) * weights
-    return seconds(work, PRODUCT_RATE, weights * (1 if transformed_once else 2), moved)
+    # Weights transformed in each run are fetched to be written, written, and written back before they are read.
+    return seconds(work, PRODUCT_RATE, weights * (1 if transformed_once else 4), moved)
 
 
 def convolve(
@@ -291,6 +292,15 @@ def weight_gradient_scratch(layer: Layer) -> tuple[Spec, ...]:
         Spec((POSITIONS * blocks * layer.outputs,)),
         Spec((POSITIONS * layer.outputs * layer.channels,)),
     )
+
+
+def weight_gradient_cost(layer: Layer) -> float:
+    """Estimate the seconds of `weight_gradient`."""
+    pairs = layer.channels * layer.outputs
+    work = 2 * POSITIONS * layer.blocks * pairs
+    # Transformed gradients are fetched, written and read; so are the gradients themselves, but not read.
+    summed = BYTES * pairs * (3 * POSITIONS + 2 * 9)
+    return seconds(work, PRODUCT_RATE, summed, 2 * BYTES * POSITIONS * layer.blocks * (layer.channels + layer.outputs))
 
 
 def weight_gradient(dy: Array, x: Array, layer: Layer, out: Array, scratch: tuple[Array, ...]) -> None:

@@ -6,10 +6,17 @@ import pytest
 from tiny_models import tiny_model
 
 from edge_sdk.builder import Builder
-from edge_sdk.cost import multiply_adds, node_multiply_adds
+from edge_sdk.cost import multiply_adds, node_bytes, node_multiply_adds
 from edge_sdk.errors import GraphError
 from edge_sdk.ops.activation import Relu
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import (
+    Conv2D,
+    Conv2DGradInput,
+    Conv2DGradWeight,
+    DepthwiseConv2D,
+    DepthwiseConv2DGradInput,
+    DepthwiseConv2DGradWeight,
+)
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.pretrained.zoo import load
@@ -27,9 +34,28 @@ CASES = {
     "matmul": (MatMul(), [(2, 3, 7), (2, 7, 5)], 2 * 3 * 7 * 5),
     "matmul of a transposed": (MatMul(transpose_a=True), [(7, 3), (7, 5)], 3 * 7 * 5),
     "matmul of b transposed": (MatMul(transpose_b=True), [(3, 7), (5, 7)], 3 * 7 * 5),
+    # gradients: as many products as the convolutions above, of dy and w, and of dy and x
+    "conv2d_grad_input": (
+        Conv2DGradInput((2, 2), "same", (1, 1), 1, (8, 8)), [(2, 4, 4, 5), (5, 3, 3, 3)], 2 * 4 * 4 * 5 * 27,
+    ),
+    "conv2d_grad_weight": (
+        Conv2DGradWeight((2, 2), "same", (1, 1), 1, (3, 3)), [(2, 4, 4, 5), (2, 8, 8, 3)], 2 * 4 * 4 * 5 * 27,
+    ),
+    "grouped conv2d_grad_input": (
+        Conv2DGradInput((1, 1), "valid", (1, 1), 2, (3, 3)), [(1, 1, 1, 6), (6, 3, 3, 2)], 6 * 18,
+    ),
+    "grouped conv2d_grad_weight": (
+        Conv2DGradWeight((1, 1), "valid", (1, 1), 2, (3, 3)), [(1, 1, 1, 6), (1, 3, 3, 4)], 6 * 18,
+    ),
+    "depthwise_conv2d_grad_input": (
+        DepthwiseConv2DGradInput((1, 1), "valid", (1, 1), (4, 7), 4), [(1, 3, 5, 8), (1, 2, 3, 8)], 3 * 5 * 8 * 6,
+    ),
+    "depthwise_conv2d_grad_weight": (
+        DepthwiseConv2DGradWeight((1, 1), "valid", (1, 1), (2, 3)), [(1, 3, 5, 8), (1, 4, 7, 4)], 3 * 5 * 8 * 6,
+    ),
     "relu": (Relu(), [(2, 8)], 0),
     "add": (Add(), [(2, 8), (2, 8)], 0),
-}
+}  # fmt: skip
 
 # Billions of multiply-adds of one image of 224 × 224 pixels, as torchvision documents its networks.
 PUBLISHED = {"mobilenetv2": 0.30, "resnet18": 1.81}
@@ -42,6 +68,14 @@ def test_one_operator(op, shapes, wanted):
     graph = g.build(g.add(op, *(g.input(f"x{i}", Spec(shape)) for i, shape in enumerate(shapes))))
 
     assert node_multiply_adds(graph, graph.nodes[0]) == wanted
+
+
+def test_bytes_are_those_of_inputs_and_outputs():
+    """Two matrices of 3 × 7 and 7 × 5 read, one of 3 × 5 written, of four bytes a number."""
+    g = Builder("net")
+    graph = g.build(g.add(MatMul(), g.input("a", Spec((3, 7))), g.input("b", Spec((7, 5)))))
+
+    assert node_bytes(graph, graph.nodes[0]) == 4 * (21 + 35 + 15)
 
 
 def test_a_network_is_the_sum_of_its_nodes():

@@ -1,0 +1,89 @@
+"""The figures of results/*.json in one form: ours beside the best peer's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+OURS = "edge_sdk"
+
+# File → what it measures. A file that is not there has not been measured yet, and is left out.
+KINDS: Mapping[str, str] = {
+    "train_step": "training step",
+    "finetune": "fine-tuning",
+    "inference": "inference",
+    "coldstart": "cold start",
+    "memory": "memory",
+    "scaling": "scaling",
+}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One measurement: seconds and peak MiB of ours and of the peer that was fastest; None where not measured."""
+
+    kind: str
+    case: str
+    peer: str
+    seconds: float | None
+    peer_seconds: float | None
+    memory: float | None
+    peer_memory: float | None
+
+    @property
+    def times_faster(self) -> float | None:
+        """How many times the peer's speed ours is."""
+        return self.peer_seconds / self.seconds if self.seconds and self.peer_seconds else None
+
+    @property
+    def memory_ratio(self) -> float | None:
+        """Our memory as a share of the peer's."""
+        return self.memory / self.peer_memory if self.memory and self.peer_memory else None
+
+
+def read(folder: Path = RESULTS) -> list[Ratio]:
+    """Return every comparison that the files hold, in the order of KINDS, then by case.
+
+    An entry has `figures`: program → `median_seconds` and perhaps `peak_rss_mib`. The best peer is the fastest; where
+    nothing was timed, the one that takes least memory. Entries of another form, or without a peer, are left out.
+    """
+    found = []
+    for name, kind in KINDS.items():
+        path = folder / f"{name}.json"
+        content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        entries = content.items() if isinstance(content, dict) else ()
+        ratios = [ratio for case, entry in entries for ratio in _ratio(kind, case, entry)]
+        found += sorted(ratios, key=lambda ratio: _order(ratio.case))
+    return found
+
+
+def _ratio(kind: str, case: str, entry: Any) -> Iterator[Ratio]:
+    figures = entry.get("figures") if isinstance(entry, dict) else None
+    if not isinstance(figures, dict) or not isinstance(figures.get(OURS), dict):
+        return
+    peers = {name: figure for name, figure in figures.items() if name != OURS and isinstance(figure, dict)}
+    for key in ("median_seconds", "peak_rss_mib"):
+        timed = {name: figure for name, figure in peers.items() if _number(figure, key)}
+        if timed and _number(figures[OURS], key):
+            peer = min(timed, key=lambda name: timed[name][key])
+            ours, theirs = figures[OURS], timed[peer]
+            times = (_number(figure, "median_seconds") for figure in (ours, theirs))
+            memory = (_number(figure, "peak_rss_mib") for figure in (ours, theirs))
+            yield Ratio(kind, case, peer, *times, *memory)
+            return
+
+
+def _number(figure: Mapping[str, Any], key: str) -> float | None:
+    value = figure.get(key)
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def _order(case: str) -> tuple[str, int, str]:
+    """Cases such as `resnet18 b16` by network, then by batch as a number."""
+    network, _, rest = case.partition(" ")
+    digits = rest.removeprefix("b").split(" ")[0]
+    return network, int(digits) if digits.isdigit() else 0, rest

@@ -1,0 +1,145 @@
+"""`edge benchmark`: latency of a model, and where its time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_sdk.cli.output import json_option, note, print_json, print_table
+from edge_sdk.errors import UsageError, suggestion
+
+if TYPE_CHECKING:
+    from edge_sdk.benchmark import Benchmark, Cost, Peaks
+    from edge_sdk.model import Model
+
+
+@click.command("benchmark")
+@click.argument("model")
+@click.option("--batch", type=click.IntRange(1, 65536), help="Photos at a time.  [default: 1; 16 with --train]")
+@click.option("--train", is_flag=True, help="Time a training step of all layers (SGD with momentum) instead.")
+@click.option("--runs", type=click.IntRange(2, 100_000), default=30, show_default=True, help="Timed runs.")
+@click.option("--nodes", is_flag=True, help="A line for every node too, in the order of the graph.")
+@click.option("--autotune", is_flag=True, help="Choose algorithms by measuring them here, once; EDGE_AUTOTUNE=1 too.")
+@json_option
+def command(
+    model: str, batch: int | None, train: bool, runs: int, nodes: bool, autotune: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Time MODEL (a zoo network, with random weights, or an .edge file) on random photos, and each of its operators.
+
+    GFLOP/s counts a multiply-add as two operations, of the direct sum: Winograd's algorithm does a quarter of them, so
+    it may exceed the machine's peak. GB/s counts every input and output of a node once; what stays in caches may exceed
+    the peak too. Both peaks are measured first: multiply-adds in registers, and a STREAM triad on arrays that no cache
+    holds. Nothing else should be running.
+
+    \b
+    Examples:
+      edge benchmark resnet18
+      edge benchmark runs/a/best.edge --batch 16 --nodes
+      edge benchmark mobilenetv2 --train --batch 16 --json
+    """
+    loaded = _model(model)
+    from edge_sdk.benchmark import benchmark_inference, benchmark_training, measure_peaks
+
+    peaks = measure_peaks()
+    chosen = True if autotune else None  # else the environment's EDGE_AUTOTUNE decides
+    if train:
+        found = benchmark_training(loaded, batch or 16, runs, chosen)
+    else:
+        found = benchmark_inference(loaded, batch or 1, runs, chosen)
+    if as_json:
+        print_json(_facts(found, peaks))
+        return
+    _print(found, peaks, nodes=nodes)
+
+
+def _model(name: str) -> Model:
+    from edge_sdk import pretrained
+    from edge_sdk.opening import load
+
+    if name.endswith(".tflite"):
+        raise UsageError(f"{name}: .tflite files are not profiled yet; give the .edge file that it was exported from")
+    if name in pretrained.zoo.ZOO or name in pretrained.zoo.ALIASES:
+        return pretrained.load(name, weights=None)
+    if not Path(name).exists():
+        known = pretrained.list_models()
+        raise UsageError(f"{name!r} is neither a zoo network ({', '.join(known)}) nor a file{suggestion(name, known)}")
+    return load(name)
+
+
+def _print(found: Benchmark, peaks: Peaks, *, nodes: bool) -> None:
+    what = "a training step" if found.training else "inference"
+    p50, p90 = (1e3 * found.percentile(share) for share in (0.5, 0.9))
+    click.echo(f"{found.model}, {what} of {found.batch}: p50 {p50:.2f} ms, p90 {p90:.2f} ms, {_rate(found)}")
+    click.echo(
+        f"peaks of this machine: {peaks.flops / 1e9:.0f} GFLOP/s on {peaks.threads} threads "
+        f"({peaks.thread_flops / 1e9:.0f} on one), {peaks.bytes_per_second / 1e9:.1f} GB/s"
+    )
+    figures = ("ms", "share", "GFLOP/s", "peak", "GB/s", "peak")
+    rows = [(cost.op, _algorithm(cost), cost.name, *_figures(cost, peaks)) for cost in found.by_operator()]
+    rows.append(("all", "", str(len(found.nodes)), *_figures(_total(found), peaks)))
+    print_table("", ("operator", "algorithm", "nodes", *figures), rows, names=2, compact=True)
+    if nodes:
+        rows = [(cost.name, cost.op, _algorithm(cost), *_figures(cost, peaks)) for cost in found.nodes]
+        print_table("", ("node", "operator", "algorithm", *figures), rows, names=3, compact=True)
+    if p90 > 1.5 * p50:
+        note("the latencies differ much; something else is running")
+
+
+def _algorithm(cost: Cost) -> str:
+    """The algorithm where it has a name of its own."""
+    return "" if cost.algorithm == cost.op else cost.algorithm
+
+
+def _rate(found: Benchmark) -> str:
+    return f"{found.photos_per_second:.1f} photos/s"
+
+
+def _figures(cost: Cost, peaks: Peaks) -> tuple[str, ...]:
+    """Milliseconds, share, and both rates with their shares of the peaks; dashes where there are no multiply-adds."""
+    flops = ("–", "–")
+    if cost.multiply_adds:
+        flops = (f"{cost.flops / 1e9:.1f}", f"{100 * cost.flops / peaks.flops:.0f} %")
+    moved = (f"{cost.bytes_per_second / 1e9:.1f}", f"{100 * cost.bytes_per_second / peaks.bytes_per_second:.0f} %")
+    return f"{1e3 * cost.seconds:.3f}", f"{100 * cost.share:.1f} %", *flops, *moved
+
+
+def _total(found: Benchmark) -> Cost:
+    from edge_sdk.benchmark import Cost
+
+    sums = {field: sum(getattr(node, field) for node in found.nodes) for field in ("seconds", "multiply_adds", "bytes")}
+    return Cost("all", "", "", sums["seconds"], 1.0, sums["multiply_adds"], sums["bytes"])
+
+
+def _facts(found: Benchmark, peaks: Peaks) -> dict[str, Any]:
+    def facts(cost: Cost, name: str) -> dict[str, Any]:
+        return {
+            name: int(cost.name) if name == "nodes" else cost.name,
+            "op": cost.op,
+            "algorithm": cost.algorithm,
+            "milliseconds": 1e3 * cost.seconds,
+            "share": cost.share,
+            "multiply_adds": cost.multiply_adds,
+            "bytes": cost.bytes,
+            "gflops": cost.flops / 1e9,
+            "gigabytes_per_second": cost.bytes_per_second / 1e9,
+        }
+
+    return {
+        "model": found.model,
+        "batch": found.batch,
+        "training": found.training,
+        "runs": len(found.latencies),
+        "p50_milliseconds": 1e3 * found.percentile(0.5),
+        "p90_milliseconds": 1e3 * found.percentile(0.9),
+        "photos_per_second": found.photos_per_second,
+        "peaks": {
+            "threads": peaks.threads,
+            "thread_gflops": peaks.thread_flops / 1e9,
+            "gflops": peaks.flops / 1e9,
+            "gigabytes_per_second": peaks.bytes_per_second / 1e9,
+        },
+        "operators": [facts(cost, "nodes") for cost in found.by_operator()],
+        "nodes": [facts(cost, "name") for cost in found.nodes],
+    }
