@@ -42,6 +42,8 @@ def _cache_folder() -> Path:
 
 # Numba reads the variable when it is imported, which therefore comes after.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache_folder()))
+if os.environ.get("NUMBA_CPU_NAME", "host") != "host":  # else Numba would add this machine's instructions to those
+    os.environ.setdefault("NUMBA_CPU_FEATURES", "")
 
 import numba  # noqa: E402
 
