@@ -1,9 +1,10 @@
 """What the compiled micro-kernels consist of: the innermost loops of a function's assembly.
 
 Run as a program it compiles the micro-kernels anew, for the machine that Numba's environment variables name, and prints
-{"lanes": …, "tiles": {name: vectors}, "loops": {name: [loop, …]}} as JSON: of each innermost loop with fused multiply-adds,
-how many there are on full vectors, how many instructions use the stack for vectors, and how many there are in all. With
-`aarch64` the code is made for that processor, by LLVM's back end in llvmlite, from what Numba would give to its own.
+{"lanes": …, "tiles": {name: products}, "loops": {name: [loop, …]}} as JSON: of each innermost loop with fused
+multiply-adds, how many there are on full vectors, how many instructions use the stack for vectors, and how many there
+are in all. With `aarch64` the code is made for that processor, by LLVM's back end in llvmlite, from what Numba would
+give to its own.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _stack_access(assembly: str, lanes: int) -> re.Pattern[str]:
 
 
 def innermost_loops(assembly: str, lanes: int) -> list[dict[str, int]]:
-    """Of every innermost loop that multiplies: fused multiply-adds, vectors moved to or from the stack, instructions."""
+    """Of every innermost loop that multiplies: fused multiply-adds, vectors on the stack, instructions."""
     lines, on_stack = assembly.splitlines(), _stack_access(assembly, lanes)
     places = {match[1]: index for index, line in enumerate(lines) if (match := _LABEL.match(line))}
     spans = sorted(
