@@ -1,4 +1,4 @@
-"""Training ends in the same place whatever the kernels' arithmetic: on real photos, within what another seed changes."""
+"""Training ends in the same place whatever the kernels' arithmetic: on real photos, within what a seed changes."""
 
 from __future__ import annotations
 
