@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_sdk.autodiff import gradient
 from edge_sdk.builder import Builder
-from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.ops.control import Full

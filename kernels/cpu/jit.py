@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
 from edge_sdk.kernels.cpu import thread_pool
 
 thread_pool.prepare()  # before Numba is imported
+if os.environ.get("NUMBA_CPU_NAME", "host") != "host":  # else Numba would add this machine's instructions to those
+    os.environ.setdefault("NUMBA_CPU_FEATURES", "")
 
 import numba  # noqa: E402
 

@@ -23,16 +23,30 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model
 
 
-def _host_lanes() -> int:
-    """How many float32 values one vector register of this machine holds."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 16
-    return 8 if features.get("avx2") else 4
+def _machine_lanes() -> int:
+    """How many float32 values one vector register holds, of this machine or the one that NUMBA_CPU_NAME names.
+
+    What another machine has is in no table of llvmlite's: LLVM is asked for its code of a sum of 16 numbers.
+    """
+    name = os.environ.get("NUMBA_CPU_NAME", "host")
+    if name == "host":
+        features = llvm.get_host_cpu_features()
+        return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=name, features=os.environ.get("NUMBA_CPU_FEATURES", ""))
+    kind = "<16 x float>"
+    module = llvm.parse_assembly(
+        f"define void @sum(ptr %p) {{\n%x = load {kind}, ptr %p\n%y = fadd {kind} %x, %x\n"
+        f"store {kind} %y, ptr %p\nret void\n}}"
+    )
+    module.triple = target.triple
+    assembly = machine.emit_assembly(module)
+    return 16 if "%zmm" in assembly else 8 if "%ymm" in assembly else 4
 
 
-# With NUMBA_CPU_NAME, kernels can be compiled for a narrower machine than this one.
-LANES = int(os.environ.get("EDGE_SIMD_LANES", "0")) or _host_lanes()
+LANES = int(os.environ.get("EDGE_SIMD_LANES", "0")) or _machine_lanes()
 _F32 = ir.FloatType()
 _I32 = ir.IntType(32)
 _VECTOR = ir.VectorType(_F32, LANES)

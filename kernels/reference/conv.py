@@ -71,7 +71,7 @@ def conv2d_grad_input(op: Conv2DGradInput, out: Array, dy: Array, w: Array) -> N
 
 @kernel(Conv2DGradWeight, "reference")
 def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array) -> None:
-    _, p, q, k = dy.shape
+    p, q, k = dy.shape[1:]
     xp = padded(op, x, op.kernel_size)
     slopes = by_group(op, dy).transpose(0, 2, 1)
     for i, j, rows, columns in taps(op, op.kernel_size, (p, q)):
