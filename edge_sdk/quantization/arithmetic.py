@@ -71,7 +71,7 @@ class Summation:
     def store(self, a: Array, b: Array) -> Array:
         """Return the int8 numbers stored for the sums of stored numbers."""
         total = self.bias + a.astype(np.int64) * self.factors[0] + b.astype(np.int64) * self.factors[1]
-        return np.clip((total >> self.shift) + self.zero_point, self.low, self.high).astype(np.int8)
+        return np.asarray(np.clip((total >> self.shift) + self.zero_point, self.low, self.high), np.int8)
 
 
 def _tensor(spec: Spec) -> tuple[np.float32, int]:
@@ -159,7 +159,7 @@ def table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:
         positive, negative = (int(np.rint(256 * (ratio / output_scale))) for ratio in (scale, scale * slope))
         result = (steps * np.where(steps < 0, negative, positive) + 128) >> 8
     limits = np.iinfo(outputs[0].dtype)
-    return np.clip(result + output_zero, limits.min, limits.max).astype(outputs[0].numpy_dtype)
+    return np.asarray(np.clip(result + output_zero, limits.min, limits.max), outputs[0].numpy_dtype)
 
 
 def real_table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:
@@ -171,7 +171,7 @@ def real_table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array
 
 def softmax_table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:
     """Return exp(-scale · d) for the distances d = 0 … 255 of stored numbers from the largest one."""
-    return np.exp(-_tensor(inputs[0])[0] * np.arange(256, dtype=np.float32)).astype(np.float32)
+    return np.asarray(np.exp(-_tensor(inputs[0])[0] * np.arange(256, dtype=np.float32)), np.float32)
 
 
 def zero_point(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:

@@ -8,6 +8,8 @@ the zero point. What is beyond the depth is anything: the weights there are zero
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge_sdk.kernels.cpu.jit import jit
 from edge_sdk.kernels.cpu.patches import Window
 from edge_sdk.kernels.cpu.simd_integers import (
@@ -22,7 +24,7 @@ from edge_sdk.spec import Array
 
 
 @jit
-def _load_up_to(x: Array, source: int) -> Array:
+def _load_up_to(x: Array, source: int) -> Any:
     """BYTES bytes from x[source] on; zeros beyond the end of x."""
     if source + BYTES <= x.size:
         return load_octets(x, source)

@@ -77,7 +77,7 @@ integers = Integers()
 octets = Octets()
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, to: Any) -> Any:
+def _pointer(context: Any, builder: Any, to: Any, array_type: Any, array: Any, index: Any) -> Any:
     place = builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
     return builder.bitcast(place, to.as_pointer())
 
@@ -120,7 +120,7 @@ def load_integers(typing_context: Any, array: Any, index: Any) -> Any:
     """LANES int32 from the memory at array[index], whatever the array's element type."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _plain_load(builder, _pointer(context, builder, signature.args[0], *arguments, _WORDS))
+        return _plain_load(builder, _pointer(context, builder, _WORDS, signature.args[0], *arguments))
 
     return integers(array, types.intp), generate
 
@@ -130,7 +130,7 @@ def load_some_integers(typing_context: Any, array: Any, index: Any, count: Any) 
     """`count` int32 from the memory at array[index], and zeros; no memory beyond is touched."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _WORDS)
+        pointer = _pointer(context, builder, _WORDS, signature.args[0], arguments[0], arguments[1])
         return _masked_load(builder, pointer, _WORDS, f"v{LANES}i32", arguments[2])
 
     return integers(array, types.intp, types.intp), generate
@@ -141,7 +141,7 @@ def store_integers(typing_context: Any, array: Any, index: Any, value: Any) -> A
     """Write the lanes to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _WORDS)
+        pointer = _pointer(context, builder, _WORDS, signature.args[0], arguments[0], arguments[1])
         builder.store(arguments[2], pointer).align = 1
         return context.get_dummy_value()
 
@@ -153,7 +153,7 @@ def load_octets(typing_context: Any, array: Any, index: Any) -> Any:
     """BYTES bytes from the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _plain_load(builder, _pointer(context, builder, signature.args[0], *arguments, _OCTETS))
+        return _plain_load(builder, _pointer(context, builder, _OCTETS, signature.args[0], *arguments))
 
     return octets(array, types.intp), generate
 
@@ -163,7 +163,7 @@ def load_some_octets(typing_context: Any, array: Any, index: Any, count: Any) ->
     """`count` bytes from the memory at array[index], and zeros; no memory beyond is touched."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _OCTETS)
+        pointer = _pointer(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
         return _masked_load(builder, pointer, _OCTETS, f"v{BYTES}i8", arguments[2])
 
     return octets(array, types.intp, types.intp), generate
@@ -174,7 +174,7 @@ def store_octets(typing_context: Any, array: Any, index: Any, value: Any) -> Any
     """Write all bytes to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _OCTETS)
+        pointer = _pointer(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
         builder.store(arguments[2], pointer).align = 1
         return context.get_dummy_value()
 
@@ -186,7 +186,7 @@ def store_some_octets(typing_context: Any, array: Any, index: Any, value: Any, c
     """Write the first `count` bytes to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _OCTETS)
+        pointer = _pointer(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
         _masked_store(builder, arguments[2], pointer, f"v{BYTES}i8", arguments[3])
         return context.get_dummy_value()
 
@@ -241,7 +241,7 @@ def load_bytes(typing_context: Any, array: Any, index: Any) -> Any:
     """LANES signed bytes from the memory at array[index], as int32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _plain_load(builder, _pointer(context, builder, signature.args[0], *arguments, _LINE))
+        value = _plain_load(builder, _pointer(context, builder, _LINE, signature.args[0], *arguments))
         return builder.sext(value, _WORDS)
 
     return integers(array, types.intp), generate
@@ -252,7 +252,7 @@ def load_some_bytes(typing_context: Any, array: Any, index: Any, count: Any) -> 
     """`count` signed bytes from the memory at array[index], as int32, and zeros; no memory beyond is touched."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _LINE)
+        pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
         return builder.sext(_masked_load(builder, pointer, _LINE, f"v{LANES}i8", arguments[2]), _WORDS)
 
     return integers(array, types.intp, types.intp), generate
@@ -263,7 +263,7 @@ def store_bytes(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """Write the low byte of every lane to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _LINE)
+        pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
         builder.store(builder.trunc(arguments[2], _LINE), pointer).align = 1
         return context.get_dummy_value()
 
@@ -275,7 +275,7 @@ def store_some_bytes(typing_context: Any, array: Any, index: Any, value: Any, co
     """Write the low bytes of the first `count` lanes to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _LINE)
+        pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
         _masked_store(builder, builder.trunc(arguments[2], _LINE), pointer, f"v{LANES}i8", arguments[3])
         return context.get_dummy_value()
 
@@ -287,7 +287,7 @@ def broadcast_group(typing_context: Any, array: Any, index: Any) -> Any:
     """The 4 bytes at array[index] in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _plain_load(builder, _pointer(context, builder, signature.args[0], *arguments, _I32))
+        value = _plain_load(builder, _pointer(context, builder, _I32, signature.args[0], *arguments))
         return _splat(builder, value, LANES)
 
     return integers(array, types.intp), generate
