@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from edge_sdk.compilation import Compilation, compilation
+from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.model import INPUT
-from edge_sdk.pretrained.zoo import list_models, load
+from edge_sdk.pretrained.zoo import ALIASES, ZOO, list_models, load
 from edge_sdk.session import Session
 from edge_sdk.training.optimizers import named_optimizer
 from edge_sdk.training.step import LABEL, training_step
@@ -33,7 +34,14 @@ class Part:
 
 
 def parts(models: Sequence[str] | None = None) -> list[Part]:
-    """Return what is to be run, in order, for these networks of the zoo, or for all."""
+    """Return what is to be run, in order, for these networks of the zoo, or for all.
+
+    Raises:
+        UsageError: a network is not in the zoo.
+    """
+    for name in models or ():
+        if ALIASES.get(name, name) not in ZOO:
+            raise UsageError(f"model {name!r} is not in the zoo ({', '.join(list_models())}){suggestion(name, ZOO)}")
     found: list[Part] = []
     for name in list_models() if models is None else models:
         batch = TRAINING_BATCH.get(name, USUAL_TRAINING_BATCH)
