@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,12 +23,13 @@ PAUSE = 0.2  # seconds between turns: threads of the program before may still sp
 
 @dataclass(frozen=True)
 class Program:
-    """A worker to start: a Python interpreter, a file of workers/ and its arguments."""
+    """A worker to start: a Python interpreter, a file of workers/, its arguments, variables of its own."""
 
     name: str
     python: str
     worker: str
     arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker:
@@ -41,7 +42,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **counts},
+            env={**os.environ, **counts, **program.environment},
         )
         self._input, self._output = cast(IO[str], self.process.stdin), cast(IO[str], self.process.stdout)
         self.about = self._answer()["about"]

@@ -36,7 +36,7 @@ class CompileDisplay:
 
     @property
     def _live(self) -> bool:
-        return sys.stderr is sys.__stderr__ and sys.stderr.isatty()
+        return sys.stderr is not None and sys.stderr is sys.__stderr__ and sys.stderr.isatty()
 
     def show(self, known: Compilation) -> None:
         """Show how far it is."""

@@ -72,9 +72,9 @@ def get_threads() -> int:
     Raises:
         UsageError: a variable is no whole number of at least 1.
     """
-    chosen = _preferred.get() or _chosen
-    if chosen is not None:
-        return chosen
+    for chosen in (_preferred.get(), _chosen):
+        if chosen is not None:
+            return chosen
     wanted = threads_of_variable(VARIABLE) or threads_of_variable(NUMBA_VARIABLE) or available_processors()
     return wanted if _pool is None else min(wanted, _pool.size)
 

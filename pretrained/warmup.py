@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from edge_sdk.compilation import Compilation, compilation
-from edge_sdk.model import INPUT, Model
-from edge_sdk.pretrained.zoo import list_models, load
+from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.model import INPUT
+from edge_sdk.pretrained.zoo import ALIASES, ZOO, list_models, load
 from edge_sdk.session import Session
 from edge_sdk.training.optimizers import named_optimizer
 from edge_sdk.training.step import LABEL, training_step
@@ -32,17 +34,21 @@ class Part:
 
 
 def parts(models: Sequence[str] | None = None) -> list[Part]:
-    """Return what is to be run, in order, for these networks of the zoo, or for all."""
+    """Return what is to be run, in order, for these networks of the zoo, or for all.
+
+    Raises:
+        UsageError: a network is not in the zoo.
+    """
+    for name in models or ():
+        if ALIASES.get(name, name) not in ZOO:
+            raise UsageError(f"model {name!r} is not in the zoo ({', '.join(list_models())}){suggestion(name, ZOO)}")
     found: list[Part] = []
     for name in list_models() if models is None else models:
         batch = TRAINING_BATCH.get(name, USUAL_TRAINING_BATCH)
-        found.append(Part(f"{name}, training", lambda name=name, batch=batch: _train(load(name, None, CLASSES), batch)))
-        found += [
-            Part(f"{name}, inference of {photos}", lambda name=name, photos=photos: _infer(load(name, None), photos))
-            for photos in INFERENCE_BATCHES
-        ]
+        found.append(Part(f"{name}, training", partial(_train, name, batch)))
+        found += [Part(f"{name}, inference of {photos}", partial(_infer, name, photos)) for photos in INFERENCE_BATCHES]
     found += [
-        Part(f"optimizer {optimizer}", lambda optimizer=optimizer: _train(_small_model(), 4, optimizer, 1.0))
+        Part(f"optimizer {optimizer}", partial(_train, "resnet18", 4, optimizer, SMALL, 1.0))
         for optimizer in OPTIMIZERS
     ]
     return found
@@ -60,16 +66,16 @@ def warmup(models: Sequence[str] | None = None, on_part: Callable[[str], None] |
     return compilation()
 
 
-def _small_model() -> Model:
-    return load("resnet18", None, CLASSES, SMALL)
-
-
-def _train(model: Model, batch: int, optimizer: str = "sgd", clip_norm: float | None = None) -> None:
+def _train(
+    name: str, batch: int, optimizer: str = "sgd", size: int | None = None, clip_norm: float | None = None
+) -> None:
+    model = load(name, None, CLASSES, size)
     chosen = named_optimizer(optimizer, 0.9, 1e-4)
     step = training_step(model, chosen, learning_rate=1e-3, label_smoothing=0.1, clip_norm=clip_norm)
     image = np.zeros((batch, *model.preprocess.shape), np.float32)
     Session(step.graph, step.workspace, batch=batch).run({INPUT: image, LABEL: np.zeros(batch, np.int32)})
 
 
-def _infer(model: Model, batch: int) -> None:
+def _infer(name: str, batch: int) -> None:
+    model = load(name, None)
     model.run(np.zeros((batch, *model.preprocess.shape), np.float32))

@@ -25,6 +25,7 @@ import llvmlite.binding
 import numba
 import platformdirs
 from numba.core import caching
+from numba.core.runtime import rtsys
 
 from edge_sdk import __version__
 from edge_sdk.compilation import LOGGER, compiled, compiling, folder_is, function_loaded
@@ -169,7 +170,8 @@ class KernelCache(caching.FunctionCache):
         self._known: dict[Any, bytes] | None = None
         if KernelCache._folder is None:
             KernelCache._folder = _open_folder()
-        # Functions made in one place by a factory differ in what they enclose, which is in the form.
+        # Functions made in one place by a factory differ in what they enclose.
+        self._form = _enclosed(function)
         place = f"{self._name}-{function.__code__.co_firstlineno}".replace("<", "").replace(">", "")
         self._file = _File(KernelCache._folder / f"{place}.kernel")
         self.enable()
@@ -186,10 +188,14 @@ class KernelCache(caching.FunctionCache):
             self._file._path.unlink(missing_ok=True)  # noqa: SLF001 - one file, two halves
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the function for these types, or None, after which Numba compiles it."""
+        """Return the function for these types, or None, after which Numba compiles it.
+
+        Numba's own would refresh the context first, which imports all that a compiler may need, SciPy among it, and
+        takes as long as the first training step; machine code needs the runtime alone.
+        """
         import pickle
 
-        target_context.refresh()
+        rtsys.initialize(target_context)
         if self._known is None:
             self._known = self._file.read()
         code = self._known.get(self._index_key(sig, target_context.codegen()))
@@ -205,6 +211,12 @@ class KernelCache(caching.FunctionCache):
         compiling(self._name)
         return None
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Types, target, and what the function encloses: Numba's own has a random number for an enclosed function, so
+        that what a factory makes would be compiled anew in every process.
+        """
+        return str(sig), codegen.magic_tuple(), self._form
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function; where that is not possible, say so once."""
         compiled(self._name)
@@ -218,6 +230,21 @@ class KernelCache(caching.FunctionCache):
                 reason = error.strerror or str(error)
                 LOGGER.warning("compiled kernels cannot be kept in %s (%s); the next start compiles again",
                                KernelCache._folder, reason)  # fmt: skip
+
+
+def _enclosed(function: Any) -> str:
+    """What tells apart the functions that a factory makes; their common source is in the folder's name."""
+    described = []
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        value = cell.cell_contents
+        inner = getattr(value, "py_func", value)
+        if callable(inner) and hasattr(inner, "__code__"):
+            described.append(f"{name}={inner.__module__}.{inner.__qualname__}({_enclosed(inner)})")
+        elif isinstance(value, bool | int | float | str | tuple | None):
+            described.append(f"{name}={value!r}")
+        else:
+            raise TypeError(f"{function.__qualname__} encloses {name}, a {type(value).__name__}; enclose plain values")
+    return ", ".join(described)
 
 
 class _Code(caching.CompileResultCacheImpl):
