@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_sdk.session import Session
 from edge_sdk.training.features import Features, Views, layout
 from edge_sdk.training.frozen_part import FrozenPart, cut_off_frozen
 from edge_sdk.training.listener import Listener
@@ -41,7 +40,7 @@ class RunFeatures:
             done += rows
             listener.on_features(done, total)
 
-        session = Session(part.graph, part.workspace, batch=part.block) if total else None
+        session = part.session() if total else None
         for features in both:
             # As in `evaluate`, photos of the validation data that cannot be read are left out of the count.
             told = listener.on_unreadable if features is self.training else None
@@ -76,7 +75,7 @@ def features_for(
     """
     if settings.freeze is None or not settings.feature_cache:
         return None
-    part = cut_off_frozen(forward)
+    part = cut_off_frozen(forward, precise=settings.precise)
     if part is None:
         return None
     what = "backbone" if settings.freeze == "backbone" else f"the network before {_name_of_cut(part)}"

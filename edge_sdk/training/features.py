@@ -124,7 +124,7 @@ class Features:
         self._ask_again(loader)
         try:
             for view, first, end in self._gaps():
-                session = session or Session(self.part.graph, self.part.workspace, batch=self.part.block)
+                session = session or self.part.session()
                 self._fill(session, loader, view, first, end, on_rows)
         finally:
             self.unreadable = loader.unreadable

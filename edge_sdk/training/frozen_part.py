@@ -16,6 +16,7 @@ from edge_sdk.graph import Graph
 from edge_sdk.passes.freeze import split_at_frozen
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.serialize import graph_to_json
+from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Spec, Value
 from edge_sdk.training.step import TrainingForward
 from edge_sdk.workspace import Workspace
@@ -32,6 +33,11 @@ class FrozenPart:
     workspace: Workspace
     specs: dict[Value, Spec]
     rest: TrainingForward
+    precise: bool = False
+
+    def session(self) -> Session:
+        """Bind what computes the features of one block of photos."""
+        return Session(self.graph, self.workspace, batch=self.block, precise=self.precise)
 
     @property
     def row_bytes(self) -> int:
@@ -47,8 +53,9 @@ class FrozenPart:
         """Return a SHA-256 of all that decides the features of given pixels."""
         from edge_sdk import __version__
 
-        known = (__version__, platform.machine(), graph_to_json(self.graph), self.workspace.digest(), str(self.block))
-        return hashlib.sha256("\0".join(known).encode()).hexdigest()
+        known = (__version__, platform.machine(), graph_to_json(self.graph), self.workspace.digest())
+        kernels = (str(self.block), str(self.precise))
+        return hashlib.sha256("\0".join((*known, *kernels)).encode()).hexdigest()
 
 
 def bytes_of(spec: Spec) -> int:
@@ -56,11 +63,11 @@ def bytes_of(spec: Spec) -> int:
     return math.prod(spec.shape[1:]) * np.dtype(spec.numpy_dtype).itemsize
 
 
-def cut_off_frozen(forward: TrainingForward) -> FrozenPart | None:
+def cut_off_frozen(forward: TrainingForward, *, precise: bool = False) -> FrozenPart | None:
     """Cut a network in training form where training begins; None where nothing frozen comes before that.
 
     The rest must read nothing but features, one row a photo: a network that shows the photo itself to a layer that
-    trains is not cut.
+    trains is not cut. `precise` is the Session's.
     """
     fixed = {v for v in forward.graph.params if v not in forward.trained and v not in forward.graph.updates}
     try:
@@ -72,4 +79,4 @@ def cut_off_frozen(forward: TrainingForward) -> FrozenPart | None:
         return None
     graph, arrays = run_pipeline("execution", *run_pipeline("inference", *first))
     part = TrainingForward(rest, workspace, forward.model, forward.trained)
-    return FrozenPart(graph, arrays, {value: rest.specs[value] for value in cut}, part)
+    return FrozenPart(graph, arrays, {value: rest.specs[value] for value in cut}, part, precise)
