@@ -263,3 +263,18 @@ def test_reference_kernels_have_nothing_to_measure(folder):
     assert not any(step.choice.measured for step in session.plan.steps)
     assert not folder.exists()
     assert all(step.reason == "" for step in session.plan.steps)
+
+
+def test_fine_tuning_is_tuned(folder, tmp_path):
+    """`fit` hands the argument to its Session: times are on disk afterwards, and the model remembers."""
+    from tiny_models import tiny_model, write_photos
+
+    import edge_sdk as edge
+
+    photos = write_photos(tmp_path / "photos", 4)
+
+    run = edge.fit(tiny_model(), photos, epochs=1, batch_size=4, autotune=True)
+
+    assert run.model.autotune
+    measured = json.loads(kept(folder).read_text("utf-8"))["milliseconds"]
+    assert any(key.startswith("conv2d_grad_") for key in measured)
