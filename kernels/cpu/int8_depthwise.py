@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from edge_sdk.kernel import Packing, kernel
+from edge_sdk.kernels.cpu.integer_tile import integer_tile
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.simd import LANES, load_some, splat
 from edge_sdk.kernels.cpu.simd_integers import (
     BYTES,
-    integer_tile,
     load_bytes,
     load_integers,
     load_octets,

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from edge_sdk.kernels.cpu.int8_patches import line_size, pack_patches
+from edge_sdk.kernels.cpu.integer_tile import integer_tile
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window
 from edge_sdk.kernels.cpu.simd import LANES, load_some, splat
@@ -23,7 +24,6 @@ from edge_sdk.kernels.cpu.simd_integers import (
     BYTES,
     broadcast_group,
     dot4,
-    integer_tile,
     load_integers,
     load_some_integers,
     rescale,

@@ -2,7 +2,6 @@
 
     a = broadcast_group(x, i)        the 4 bytes from x[i] on, in every lane
     s = dot4(s, a, w)                every lane: s + Σ of its four products (bytes of a unsigned, of w signed)
-    t = integer_tile(14, 2)          a block of such vectors that LLVM keeps in registers
     store_bytes(y, i, rescale(s, …), count)
 
 Arrays are addressed flat, in their own elements, and must be C-contiguous. Nothing is bounds-checked. All of it is
@@ -21,14 +20,14 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, overload, register_model
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from edge_sdk.kernels.cpu.simd import LANES, vector
 
 BYTES = 4 * LANES  # of a register
 
 _I1, _I8, _I16, _I32 = (ir.IntType(bits) for bits in (1, 8, 16, 32))
-_WORDS = ir.VectorType(_I32, LANES)
+WORDS = ir.VectorType(_I32, LANES)
 _HALVES = ir.VectorType(_I16, 2 * LANES)
 _OCTETS = ir.VectorType(_I8, BYTES)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
@@ -64,7 +63,7 @@ class Octets(types.Type):
 @register_model(Integers)
 class _IntegersModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _WORDS)
+        super().__init__(manager, numba_type, WORDS)
 
 
 @register_model(Octets)
@@ -120,7 +119,7 @@ def load_integers(typing_context: Any, array: Any, index: Any) -> Any:
     """LANES int32 from the memory at array[index], whatever the array's element type."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _plain_load(builder, _pointer(context, builder, _WORDS, signature.args[0], *arguments))
+        return _plain_load(builder, _pointer(context, builder, WORDS, signature.args[0], *arguments))
 
     return integers(array, types.intp), generate
 
@@ -130,22 +129,10 @@ def load_some_integers(typing_context: Any, array: Any, index: Any, count: Any) 
     """`count` int32 from the memory at array[index], and zeros; no memory beyond is touched."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _WORDS, signature.args[0], arguments[0], arguments[1])
-        return _masked_load(builder, pointer, _WORDS, f"v{LANES}i32", arguments[2])
+        pointer = _pointer(context, builder, WORDS, signature.args[0], arguments[0], arguments[1])
+        return _masked_load(builder, pointer, WORDS, f"v{LANES}i32", arguments[2])
 
     return integers(array, types.intp, types.intp), generate
-
-
-@intrinsic
-def store_integers(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write the lanes to the memory at array[index]."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _WORDS, signature.args[0], arguments[0], arguments[1])
-        builder.store(arguments[2], pointer).align = 1
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, integers), generate
 
 
 @intrinsic
@@ -223,16 +210,6 @@ def larger_octets(typing_context: Any, a: Any, b: Any) -> Any:
     return octets(octets, octets), generate
 
 
-@intrinsic
-def smaller_octets(typing_context: Any, a: Any, b: Any) -> Any:
-    """The smaller of both signed bytes."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.select(builder.icmp_signed("<", *arguments), *arguments)
-
-    return octets(octets, octets), generate
-
-
 _LINE = ir.VectorType(_I8, LANES)
 
 
@@ -242,7 +219,7 @@ def load_bytes(typing_context: Any, array: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = _plain_load(builder, _pointer(context, builder, _LINE, signature.args[0], *arguments))
-        return builder.sext(value, _WORDS)
+        return builder.sext(value, WORDS)
 
     return integers(array, types.intp), generate
 
@@ -253,7 +230,7 @@ def load_some_bytes(typing_context: Any, array: Any, index: Any, count: Any) -> 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
-        return builder.sext(_masked_load(builder, pointer, _LINE, f"v{LANES}i8", arguments[2]), _WORDS)
+        return builder.sext(_masked_load(builder, pointer, _LINE, f"v{LANES}i8", arguments[2]), WORDS)
 
     return integers(array, types.intp, types.intp), generate
 
@@ -309,8 +286,7 @@ def _pair_sums(builder: Any, a: Any, b: Any) -> Any:
     products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
     none = ir.Constant(wide, ir.Undefined)
     even, odd = (
-        builder.shuffle_vector(products, none, ir.Constant(_WORDS, list(range(first, 2 * LANES, 2))))
-        for first in (0, 1)
+        builder.shuffle_vector(products, none, ir.Constant(WORDS, list(range(first, 2 * LANES, 2)))) for first in (0, 1)
     )
     return builder.add(even, odd)
 
@@ -331,8 +307,8 @@ def dot4(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
         if not DOT_INSTRUCTION:
             return _portable_dot(builder, *arguments)
         # LLVM 22 types the factors as bytes, older ones as words.
-        factor = _OCTETS if llvm.llvm_version_info >= (22,) else _WORDS
-        kind = ir.FunctionType(_WORDS, [_WORDS, factor, factor])
+        factor = _OCTETS if llvm.llvm_version_info >= (22,) else WORDS
+        kind = ir.FunctionType(WORDS, [WORDS, factor, factor])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
         total, *factors = arguments
         return builder.call(function, [total, *(builder.bitcast(value, factor) for value in factors)])
@@ -348,8 +324,8 @@ def multiply_add(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
         total, a, b = arguments
         if not DOT_INSTRUCTION:
             return builder.add(total, _pair_sums(builder, builder.bitcast(a, _HALVES), builder.bitcast(b, _HALVES)))
-        factor = _HALVES if llvm.llvm_version_info >= (22,) else _WORDS
-        kind = ir.FunctionType(_WORDS, [_WORDS, factor, factor])
+        factor = _HALVES if llvm.llvm_version_info >= (22,) else WORDS
+        kind = ir.FunctionType(WORDS, [WORDS, factor, factor])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpwssd.512")
         return builder.call(function, [total, builder.bitcast(a, factor), builder.bitcast(b, factor)])
 
@@ -366,8 +342,8 @@ def rescale(typing_context: Any, total: Any, multiplier: Any, low: Any, high: An
         value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
         value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
         rounded = builder.fadd(value, ir.Constant(_FLOATS, [_ROUNDING] * LANES))
-        whole = builder.bitcast(rounded, _WORDS)
-        return builder.sub(whole, ir.Constant(_WORDS, [_ROUNDING_BITS] * LANES))
+        whole = builder.bitcast(rounded, WORDS)
+        return builder.sub(whole, ir.Constant(WORDS, [_ROUNDING_BITS] * LANES))
 
     return integers(integers, vector, vector, vector), generate
 
@@ -407,69 +383,3 @@ def _define_operator(python_operator: Any, instruction: str) -> None:
 _INSTRUCTIONS = ((operator.add, "add"), (operator.sub, "sub"), (operator.mul, "mul"), (operator.iadd, "add"))
 for _operator, _instruction in _INSTRUCTIONS:
     _define_operator(_operator, _instruction)
-
-
-class IntegerTile(types.Type):
-    """A rows × columns block of int32 vectors, as simd.Tile is one of floats."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        self.rows, self.columns = rows, columns
-        super().__init__(name=f"IntegerTile({rows}x{columns})")
-
-
-@register_model(IntegerTile)
-class _TileModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, tile_type: Any) -> None:
-        super().__init__(manager, tile_type, ir.ArrayType(_WORDS, tile_type.rows * tile_type.columns).as_pointer())
-
-
-@intrinsic(prefer_literal=True)
-def integer_tile(typing_context: Any, rows: Any, columns: Any) -> Any:
-    """A fresh rows × columns tile; both counts must be literal or global constants."""
-    result = IntegerTile(rows.literal_value, columns.literal_value)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return cgutils.alloca_once(builder, ir.ArrayType(_WORDS, result.rows * result.columns))
-
-    return result(rows, columns), generate
-
-
-def _slot(context: Any, builder: Any, tile_type: Any, pointer: Any, index_type: Any, index: Any) -> Any:
-    row, column = (
-        context.cast(builder, builder.extract_value(index, i), index_type.types[i], types.intp) for i in (0, 1)
-    )
-    flat = builder.add(builder.mul(row, ir.Constant(row.type, tile_type.columns)), column)
-    return builder.gep(pointer, [ir.Constant(_I32, 0), flat], inbounds=True)
-
-
-@intrinsic
-def _tile_get(typing_context: Any, block: Any, index: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_slot(context, builder, signature.args[0], arguments[0], signature.args[1], arguments[1]))
-
-    return integers(block, index), generate
-
-
-@intrinsic
-def _tile_set(typing_context: Any, block: Any, index: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        slot = _slot(context, builder, signature.args[0], arguments[0], signature.args[1], arguments[1])
-        builder.store(arguments[2], slot)
-        return context.get_dummy_value()
-
-    return types.void(block, index, integers), generate
-
-
-# Numba compares the argument names of an overload with those of its implementation, annotations included: none here.
-@overload(operator.getitem)
-def _getitem(block, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    if isinstance(block, IntegerTile):
-        return lambda block, index: _tile_get(block, index)  # noqa: PLW0108 - Numba wants a Python function
-    return None
-
-
-@overload(operator.setitem)
-def _setitem(block, index, value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    if isinstance(block, IntegerTile):
-        return lambda block, index, value: _tile_set(block, index, value)  # noqa: PLW0108
-    return None
