@@ -36,7 +36,8 @@ class CompileDisplay:
 
     @property
     def _live(self) -> bool:
-        return sys.stderr is not None and sys.stderr is sys.__stderr__ and sys.stderr.isatty()
+        terminal = sys.__stderr__
+        return terminal is not None and sys.stderr is terminal and terminal.isatty()
 
     def show(self, known: Compilation) -> None:
         """Show how far it is."""

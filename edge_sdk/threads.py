@@ -111,7 +111,7 @@ def checked_threads(count: int | None, name: str) -> int:
     """
     if count is None:
         return get_threads()
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+    if type(count) is not int or count < 1:
         raise UsageError(f"{name}: the number of threads must be a whole number of at least 1; found {count!r}")
     if _pool is not None and count > _pool.size:
         raise UsageError(
