@@ -36,8 +36,8 @@ class CompileDisplay:
 
     @property
     def _live(self) -> bool:
-        stream = sys.__stderr__
-        return stream is not None and sys.stderr is stream and stream.isatty()
+        terminal = sys.__stderr__
+        return terminal is not None and sys.stderr is terminal and terminal.isatty()
 
     def show(self, known: Compilation) -> None:
         """Show how far it is."""
