@@ -74,10 +74,9 @@ def training_step(
     activations are made twice instead of being kept: the same numbers in less memory, and somewhat slower.
     """
     if recompute not in RECOMPUTE:
-        wanted_ones = ", ".join(map(repr, RECOMPUTE))
-        raise UsageError(
-            f"recompute is {recompute!r}, wanted one of {wanted_ones}{suggestion(recompute, RECOMPUTE[1:])}"
-        )
+        kinds = ", ".join(map(repr, RECOMPUTE))
+        hint = suggestion(str(recompute), [kind for kind in RECOMPUTE if kind is not None])
+        raise UsageError(f"recompute is {recompute!r}, wanted one of {kinds}{hint}")
     wanted = trainable(model.graph, freeze)
     frozen = [value for value in model.graph.params if value not in set(wanted)]
     graph, workspace = to_training(model.graph, model.workspace, trainable=wanted, seed=seed)
