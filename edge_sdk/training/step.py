@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_sdk.autodiff import gradient
 from edge_sdk.builder import Builder
-from edge_sdk.errors import UsageError
+from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import OUTPUT, Model
 from edge_sdk.ops.control import Full
@@ -77,7 +77,8 @@ class TrainingForward:
     ) -> TrainingStep:
         """Add loss, gradients and optimizer; the arguments are those of `training_step`."""
         if recompute not in RECOMPUTE:
-            raise UsageError(f"recompute is {recompute!r}, wanted None or 'activations'")
+            hint = suggestion(str(recompute), [kind for kind in RECOMPUTE if kind is not None])
+            raise UsageError(f"recompute is {recompute!r}, wanted one of {', '.join(map(repr, RECOMPUTE))}{hint}")
         workspace = self.workspace.restricted(self.graph)
         g = Builder.extend(self.graph, name=f"{self.graph.name}_training")
         label = g.input(LABEL, Spec((BATCH,), "int32"))
