@@ -15,6 +15,7 @@ from edge_sdk.ops.conv import (
     DepthwiseConv2DGradWeight,
 )
 from edge_sdk.ops.linear import Linear, MatMul
+from edge_sdk.ops.update import LinearAdamUpdate, LinearRMSPropUpdate, LinearSGDUpdate
 from edge_sdk.spec import BATCH
 
 
@@ -51,6 +52,8 @@ def node_multiply_adds(graph: Graph, node: Node) -> int:
             return math.prod(shapes[0]) * math.prod(node.op.kernel_size)
         case Linear():
             return math.prod(graph.specs[node.output].shape) * shapes[1][1]
+        case LinearSGDUpdate() | LinearAdamUpdate() | LinearRMSPropUpdate():  # of weight, dy and x
+            return shapes[1][0] * math.prod(shapes[0])
         case MatMul():
             return math.prod(graph.specs[node.output].shape) * shapes[0][-2 if node.op.transpose_a else -1]
         case _:

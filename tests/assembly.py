@@ -89,7 +89,7 @@ def micro_kernels() -> list[MicroKernel]:
     )  # fmt: skip
     in_place_product = (
         array, index, index, index, index, index, array, index, array, index, array, array, index, index, index, index,
-        limit, limit,
+        limit, limit, flag,
     )  # fmt: skip
     gradient = (array, index, array, index, index, index, array, index, index, index, index, flag)
     dots = (array, index, index, array, index, index, index, index, array, index)

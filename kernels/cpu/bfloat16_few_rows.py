@@ -10,8 +10,9 @@ from edge_sdk.kernels.cpu.few_rows import CHUNK, DOT_BLOCK, DOT_COLUMNS, DOT_ROW
 from edge_sdk.kernels.cpu.gemm import HALF_ROWS, TILE_COLUMNS, TILE_ROWS, TILE_WIDTH, up
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window, whole_rows
-from edge_sdk.kernels.cpu.simd import LANES, lane_sum, load, load_some, store, store_some, tile, zero
+from edge_sdk.kernels.cpu.simd import LANES, lane_sum, load, load_some, store, store_some, zero
 from edge_sdk.kernels.cpu.simd_bfloat16 import PAIR, dot_pairs, lane_pairs, neighbours
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.spec import Array, Spec
 
 BLOCK_PANELS = 2  # outputs, in panels of pairs, whose weights are read for a whole strip before the next ones are

@@ -27,18 +27,9 @@ from edge_sdk.kernels.cpu.gemm import (
 )
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window, line_size, pack_patches
-from edge_sdk.kernels.cpu.simd import (
-    LANES,
-    broadcast,
-    load,
-    load_some,
-    store,
-    store_some,
-    tile,
-    transpose,
-    zero,
-)
+from edge_sdk.kernels.cpu.simd import LANES, broadcast, load, load_some, store, store_some, zero
 from edge_sdk.kernels.cpu.simd_bfloat16 import PAIR, dot_pairs, lane_pairs, neighbours
+from edge_sdk.kernels.cpu.simd_tile import tile, transpose
 from edge_sdk.spec import Array, Spec
 
 

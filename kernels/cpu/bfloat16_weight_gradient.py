@@ -14,8 +14,9 @@ import math
 from edge_sdk.kernels.cpu.bfloat16_gemm import pixel_of
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window, line_size, pack_patches
-from edge_sdk.kernels.cpu.simd import LANES, broadcast, load, load_some, store, store_some, tile, zero
+from edge_sdk.kernels.cpu.simd import LANES, broadcast, load, load_some, store, store_some, zero
 from edge_sdk.kernels.cpu.simd_bfloat16 import dot_pairs, lane_pairs
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.kernels.cpu.weight_gradient import GRADIENT_ROWS, Division, add_parts
 from edge_sdk.spec import Array, Spec
 

@@ -13,7 +13,8 @@ from typing import TypeAlias
 import numpy as np
 
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
-from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, fma, load, splat, store, tile, zero
+from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, fma, load, splat, store, zero
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.spec import Array
 
 Geometry: TypeAlias = tuple[int, int, int, int, int, int]

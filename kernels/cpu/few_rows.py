@@ -17,17 +17,8 @@ from edge_sdk.kernels.cpu.gemm import (
 )
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window, pack_patches, whole_rows
-from edge_sdk.kernels.cpu.simd import (
-    LANES,
-    fma,
-    lane_sum,
-    load,
-    load_some,
-    store,
-    store_some,
-    tile,
-    zero,
-)
+from edge_sdk.kernels.cpu.simd import LANES, fma, lane_sum, load, load_some, store, store_some, zero
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.spec import Array, Spec
 
 FEW = 32  # rows; with more, packing the weights pays

@@ -32,9 +32,9 @@ from edge_sdk.kernels.cpu.simd import (
     splat,
     store,
     store_some,
-    tile,
     zero,
 )
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.spec import Array, Spec
 
 # The tile of results kept in registers, rows × vectors: with one row of weights and one broadcast it must fit the 32

@@ -29,9 +29,9 @@ from edge_sdk.kernels.cpu.simd import (
     store,
     store_some,
     stream,
-    tile,
     zero,
 )
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.kernels.cpu.streaming import is_streamed
 from edge_sdk.spec import Array, Spec
 

@@ -3,7 +3,7 @@
     t = integer_tile(14, 2)
     t[m, n] = dot4(t[m, n], a, w)
 
-As simd.Tile for floats: LLVM keeps the tile in registers when unrolling makes every index known.
+As simd_tile.Tile for floats: LLVM keeps the tile in registers when unrolling makes every index known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edge_sdk.kernels.cpu.simd_integers import WORDS, integers
 
 
 class IntegerTile(types.Type):
-    """A rows × columns block of int32 vectors, as simd.Tile is one of floats."""
+    """A rows × columns block of int32 vectors, as simd_tile.Tile is one of floats."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.rows, self.columns = rows, columns

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from edge_sdk.kernels.cpu.gemm import TILE_WIDTH
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
-from edge_sdk.kernels.cpu.simd import LANES, load, load_some, store, tile, transpose, zero
+from edge_sdk.kernels.cpu.simd import LANES, load, load_some, store, zero
+from edge_sdk.kernels.cpu.simd_tile import tile, transpose
 from edge_sdk.spec import Array
 
 

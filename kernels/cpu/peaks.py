@@ -10,7 +10,8 @@ import numpy as np
 
 from edge_sdk.kernels.cpu.gemm import TILE_COLUMNS, TILE_ROWS
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
-from edge_sdk.kernels.cpu.simd import LANES, broadcast, fma, load, store, tile
+from edge_sdk.kernels.cpu.simd import LANES, broadcast, fma, load, store
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.spec import Array
 
 STEPS = 400_000  # of the tile that one thread multiplies: some milliseconds

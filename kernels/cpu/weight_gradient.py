@@ -15,7 +15,8 @@ from typing import NamedTuple
 from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window, line_size, pack_patches
-from edge_sdk.kernels.cpu.simd import LANES, broadcast, fma, load, load_some, store, store_some, tile, zero
+from edge_sdk.kernels.cpu.simd import LANES, broadcast, fma, load, load_some, store, store_some, zero
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.spec import Array, Spec
 
 # A tile of the gradient: GRADIENT_ROWS outputs, which divide LANES so that a tile reads one panel, × two vectors.

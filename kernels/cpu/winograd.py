@@ -13,7 +13,8 @@ from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
 from edge_sdk.kernels.cpu.gemm import HALF_ROWS, PRODUCT_RATE, TILE_ROWS, TILE_WIDTH, multiply_rows, up
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
-from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, load, splat, store, tile, transpose, zero
+from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, load, splat, store, zero
+from edge_sdk.kernels.cpu.simd_tile import tile, transpose
 from edge_sdk.kernels.cpu.weight_gradient import GRADIENT_ROWS, add_gradient_tile
 from edge_sdk.kernels.cpu.winograd_transforms import (
     BLOCK,

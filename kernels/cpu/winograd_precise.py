@@ -14,7 +14,8 @@ from typing import Any
 from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.gemm import HALF_ROWS, PRODUCT_RATE, TILE_ROWS, TILE_WIDTH, multiply_rows, up
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
-from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, load, splat, store, tile, transpose, zero
+from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, load, splat, store, zero
+from edge_sdk.kernels.cpu.simd_tile import tile, transpose
 from edge_sdk.kernels.cpu.winograd import HIGHEST, LOWEST, Layer, copy_clipped
 from edge_sdk.spec import Array, Spec
 

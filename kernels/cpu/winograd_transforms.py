@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from edge_sdk.kernels.cpu.jit import jit
-from edge_sdk.kernels.cpu.simd import load, store, tile
+from edge_sdk.kernels.cpu.simd import load, store
+from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.spec import Array
 
 BLOCK = 4  # outputs a block, along each axis

@@ -57,5 +57,5 @@ def test_pieces_give_what_the_whole_gives(monkeypatch):
 
     in_pieces = model.run(x)
 
-    assert sorted(batch for batch, _ in model._sessions) == [1, 3]
+    assert sorted(batch for batch, _, _ in model._sessions) == [1, 3]
     np.testing.assert_allclose(in_pieces, np.concatenate([model.run(one[np.newaxis]) for one in x]), atol=1e-5)

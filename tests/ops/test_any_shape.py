@@ -212,7 +212,7 @@ def test_batch_norm(
     check_nonlinear(training, *inputs)
 
     y, _, _, batch_mean, inverse_deviation = (each.astype(np.float32) for each in reference(training, inputs))
-    rest = [] if activation is None else [y]
+    rest = [] if activation is None else [offset, y] if residual else [offset]
     gradient = BatchNormTrainingGrad(activation, residual)
     terms = np.abs(dy).max() * np.abs(scale * inverse_deviation).max()
     check_nonlinear(gradient, dy, x, scale, batch_mean, inverse_deviation, *rest, scale=float(terms))

@@ -397,5 +397,4 @@ def test_features_of_another_setting_are_not_resumed(finished, photos, tmp_path)
 
     with pytest.raises(edge.EdgeError, match="feature_views = 3, now it is 2"):
         edge.fit(tiny_model(), photos, out=out, resume=True, freeze="backbone", feature_views=2, **SETTINGS)
-
     assert (out / CHECKPOINT).exists()
