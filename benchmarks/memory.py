@@ -35,7 +35,7 @@ def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, reco
             size = (model, str(batches.get(model, 16)))
             forms: list[tuple[str, ...]] = [()]
             if recompute and task == "train":
-                forms.append(("activations",))
+                forms.append(("float32", "activations"))
             peer: float | None = None
             if vs == "torch":
                 programs = [
@@ -44,7 +44,7 @@ def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, reco
                 peer = min(peak_mib(program, threads) for program in programs)
             for form in forms:
                 ours = peak_mib(Program("edge_sdk", sys.executable, f"edge_{task}.py", (*size, *form)), threads)
-                name = f"{task} {model} b{size[1]} {' '.join(('recompute', *form)) if form else ''}"
+                name = f"{task} {model} b{size[1]} {'recompute' if form else ''}"
                 other, ratio = ("", "") if peer is None else (f"{peer:.0f}", f"{ours / peer:.2f}")
                 click.echo(f"{name:34} {ours:9.0f} {other:>9} {ratio:>6}")
     click.echo("MiB, peak of the whole process")

@@ -23,11 +23,15 @@ from benchmarks.interleave import Program, compare, machine, write
 @click.option("--torch-python", default=sys.executable, help="Interpreter that has torch and torchvision.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--recompute", is_flag=True, help="Make cheap activations twice, for less memory.")
 @click.option("--turns", default=7, show_default=True, help="Timed steps of each program.")
-def main(model: str, batch: int, vs: str, torch_python: str, threads: int, precision: str, turns: int) -> None:
+def main(
+    model: str, batch: int, vs: str, torch_python: str, threads: int, precision: str, recompute: bool, turns: int
+) -> None:
     """Measure, print, write results/train_step.json."""
     size = (model, str(batch))
-    programs = [Program("edge_sdk", sys.executable, "edge_train.py", (*size, precision))]
+    form = (precision, "activations") if recompute else (precision,)
+    programs = [Program("edge_sdk", sys.executable, "edge_train.py", (*size, *form))]
     if vs == "torch":
         programs += [
             Program(f"torch {layout}", torch_python, "torch_train.py", (*size, layout))
@@ -45,7 +49,8 @@ def main(model: str, batch: int, vs: str, torch_python: str, threads: int, preci
         report["times_faster"] = round(best["median_seconds"] / ours["median_seconds"], 2)
         report["memory_ratio"] = round(ours["peak_rss_mib"] / best["peak_rss_mib"], 2)
         print(f"{report['times_faster']:.2f} times torch's speed in {report['memory_ratio']:.2f} of its memory")
-    write("train_step", f"{model} b{batch}" + ("" if precision == "float32" else f" {precision}"), report)
+    variant = ("" if precision == "float32" else f" {precision}") + (" recompute" if recompute else "")
+    write("train_step", f"{model} b{batch}{variant}", report)
 
 
 if __name__ == "__main__":
