@@ -23,8 +23,9 @@ def main(models: tuple[str, ...], batch: int, threads: int, turns: int) -> None:
     """Measure, print, write results/scaling.json."""
     for model in models:
         for kind, worker in (("training", "edge_train.py"), ("inference", "edge_infer.py")):
+            arguments = (model, str(batch), "float32")
             programs = [
-                Program(str(count), sys.executable, worker, (model, str(batch)), {"EDGE_NUM_THREADS": str(count)})
+                Program(str(count), sys.executable, worker, arguments, {"EDGE_NUM_THREADS": str(count)})
                 for count in (1, threads)
             ]
             figures = compare(programs, turns, threads)

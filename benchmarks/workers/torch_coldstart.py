@@ -12,10 +12,10 @@ def main() -> None:
     name, batch = sys.argv[1], int(sys.argv[2])
     done = {"interpreter": time.time()}
     import torch
-    import torchvision
+    from torchvision_models import build
 
     done["imports"] = time.time()
-    model = getattr(torchvision.models, {"mobilenetv2": "mobilenet_v2"}.get(name, name))(weights=None, num_classes=10)
+    model = build(name, classes=10)
     optimizer = torch.optim.SGD(model.train().parameters(), lr=1e-3, momentum=0.9)
     done["network and weights"] = time.time()
     image, label = torch.zeros(batch, 3, 224, 224), torch.zeros(batch, dtype=torch.long)
