@@ -48,7 +48,8 @@ class Ratio:
 def read(folder: Path = RESULTS) -> list[Ratio]:
     """Return every comparison that the files hold, in the order of KINDS, then by case.
 
-    An entry has `figures`: program → `median_seconds` and perhaps `peak_rss_mib`. The best peer is the fastest; where
+    An entry has `figures`: program → `median_seconds` (of a process `seconds`, or `first step`) and perhaps
+    `peak_rss_mib`. The best peer is the fastest; where
     nothing was timed, the one that takes least memory. Entries of another form, or without a peer, are left out.
     """
     found = []
@@ -65,7 +66,8 @@ def _ratio(kind: str, case: str, entry: Any) -> Iterator[Ratio]:
     figures = entry.get("figures") if isinstance(entry, dict) else None
     if not isinstance(figures, dict) or not isinstance(figures.get(OURS), dict):
         return
-    peers = {name: figure for name, figure in figures.items() if name != OURS and isinstance(figure, dict)}
+    figures = {name: _timed(figure) for name, figure in figures.items() if isinstance(figure, dict)}
+    peers = {name: figure for name, figure in figures.items() if name != OURS}
     for key in ("median_seconds", "peak_rss_mib"):
         timed = {name: figure for name, figure in peers.items() if _number(figure, key)}
         if timed and _number(figures[OURS], key):
@@ -75,6 +77,12 @@ def _ratio(kind: str, case: str, entry: Any) -> Iterator[Ratio]:
             memory = (_number(figure, "peak_rss_mib") for figure in (ours, theirs))
             yield Ratio(kind, case, peer, *times, *memory)
             return
+
+
+def _timed(figure: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures with the seconds of a whole process, or up to its first step, as those to compare."""
+    whole = {"median_seconds": figure[key] for key in ("seconds", "first step") if key in figure}
+    return {**whole, **figure}
 
 
 def _number(figure: Mapping[str, Any], key: str) -> float | None:
