@@ -25,10 +25,15 @@ def panels(ratios: list[Ratio]) -> list[tuple[str, str, list[tuple[str, float, s
     """Return title, colour and bars (label, ratio, peer) of each panel that has any."""
     found = []
     for title, kinds in (
-        ("Training: times the best peer's speed", ("training step", "fine-tuning")),
-        ("Inference: times the best peer's speed", ("inference", "cold start")),
+        ("Training: times the best peer's speed", ("training step",)),
+        ("Inference: times the best peer's speed", ("inference",)),
+        ("Whole processes: times the best peer's speed", ("fine-tuning", "cold start")),
     ):
-        bars = [(_label(r, kinds[0]), r.times_faster, r.peer) for r in ratios if r.kind in kinds and r.times_faster]
+        bars = [
+            (_label(r, kinds[0] if len(kinds) == 1 else ""), r.times_faster, r.peer)
+            for r in ratios
+            if r.kind in kinds and r.times_faster
+        ]
         found.append((title, SPEED, bars))
     # Programs that only infer are compared with one another; what training takes matters most on a laptop.
     kinds = ("training step", "fine-tuning", "memory")
