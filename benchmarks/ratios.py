@@ -81,8 +81,8 @@ def _ratio(kind: str, case: str, entry: Any) -> Iterator[Ratio]:
 
 def _timed(figure: Mapping[str, Any]) -> dict[str, Any]:
     """The figures with the seconds of a whole process, or up to its first step, as those to compare."""
-    whole = {"median_seconds": figure[key] for key in ("seconds", "first step") if key in figure}
-    return {**whole, **figure}
+    whole = [figure[key] for key in ("seconds", "first step") if key in figure]
+    return {"median_seconds": whole[0], **figure} if whole else dict(figure)
 
 
 def _number(figure: Mapping[str, Any], key: str) -> float | None:
