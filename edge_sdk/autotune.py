@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -20,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from edge_sdk.atomic import atomic_write_bytes
-from edge_sdk.errors import UsageError
-from edge_sdk.kernel import Choice, Kernel, call_arguments, choose_by_cost, device_module
+from edge_sdk.kernel import Choice, Kernel, call_arguments, choose_by_cost, device_module, switched_on
 from edge_sdk.memory_plan import aligned_bytes
 from edge_sdk.op import Op
 from edge_sdk.spec import Array, Spec
@@ -41,10 +39,7 @@ Times = dict[str, float]
 
 def autotune_by_default() -> bool:
     """Whether Sessions measure where their caller does not say; raises UsageError."""
-    asked = os.environ.get(AUTOTUNE, "0")
-    if asked not in ("0", "1"):
-        raise UsageError(f"{AUTOTUNE} is 0 or 1, not {asked!r}")
-    return asked == "1"
+    return switched_on(AUTOTUNE)
 
 
 def tuning_folder() -> Path:

@@ -135,9 +135,14 @@ def device_precisions(device: str) -> tuple[str, ...]:
 
 def precise_by_default() -> bool:
     """Whether Sessions leave approximate kernels out where their caller does not say; raises UsageError."""
-    asked = os.environ.get(PRECISE, "0")
+    return switched_on(PRECISE)
+
+
+def switched_on(variable: str) -> bool:
+    """Whether an environment variable is 1; raises UsageError where it is anything but that, 0 or absent."""
+    asked = os.environ.get(variable, "0")
     if asked not in ("0", "1"):
-        raise UsageError(f"{PRECISE} is 0 or 1, not {asked!r}")
+        raise UsageError(f"{variable} is 0 or 1, not {asked!r}")
     return asked == "1"
 
 

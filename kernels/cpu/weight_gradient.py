@@ -13,6 +13,7 @@ import math
 from typing import NamedTuple
 
 from edge_sdk.kernels.cpu.cost import BYTES, seconds
+from edge_sdk.kernels.cpu.gemm import up
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window, line_size, pack_patches
 from edge_sdk.kernels.cpu.simd import LANES, broadcast, fma, load, load_some, store, store_some, zero
@@ -149,10 +150,6 @@ def _add_turned_parts(parts: Array, count: int, outputs: int, depth: int, out: A
             out[start + k * depth + d] = total
 
 
-def _padded(size: int, step: int) -> int:
-    return -(-size // step) * step
-
-
 class Division(NamedTuple):
     """How a gradient is divided: the parts of the rows decide the order of its sums, the tasks do not."""
 
@@ -169,8 +166,8 @@ class Division(NamedTuple):
         if outputs * window.size <= SMALL:
             parts = max(1, min(PARTS, rows // SHORTEST_PART))
         wanted = 1 if parts >= 2 * threads() else math.ceil(4 * threads() / parts)
-        straight = _padded(window.size, 2 * LANES) * _padded(outputs, GRADIENT_ROWS)
-        turned = _padded(window.size, GRADIENT_ROWS) * _padded(outputs, 2 * LANES) < TURNING_PAYS * straight
+        straight = up(window.size, 2 * LANES) * up(outputs, GRADIENT_ROWS)
+        turned = up(window.size, GRADIENT_ROWS) * up(outputs, 2 * LANES) < TURNING_PAYS * straight
         return cls(parts, max(1, min(wanted, panels // 4)), turned and outputs * window.size <= SMALL)
 
     @property
@@ -185,7 +182,7 @@ def weight_gradient_scratch(outputs: int, rows: int, window: Window) -> tuple[Sp
     panels = 2 * math.ceil(math.ceil(math.ceil(window.size / LANES) / 2) / division.depth_tasks)
     own = (panels + math.ceil(outputs / LANES)) * SLICE * LANES + line_size(window)
     parts = division.parts * outputs * window.size if division.in_scratch else 0
-    return Spec((threads(), -(-own // LANES) * LANES)), Spec((parts,))
+    return Spec((threads(), up(own, LANES))), Spec((parts,))
 
 
 def weight_gradient_cost(outputs: int, rows: int, window: Window) -> float:
