@@ -85,7 +85,7 @@ def test_a_zoo_network_trains_at_a_small_size(run, photos, tmp_path):
 
 
 def test_a_model_of_other_classes_gets_a_new_classifier(run, photos, tmp_path):
-    """Five classes in the file, three among the photos: the run's model has the photos' labels, and the line says so."""
+    """Five classes in the file, three among the photos: a line says so, and the run has the photos' labels."""
     start, out = tmp_path / "five.edge", tmp_path / "run"
     tiny_model(classes=3).with_labels([f"kind {index}" for index in range(5)]).save(start)
 
