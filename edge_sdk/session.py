@@ -220,7 +220,8 @@ class Session:
                 forms, weights = self._keywords[step]["packed"], inputs[kernel.packing.input]
                 pack = partial(kernel.packing.pack, node.op, forms, specs, weights)
             outputs = call_arguments([bound(value) for value in node.outputs])
-            self._steps.append(_Step(kernel.function, (node.op, outputs, *inputs), self._keywords[step], pack))
+            keywords = {**self._keywords[step], **kernel.address_keywords(node.op, outputs, inputs)}
+            self._steps.append(_Step(kernel.function, (node.op, outputs, *inputs), keywords, pack))
         self._outputs = {value: bound(value) for value in self.graph.outputs}
         self._copies = [
             (self._bound[state], bound(new))
