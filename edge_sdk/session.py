@@ -171,12 +171,8 @@ class Session:
             parameter_bytes=parameters,
             arena_bytes=self.memory.arena_bytes,
             unshared_bytes=sum(self.graph.specs[value].bytes for value in values),
+            packed_bytes=self._packed.bytes,
         )
-
-    @property
-    def packed_bytes(self) -> int:
-        """Memory of the constant weights in the forms that kernels read, beside the parameters and the arena."""
-        return self._packed.bytes
 
     def _place(self, value: Value) -> tuple[int | None, int]:
         block = self.memory.blocks.get(value)

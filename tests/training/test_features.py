@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from own_cache import own_cache
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
@@ -60,8 +61,9 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     """The folder of features, which has none yet."""
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "features"
+    cache = own_cache(tmp_path / "cache")
+    monkeypatch.setenv("EDGE_CACHE", str(cache))
+    return cache / "features"
 
 
 @pytest.mark.parametrize("freeze", ["backbone", STEM])
