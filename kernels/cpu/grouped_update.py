@@ -15,7 +15,7 @@ from edge_sdk.kernels.cpu.addresses import floats_at
 from edge_sdk.kernels.cpu.jit import parallel_jit, prange
 from edge_sdk.kernels.cpu.update import BLOCK, adam_numbers, rmsprop_numbers, sgd_numbers, update_some
 from edge_sdk.ops.update import GroupedAdamUpdate, GroupedRMSPropUpdate, GroupedSGDUpdate, GroupedUpdate
-from edge_sdk.spec import Array
+from edge_sdk.spec import Array, Spec
 
 ROW = 8
 """Numbers of one piece: the addresses of weight, gradient, two states, their new values, and how many there are."""
@@ -45,8 +45,6 @@ def _addresses(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Add
     for (weight, gradient, *states), (new_weight, *new_states) in op.members.each(inputs, out):
         # The only state of some optimizers stands for both.
         arrays = (weight, gradient, states[0], states[-1], new_weight, new_states[0], new_states[-1])
-        if any(array.dtype != np.float32 or not array.flags.c_contiguous for array in arrays):
-            raise TypeError(f"{op.name}: the addresses of its arrays are taken for those of contiguous float32")
         places = [array.ctypes.data for array in arrays]
         for first in range(0, weight.size, BLOCK):
             count = min(BLOCK, weight.size - first)
@@ -60,21 +58,26 @@ def _addresses(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Add
     return Addresses(np.array(rows, np.int64).reshape(-1, ROW), np.array(starts, np.int64))
 
 
-@kernel(GroupedSGDUpdate, "cpu", addresses=_addresses)
+def _is_float32(op: GroupedUpdate, *inputs: Spec) -> bool:
+    """Whether addresses may be taken for those of float32."""
+    return all(spec.dtype == "float32" for spec in inputs[op.members.shared :])
+
+
+@kernel(GroupedSGDUpdate, "cpu", when=_is_float32, addresses=_addresses)
 def grouped_sgd_update(
     op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array, addresses: Addresses
 ) -> None:
     _update_pieces(*sgd_numbers(op, rate), *addresses)
 
 
-@kernel(GroupedAdamUpdate, "cpu", addresses=_addresses)
+@kernel(GroupedAdamUpdate, "cpu", when=_is_float32, addresses=_addresses)
 def grouped_adam_update(
     op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *parameters: Array, addresses: Addresses
 ) -> None:
     _update_pieces(*adam_numbers(op, rate, step), *addresses)
 
 
-@kernel(GroupedRMSPropUpdate, "cpu", addresses=_addresses)
+@kernel(GroupedRMSPropUpdate, "cpu", when=_is_float32, addresses=_addresses)
 def grouped_rmsprop_update(
     op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array, addresses: Addresses
 ) -> None:

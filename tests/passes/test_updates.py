@@ -7,11 +7,12 @@ import pytest
 from tiny_models import SIDE, tiny_model
 
 from edge_sdk.builder import Builder
+from edge_sdk.errors import GraphError
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model
 from edge_sdk.nn import Network
 from edge_sdk.ops.linear import MatMul
-from edge_sdk.ops.update import SGDUpdate
+from edge_sdk.ops.update import GroupedSGDUpdate, SGDUpdate
 from edge_sdk.passes import group_updates as grouping
 from edge_sdk.passes import pipelines
 from edge_sdk.passes.fuse_update import fuse_update
@@ -165,6 +166,16 @@ def test_an_update_that_is_read_is_in_no_group():
     feeds = {value: np.full(4, 0.5, np.float32) for value in graph.inputs}
     assert Session(after, arrays).run(feeds)[new[1][0]].tolist() == [0.5] * 4
     assert [arrays[weight].tolist() for weight in weights] == [[0.5] * 4] * 4
+
+
+def test_a_group_of_other_numbers_is_refused():
+    """Its kernel takes addresses for those of float32; the message names operator and node."""
+    g = Builder("double")
+    members = [g.input(name, Spec((4,), "float64")) for name in ("w", "g", "v")]
+    results = g.add_multi(GroupedSGDUpdate(), g.param("rate", Spec(())), *members, name="new")
+
+    with pytest.raises(GraphError, match=r"no cpu kernel for grouped_sgd_update \(node 'new'\)"):
+        Session(g.build(*results), Workspace({"rate": np.float32(0.1)}))
 
 
 def test_a_group_writes_into_arrays_that_were_exchanged():
