@@ -75,6 +75,7 @@ def command(
         "multiply_adds": products,
         "peak_bytes": planned.peak_bytes,
         "arena_bytes": planned.arena_bytes,
+        "packed_bytes": planned.packed_bytes,
         "threads": planned.threads,
         "threading_layer": planned.threading_layer,
         "input": list(loaded.preprocess.shape),
