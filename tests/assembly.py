@@ -89,7 +89,7 @@ def micro_kernels() -> list[MicroKernel]:
     )  # fmt: skip
     in_place_product = (
         array, index, index, index, index, index, array, index, array, index, array, array, index, index, index, index,
-        limit, limit, flag,
+        limit, limit, flag, array, index, limit,
     )  # fmt: skip
     gradient = (array, index, array, index, index, index, array, index, index, index, index, flag)
     dots = (array, index, index, array, index, index, index, index, array, index)
@@ -105,6 +105,10 @@ def micro_kernels() -> list[MicroKernel]:
         MicroKernel("winograd product", gemm.multiply_rows, rows, (tall, half)),
         MicroKernel("in place, wide", in_place._product_wide, in_place_product, (tall,)),
         MicroKernel("in place, narrow", in_place._product_narrow, in_place_product, (gemm.TILE_ROWS,)),
+        MicroKernel("in place, wide, gathering", in_place._product_wide_gathering, in_place_product, (tall,)),
+        MicroKernel(
+            "in place, narrow, gathering", in_place._product_narrow_gathering, in_place_product, (gemm.TILE_ROWS,)
+        ),
         MicroKernel(
             "weight gradient", weight_gradient.add_gradient_tile, gradient, (2 * weight_gradient.GRADIENT_ROWS,)
         ),
