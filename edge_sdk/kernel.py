@@ -162,6 +162,11 @@ def is_quantized(inputs: Sequence[Spec]) -> bool:
     return any(spec.quant is not None for spec in inputs)
 
 
+def registered_kernels(op: type[Op], device: str) -> tuple[Kernel, ...]:
+    """Return all kernels of `op` on plain numbers so far registered for `device`."""
+    return tuple(_KERNELS.get((op, device, False), ()))
+
+
 def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec], precise: bool = False) -> list[Kernel]:
     """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
     registered = _KERNELS.get((type(op), device, is_quantized(inputs)), ())

@@ -17,6 +17,7 @@ from edge_sdk.ops import (
     reduce,
     resize,
     shape,
+    statistics,
     update,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "reduce",
     "resize",
     "shape",
+    "statistics",
     "update",
 ]

@@ -18,6 +18,7 @@ from edge_sdk.kernels.reference import (
     reduce,
     resize,
     shape,
+    statistics,
     update,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "reduce",
     "resize",
     "shape",
+    "statistics",
     "update",
 ]

@@ -44,7 +44,8 @@ def test_tiles_stay_in_registers(target: dict[str, str], arguments: list[str], l
         loops = report["loops"][name]
         for tile in tiles:
             assert any(loop["fma"] % tile == 0 for loop in loops), f"{name}: no loop does {tile} products: {loops}"
-        assert all(any(loop["fma"] % tile == 0 for tile in tiles) for loop in loops), f"{name}: {loops}"
+        others = [loop for loop in loops if all(loop["fma"] % tile for tile in tiles)]
+        assert not others or name in report["summing"], f"{name}: {others}"
         assert not any(loop["stack"] for loop in loops), f"{name} falls out of registers: {loops}"
 
 
