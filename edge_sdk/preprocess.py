@@ -24,8 +24,8 @@ INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic")
 CHANNELS: tuple[str, ...] = ("rgb", "bgr", "grey")
 LARGEST_SIDE = 8192
 MOST_SCALED = 1 << 24
-"""The most pixels that a whole photo may have when it is scaled. Of a longer one, at 256 pixels from an aspect of 256 : 1,
-only the region that is kept is resampled: then Pillow may round otherwise, since a region's bounds are float32.
+"""The most pixels that a whole photo may have when it is scaled. Of a longer one, beyond 256 : 1 at 256 pixels,
+only the region that is kept is resampled, where Pillow may round otherwise, since a region's bounds are float32.
 """
 
 
@@ -35,7 +35,7 @@ class Preprocess:
 
     `size` is (height, width) of the network's input. `resize` is the length in pixels to which the photo's shorter
     side is brought before `size` is cut out of its centre. Where `resize` is None the whole photo is stretched: to
-    `stretch` (height, width), of which `size` is then the centre (Caffe's 256 × 256 and 227 × 227), or to `size` itself.
+    `stretch` (height, width), out of whose centre `size` is cut (Caffe's 256 × 256 and 227 × 227), or to `size` itself.
     The EfficientNet rule (cut a central square of size / (size + 32), then resize it) is `resize = size + 32`.
 
     The longer side and the centre are rounded to whole pixels and the resampling is antialiased, all as torchvision's
@@ -83,8 +83,8 @@ class Preprocess:
     def _check_stretch(self, stretch: tuple[int, int]) -> None:
         if not _is_size(stretch) or stretch[0] < self.size[0] or stretch[1] < self.size[1]:
             raise UsageError(
-                f"preprocess: stretch (height, width) must be whole numbers from size {self.size} to {LARGEST_SIDE}, or "
-                f"None; found {stretch!r}"
+                f"preprocess: stretch (height, width) must be whole numbers from size {self.size} to {LARGEST_SIDE}, "
+                f"or None; found {stretch!r}"
             )
         if self.resize is not None:
             raise UsageError(
@@ -181,7 +181,7 @@ class Preprocess:
         return out
 
     def with_size(self, size: int | tuple[int, int]) -> Preprocess:
-        """Return the same rule for another input size; `resize` keeps its proportion to the larger side, `stretch` to each."""
+        """Return the same rule for another input size; `resize` and `stretch` keep their proportion to it."""
         sides = (size, size) if isinstance(size, int) else size
         if not all(_is_side(side) for side in sides):
             return dataclasses.replace(self, size=sides)
