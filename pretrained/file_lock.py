@@ -79,6 +79,21 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock; its file is neither made nor removed."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _take(descriptor):
+            return True
+        _free(descriptor)
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def unlock(path: Path, descriptor: int) -> None:
     """Remove the lock's file and free the lock; Windows keeps the file while others have it open."""
     with contextlib.suppress(OSError):
