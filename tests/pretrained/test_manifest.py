@@ -52,7 +52,7 @@ def test_an_entry_is_complete(name):
 
     assert len(set(entry.read_labels())) == 1000
     assert entry.url is not None or entry.package
-    # Four bytes a parameter; two in torchvision's first Wide-ResNet, and more in GoogLeNet's, with its side classifiers.
+    # Four bytes a parameter; two in torchvision's first Wide-ResNet, more in GoogLeNet's with its side classifiers.
     assert entry.sizes is None or 2 < entry.sizes[0] / entry.parameters < 8
     assert entry.preprocess.channels == ("bgr" if entry.format == "caffe" else "rgb")
     assert entry.top1 is None or entry.top5 is None or entry.top1 < entry.top5
