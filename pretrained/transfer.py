@@ -141,14 +141,14 @@ def _answer(url: str, have: int, partial: Partial, timeout: float) -> Any:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
                 partial.discard()
                 raise TransferError(f"{error.code} {error.reason}", again=True, wait=0.0) from error
-            again = error.code in TEMPORARY_STATUS
-            raise TransferError(
-                f"{error.code} {error.reason}", again=again, wait=_retry_after(error.headers)
-            ) from error
-    except (OSError, http.client.HTTPException) as error:
+            again, wait = error.code in TEMPORARY_STATUS, _retry_after(error.headers)
+            asks = f", asks to wait {wait:.0f} seconds" if again and wait else ""
+            raise TransferError(f"{error.code} {error.reason}{asks}", again=again, wait=wait) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         # A name that is unknown now is so in a minute, too: there is no network, or a typing mistake.
-        raise TransferError(_text(reason), again=not isinstance(reason, socket.gaierror)) from error
+        hopeless = isinstance(reason, socket.gaierror | http.client.InvalidURL | ValueError)
+        raise TransferError(_text(reason), again=not hopeless) from error
 
 
 def _total(response: Any, have: int, partial: Partial) -> int | None:

@@ -14,7 +14,7 @@ from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.pretrained.architectures import ZOO, Name, known_name
 from edge_sdk.pretrained.checkpoint import count_classes, weights_from_checkpoint
-from edge_sdk.pretrained.download import fetch_entry
+from edge_sdk.pretrained.download import fetch_entry, verify
 from edge_sdk.pretrained.manifest import Entry, entries_of
 from edge_sdk.pretrained.transfer import Progress
 from edge_sdk.pretrained.weight_files import check_format, read_weights
@@ -38,7 +38,8 @@ def load(
     """Return a network of the zoo as a Model.
 
     `weights` is "imagenet" (the default published ones), the name of other published ones such as "imagenet1k_v2",
-    None (random by `seed`) or the path of a checkpoint of this network. Published ones bring their own preprocessing.
+    None (random by `seed`) or the path of a checkpoint of this network. Published ones bring their own preprocessing,
+    also when they are given as a file.
     When `num_classes` differs from the weights', the classifier starts anew. `image_size` is the side, or (height,
     width), of the input. `labels` name the classes; ImageNet's are known. `on_progress` is told how many bytes of a
     download have arrived, of how many.
@@ -74,10 +75,11 @@ def load(
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where weights come from: an entry of the manifest, a file, or neither."""
+    """Where weights come from: an entry of the manifest, a file, a file that is that of an entry, or nowhere."""
 
     entry: Entry | None = None
     path: Path | None = None
+    sha256: str = ""
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -85,17 +87,14 @@ class _Origin:
 
     def fetch(self, on_progress: Progress | None) -> tuple[Path | None, dict[str, Any]]:
         """Return the file, downloaded if need be, and what is to be remembered of it."""
-        if self.entry is not None:
+        path, sha256 = self.path, self.sha256
+        if self.entry is None:
+            return path, {"source": "random"} if path is None else {"source": path.name, "sha256": sha256}
+        if path is None:
             found = fetch_entry(self.entry, on_progress)
-            known = {"source": self.entry.source, "licence": self.entry.licence, "entry": self.entry.name}
-            return found.path, {**known, "sha256": found.sha256}
-        if self.path is None:
-            return None, {"source": "random"}
-        with self.path.open("rb") as file:
-            return self.path, {
-                "source": self.path.name,
-                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-            }
+            path, sha256 = found.path, found.sha256
+        known = {"source": self.entry.source, "licence": self.entry.licence, "entry": self.entry.name}
+        return path, {**known, "sha256": sha256}
 
 
 def _origin(architecture: str, weights: Path | str | None) -> _Origin:
@@ -112,13 +111,23 @@ def _origin(architecture: str, weights: Path | str | None) -> _Origin:
             "file as weights, or weights=None"
         )
     path = Path(weights)
-    if not path.is_file():
-        known = [DEFAULT, *(entry.weights for entry in published)]
-        raise UsageError(
-            f"weights {str(weights)!r}: neither 'imagenet' nor a file, nor other published weights of {architecture} "
-            f"({', '.join(known[1:]) or 'there are none'}){suggestion(str(weights), known)}"
-        )
-    return _Origin(path=path)
+    if path.is_file():
+        return _file(path, published)
+    known = [DEFAULT, *(entry.weights for entry in published)]
+    raise UsageError(
+        f"weights {str(weights)!r}: neither 'imagenet' nor a file, nor other published weights of {architecture} "
+        f"({', '.join(known[1:]) or 'there are none'}){suggestion(str(weights), known)}"
+    )
+
+
+def _file(path: Path, published: Sequence[Entry]) -> _Origin:
+    """A file that somebody has fetched is known by its size and hash, whatever its name."""
+    for entry in published:
+        found = verify(path, entry.digest, entry.sizes)
+        if found is not None:
+            return _Origin(entry, path, found.sha256)
+    with path.open("rb") as file:
+        return _Origin(path=path, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _labels(classes: int, labels: Sequence[str] | None, entry: Entry | None) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ WRONG = {
     "forbidden": (UsageError, "403 Forbidden", 1, 0),
     "failing": (UsageError, "500 Internal Server Error", 3, 0),
     "busy": (UsageError, "503 Service Unavailable", 3, 0),
-    "busy_for_an_hour": (UsageError, "429 Too Many Requests", 1, 0),
+    "busy_for_an_hour": (UsageError, "429 Too Many Requests, asks to wait 3600 seconds", 1, 0),
     "another_part": (UsageError, "sends another part", 3, 0),
     "nothing": (UsageError, "cannot be fetched", 3, 0),
     "no_http": (UsageError, "cannot be fetched", 3, 0),
@@ -321,6 +321,30 @@ def test_a_full_disk_is_noticed_before_anything_is_written(server, cache, monkey
     with pytest.raises(UsageError, match=r"no room for 512000 bytes, 1000 are free.*another folder in EDGE_CACHE"):
         fetch(published(server.url))
     assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://127.0.0.1:port", "http://ä.invalid:80"])
+def test_an_address_that_is_none_is_explained(address, monkeypatch):
+    """A typing mistake in the mirror's address is no traceback, and is not waited for."""
+    monkeypatch.setenv("EDGE_ZOO_URL", address)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited"))
+
+    with pytest.raises(UsageError, match="cannot be fetched from http"):
+        fetch(published("http://unreachable.invalid/x.pth"))
+
+
+def test_an_interrupted_download_is_gone_on_with(server, cache):
+    """Ctrl-C frees the lock and keeps what has arrived."""
+
+    def interrupt(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(published(server.url), interrupt)
+
+    assert sorted(path.name for path in cache.iterdir()) == [PART, f"{PART}.json"]
+    fetch(published(server.url))
+    assert server.ranges[-1] is not None or (cache / PART).exists() is False
 
 
 def test_a_cache_that_cannot_be_written_is_explained(server, cache):
