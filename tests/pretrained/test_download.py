@@ -4,19 +4,14 @@ that has arrived is lost, and each failure says what to do.
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from weight_server import CONTENT, HALF, NAME, OTHER, SHA256, Request, Server, running_server
+from weight_server import CONTENT, HALF, NAME, OTHER, SHA256, Request, running_server
 
 from edge_sdk import pretrained
 from edge_sdk.errors import FormatError, UsageError
@@ -25,30 +20,20 @@ from edge_sdk.pretrained.download import Patience, PublishedFile, fetch
 from edge_sdk.pretrained.transfer import TransferError
 
 EXACT = (len(CONTENT), len(CONTENT))
-IMPATIENT = Patience(timeout=0.4, tries=3, first_wait=0.001, longest_wait=0.01)
+IMPATIENT = Patience(timeout=10, tries=3, first_wait=0.001, longest_wait=0.01)
 PART = f"{NAME}.part"
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server on a free port of this machine's loopback."""
-    with running_server() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    """An empty cache folder; proxies and mirrors of the environment are out of the way."""
-    for name in ("EDGE_OFFLINE", "EDGE_ZOO_URL", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def published(*urls: str, sizes: tuple[int, int] | None = EXACT, digits: int = 64) -> PublishedFile:
     """The file as the manifest describes it."""
     return PublishedFile(NAME, urls, Digest("sha256", SHA256[:digits]), sizes)
+
+
+def patience(behaviour: str) -> Patience:
+    """Few tries, little waiting, and none of it for a server that is silent."""
+    return dataclasses.replace(IMPATIENT, timeout=0.4) if behaviour == "stalling" else IMPATIENT
 
 
 def part_of(cache: Path, content: bytes) -> None:
@@ -109,7 +94,7 @@ def test_nothing_wrong_is_used(behaviour, server, cache):
     kind, message, requests, kept = WRONG[behaviour]
 
     with pytest.raises(kind, match=message):
-        fetch(published(server.url), patience=IMPATIENT)
+        fetch(published(server.url), patience=patience(behaviour))
 
     assert len(server.requests) == requests
     assert not (cache / NAME).exists()
@@ -150,7 +135,7 @@ def test_passing_trouble_is_waited_out(trouble, server):
     """One bad answer, then the right one."""
     server.behaviours = [trouble, "right"]
 
-    assert fetch(published(server.url), patience=IMPATIENT).sha256 == SHA256
+    assert fetch(published(server.url), patience=patience(trouble)).sha256 == SHA256
     assert len(server.requests) == 2
 
 
@@ -205,7 +190,7 @@ def test_the_next_mirror_goes_on(trouble, server):
     with running_server() as mirror:
         server.behaviours = [trouble]
 
-        fetch(published(server.url, mirror.url), patience=IMPATIENT)
+        fetch(published(server.url, mirror.url), patience=patience(trouble))
 
         assert mirror.requests == [Request(f"/{NAME}", f"bytes={HALF}-" if trouble == "stalling" else None, None)]
 
@@ -253,12 +238,12 @@ def test_an_unknown_name_is_not_waited_for(monkeypatch):
 
 def test_waiting_is_doubled_and_follows_the_server():
     """Twice as long each time, less a random part up to a half, to a most; or as long as the server asks for."""
-    patience = Patience(first_wait=1, longest_wait=5)
+    chosen = Patience(first_wait=1, longest_wait=5)
 
     for fruitless, most in ((1, 1), (2, 2), (3, 4), (4, 5), (9, 5)):
-        waits = {patience.wait(fruitless, None) for _ in range(50)}
+        waits = {chosen.wait(fruitless, None) for _ in range(50)}
         assert most / 2 <= min(waits) < max(waits) <= most
-    assert patience.wait(3, 7.5) == 7.5
+    assert chosen.wait(3, 7.5) == 7.5
 
 
 @pytest.mark.parametrize("left", [CONTENT[:-1], OTHER, b""])
@@ -333,73 +318,12 @@ def test_an_address_that_is_none_is_explained(address, monkeypatch):
         fetch(published("http://unreachable.invalid/x.pth"))
 
 
-def test_an_interrupted_download_is_gone_on_with(server, cache):
-    """Ctrl-C frees the lock and keeps what has arrived."""
-
-    def interrupt(done: int, total: int | None) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fetch(published(server.url), interrupt)
-
-    assert sorted(path.name for path in cache.iterdir()) == [PART, f"{PART}.json"]
-    fetch(published(server.url))
-    assert server.ranges[-1] is not None or (cache / PART).exists() is False
-
-
 def test_a_cache_that_cannot_be_written_is_explained(server, cache):
     """The reason and the way out are named."""
     cache.write_text("a file where the folder should be")
 
     with pytest.raises(UsageError, match=r"cannot be kept in .*cache.*; fetch http.* yourself"):
         fetch(published(server.url))
-
-
-def fetching(server: Server, cache: Path) -> subprocess.Popen[str]:
-    """A process that fetches the file and prints its SHA-256."""
-    program = f"from edge_sdk.pretrained.download import *; print(fetch({published(server.url)!r}).sha256)"
-    environment = os.environ | {"EDGE_CACHE": str(cache)}
-    return subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no kill -9")
-def test_a_killed_download_is_gone_on_with(server, cache):
-    """A kill -9 leaves half of the file and a lock that nobody holds; the next process fetches the other half."""
-    server.behaviours = ["stalling", "right"]
-    process = fetching(server, cache)
-    assert server.halfway.wait(60)
-    part = cache / PART
-    while not part.exists() or part.stat().st_size < HALF:
-        time.sleep(0.01)
-
-    process.kill()
-    process.communicate(timeout=10)
-
-    assert sorted(path.name for path in cache.iterdir()) == [f"{NAME}.lock", PART, f"{PART}.json"]
-    assert fetch(published(server.url)).path.read_bytes() == CONTENT
-    assert server.ranges == [None, f"bytes={HALF}-"]
-    assert [path.name for path in cache.iterdir()] == [NAME]
-
-
-def test_several_processes_download_once(server, cache):
-    """The first fetches the file while the others, processes and threads, wait for it: one request in all."""
-    server.behaviours = ["slow"]
-    processes = [fetching(server, cache) for _ in range(3)]
-    assert server.halfway.wait(60)
-    waiting = threading.Event()
-    found: list[str] = []
-    wanted = published(server.url)
-    thread = threading.Thread(target=lambda: found.append(fetch(wanted, on_wait=waiting.set).sha256))
-    thread.start()
-    assert waiting.wait(10)
-
-    server.go_on.set()
-
-    assert [process.communicate(timeout=60)[0].strip() for process in processes] == [SHA256] * 3
-    thread.join(10)
-    assert found == [SHA256]
-    assert len(server.requests) == 1
-    assert [path.name for path in cache.iterdir()] == [NAME]
 
 
 def test_reasons_are_never_empty():
