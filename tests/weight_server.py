@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.server
 import re
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 CONTENT = bytes(range(256)) * 2000
 HALF = len(CONTENT) // 2
@@ -39,6 +41,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.halfway = threading.Event()
         self.go_on = threading.Event()
 
+    def handle_error(self, *arguments: object) -> None:
+        """Print nothing: a caller who does not trust the certificate ends the connection."""
+
     @property
     def folder(self) -> str:
         """The address of the folder with the file."""
@@ -63,6 +68,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Print nothing."""
+
+    def handle(self) -> None:
+        """Answer, to a caller who may have gone."""
+        with suppress(OSError):
+            super().handle()
 
     def do_GET(self) -> None:
         """Answer."""
@@ -191,9 +201,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """A server on a free port."""
+def running_server(certificate: Path | None = None) -> Iterator[Server]:
+    """A server on a free port, behind TLS where there is a certificate (a file that holds its key, too)."""
     with Server() as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:

@@ -5,8 +5,11 @@ that has arrived is lost, and each failure says what to do.
 from __future__ import annotations
 
 import dataclasses
+import email.utils
 import shutil
 import time
+from datetime import UTC, datetime, timedelta
+from email.message import Message
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +18,9 @@ from weight_server import CONTENT, HALF, NAME, OTHER, SHA256, Request, running_s
 
 from edge_sdk import pretrained
 from edge_sdk.errors import FormatError, UsageError
+from edge_sdk.pretrained import transfer
 from edge_sdk.pretrained.digest import Digest
 from edge_sdk.pretrained.download import Patience, PublishedFile, fetch
-from edge_sdk.pretrained.transfer import TransferError
 
 EXACT = (len(CONTENT), len(CONTENT))
 IMPATIENT = Patience(timeout=10, tries=3, first_wait=0.001, longest_wait=0.01)
@@ -222,10 +225,18 @@ def test_a_proxy_of_the_environment_is_used(server, monkeypatch):
     assert [request.path for request in server.requests] == [f"http://weights.invalid/{NAME}"]
 
 
-def test_a_certificate_that_nobody_signed_is_refused(server):
-    """Here there is not even one: what answers on https must prove who it is."""
-    with pytest.raises(UsageError, match=r"cannot be fetched .*SSL|cannot be fetched .*EOF"):
-        fetch(published(server.url.replace("http:", "https:")), patience=IMPATIENT)
+def test_a_certificate_that_nobody_signed_is_refused(monkeypatch):
+    """On https a server must prove who it is before anything is asked; who trusts its certificate gets the file."""
+    certificate = Path(__file__).parent / "files" / "self_signed.pem"
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited"))
+    with running_server(certificate) as server:
+        wanted = published(server.url.replace("http:", "https:"))
+
+        with pytest.raises(UsageError, match="CERTIFICATE_VERIFY_FAILED"):
+            fetch(wanted)
+        assert not server.requests
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert fetch(wanted).sha256 == SHA256
 
 
 def test_an_unknown_name_is_not_waited_for(monkeypatch):
@@ -326,11 +337,37 @@ def test_a_cache_that_cannot_be_written_is_explained(server, cache):
         fetch(published(server.url))
 
 
+@pytest.mark.parametrize(
+    ("headers", "version", "wait"),
+    [
+        ({"ETag": '"a"', "Retry-After": "7"}, '"a"', 7),
+        ({"ETag": 'W/"a"', "Last-Modified": "Mon, 06 Jul 2026 10:00:00 GMT"}, "Mon, 06 Jul 2026 10:00:00 GMT", None),
+        ({"Retry-After": "Mon, 06 Jul 2015 10:00:00 GMT"}, None, 0),
+        ({"Retry-After": "soon"}, None, None),
+        ({"Retry-After": "-1"}, None, None),
+        ({"ETag": '"a\tb"', "Retry-After": "9" * 40}, None, None),
+    ],
+)
+def test_headers_are_read_with_care(headers, version, wait):
+    """Only a strong tag, or a date, names a version (RFC 9110); a server may ask to wait by seconds or by a date."""
+    message = Message()
+    for name, value in headers.items():
+        message[name] = value
+
+    assert transfer._version(message) == version
+    assert transfer._retry_after(message) == wait
+
+
+def test_a_date_to_wait_for_is_counted_from_now():
+    """Within the second that the test takes."""
+    message = Message()
+    message["Retry-After"] = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+
+    assert 90 < transfer._retry_after(message) <= 100
+
+
 def test_reasons_are_never_empty():
     """Some errors of the system have no text of their own."""
-    from edge_sdk.pretrained.transfer import _text
-
-    assert (_text(TimeoutError()), _text(ConnectionResetError()), _text("x")) == (
-        "timed out", "ConnectionResetError", "x",
+    assert (transfer._text(TimeoutError()), transfer._text(ConnectionResetError())) == (
+        "timed out", "ConnectionResetError",
     )  # fmt: skip
-    assert not TransferError("x").again
