@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "Classify photos with a model file.",
     "train": "Fine-tune a network on a folder of labelled photos.",
     "warmup": "Compile everything that the zoo's networks need, once.",
+    "zoo": "List, download, check and remove published weights.",
 }
 
 

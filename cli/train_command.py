@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_sdk.cli.download_display import DownloadDisplay
 from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json
 from edge_sdk.errors import UsageError
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or an .edge file.")
-@click.option("--weights", default="imagenet", show_default=True, help="imagenet, none, or a file.")
+@click.option(
+    "--weights", default="imagenet", show_default=True, help="imagenet, others of `edge zoo list`, none, or a file."
+)
 @click.option("--image-size", type=int, help="Side of the network's input; the network's own when left out.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--epochs", type=int, default=5, show_default=True)
@@ -115,4 +118,7 @@ def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ..
         note(f"{name} has {model.num_classes} classes, the photos {classes}: its classifier starts anew")
         return model.with_labels(labels)
     chosen = None if weights == "none" else weights
-    return pretrained.load(name, weights=chosen, num_classes=classes, image_size=image_size, labels=labels)
+    with DownloadDisplay(name) as display:
+        return pretrained.load(
+            name, chosen, num_classes=classes, image_size=image_size, labels=labels, on_progress=display.on_progress
+        )

@@ -5,4 +5,6 @@ from __future__ import annotations
 from edge_sdk.pretrained.architectures import list_models
 from edge_sdk.pretrained.zoo import load
 
-__all__ = ["list_models", "load"]
+list = list_models  # noqa: A001 - read as pretrained.list()
+
+__all__ = ["list", "list_models", "load"]

@@ -15,11 +15,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from weight_server import Server, running_server
 
 from edge_sdk.spec import Array
 
 FILES = Path(__file__).parent / "files"
 CheckpointWriter = Callable[[Path, Mapping[str, Array]], Path]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server on a free port of this machine's loopback."""
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache folder; proxies and mirrors of the environment are out of the way."""
+    for name in ("EDGE_OFFLINE", "EDGE_ZOO_URL", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
