@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sdk.atomic import sync_folder
+from edge_sdk.cache_folder import cache_folder
 from edge_sdk.errors import FormatError, MissingExtraError, UsageError
 from edge_sdk.kernel import switched_on
 from edge_sdk.pretrained.digest import Digest
@@ -73,14 +74,6 @@ class Patience:
 
 
 PATIENCE = Patience()
-
-
-def cache_folder() -> Path:
-    """Where weight files are kept: $EDGE_CACHE, or the user's cache folder."""
-    import platformdirs
-
-    chosen = os.environ.get("EDGE_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)) / "weights"
 
 
 def fetch_entry(
@@ -143,7 +136,7 @@ def fetch(
         UsageError: the file is not there and cannot be fetched; the message says what to do.
         FormatError: no server has the published file under its name.
     """
-    path = cache_folder() / published.file
+    path = cache_folder("weights") / published.file
     try:
         found = verify(path, published.digest, published.sizes)
         if found is not None:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_sdk.pretrained.download import LOCK, PARTIAL, cache_folder, packaged_file
+from edge_sdk.cache_folder import cache_folder
+from edge_sdk.pretrained.download import LOCK, PARTIAL, packaged_file
 from edge_sdk.pretrained.file_lock import is_held, try_lock, unlock
 from edge_sdk.pretrained.manifest import Entry, entries
 from edge_sdk.pretrained.transfer import Partial
@@ -26,13 +27,13 @@ class Contents:
 
 def stored_file(entry: Entry) -> Path | None:
     """Where an entry's file is on this machine, not looked into; None where it is not."""
-    path = packaged_file(entry) if entry.package is not None else cache_folder() / entry.file
+    path = packaged_file(entry) if entry.package is not None else cache_folder("weights") / entry.file
     return path if path is not None and path.is_file() else None
 
 
 def look() -> Contents:
     """Return what is in the folder of weight files; nothing where there is none."""
-    folder = cache_folder()
+    folder = cache_folder("weights")
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     published = {entry.file for entry in entries().values()}
     weights = tuple(path for path in files if path.name in published)
