@@ -54,14 +54,14 @@ def load(
     if path is not None:
         from edge_sdk.converters.torch import read_state_dict
 
-        state = read_state_dict(path)
+        state = architecture.current_keys(read_state_dict(path))
         classes = classes or count_classes(state, layers, str(path))
         with path.open("rb") as file:
             origin = {**origin, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
     graph, workspace = architecture.build(classes, preprocess.size, seed)
     if state is not None:
-        workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path))
+        workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path), architecture.ignored)
     provenance = {"architecture": chosen, "weights": origin, "edge_sdk": __version__, "seed": seed}
     return Model(graph, workspace, preprocess, _labels(classes, labels, weights), provenance)
 
