@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from edge_sdk.converters.tensor_file import ELEMENT_BYTES, Run, TensorFile, contiguous
 from edge_sdk.errors import FormatError, UsageError
@@ -94,5 +94,5 @@ def _tensor(name: str, entry: Any, start: int) -> tuple[Run, tuple[int, ...]]:
     return Run(start + begin, (end - begin) // ELEMENT_BYTES[dtype], dtype), tuple(shape)
 
 
-def _counts(values: Any) -> bool:
+def _counts(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 63 for value in values)

@@ -75,7 +75,7 @@ class Workspace(MutableMapping[str, Array]):
 
     def copy(self) -> Workspace:
         """Return a workspace with copies of all arrays."""
-        return Workspace({name: array.copy() for name, array in self._arrays.items()})
+        return Workspace({name: array.copy() for name, array in self.items()})
 
     def restricted(self, graph: Graph) -> Workspace:
         """Return the arrays that `graph` names as parameters, shared and not copied."""

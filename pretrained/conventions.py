@@ -38,7 +38,9 @@ class Convention:
         """Return the graph as the library computes it; names, parameters and shapes stay."""
         if self.epsilon is None and self.padding is None:
             return graph
-        return replace(graph, nodes=tuple(replace(node, op=self._adapted(graph, node.op, node.inputs)) for node in graph.nodes))
+        return replace(
+            graph, nodes=tuple(replace(node, op=self._adapted(graph, node.op, node.inputs)) for node in graph.nodes)
+        )
 
     def _adapted(self, graph: Graph, op: Op, inputs: tuple[Value, ...]) -> Op:
         if isinstance(op, BatchNorm) and self.epsilon is not None:
@@ -113,9 +115,8 @@ def _timm_blocks(graph: Graph, last: Callable[[int], tuple[str, str]]) -> dict[s
         table |= {f"{block}.squeeze": f"{theirs}.se.conv_reduce", f"{block}.excite": f"{theirs}.se.conv_expand"}
         index, channels = index + 1, width
     rest = [layer for layer in layer_names(graph) if layer not in table]
-    theirs_last = last(stage + 1)
-    names = ["conv_stem", "bn1", *theirs_last, "conv_head"][: len(rest) - 1] + ["classifier"]
-    return table | dict(zip(rest, names, strict=True))
+    others = ["conv_stem", "bn1", *last(stage + 1), "conv_head"]
+    return table | dict(zip(rest, [*others[: len(rest) - 1], "classifier"], strict=True))
 
 
 def _last(_stage: int) -> tuple[str, str]:
