@@ -75,6 +75,11 @@ class Comparison:
         """The share of keys that agree among all that the network or the file has."""
         return self.agreeing / (self.agreeing + len(self.missing) + len(self.misshapen) + len(self.unknown) or 1)
 
+    @property
+    def names(self) -> float:
+        """The share of the network's keys that the file has, in whatever shape."""
+        return 1 - len(self.missing) / len(self.form.shapes)
+
     def difference(self) -> str:
         """The first difference in words, and how many there are of each kind."""
         if self.missing:

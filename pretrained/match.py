@@ -17,6 +17,7 @@ WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.1, 1.2, 1.25, 1.3, 1.4, 1.5, 2.0)
 # Below, a checkpoint has only a few tensors in common with a network, and is none of its.
 LEAST_SCORE = 0.3
 SAME_NETWORK = 0.9
+SAME_NAMES = 0.8
 
 
 @dataclass(frozen=True)
@@ -62,24 +63,27 @@ def match(path: Path | str, part: str | None = None) -> tuple[Match, ...]:
 
 def match_shapes(shapes: Mapping[str, Shape]) -> tuple[Match, ...]:
     """Return the networks whose tensors have such names and shapes, the likeliest first."""
-    found = [_match(best_comparison(name, shapes)) for name in ZOO]
+    comparisons = [best_comparison(name, shapes) for name in ZOO]
+    if not any(one.fits for one in comparisons):
+        comparisons = [_of_some_width(one, shapes) for one in comparisons]
+    found = [_match(one) for one in comparisons]
     if not any(one.score >= LEAST_SCORE for one in found):
         found = [_by_shapes_alone(name, shapes) for name in ZOO]
     likely = [one for one in found if one.score >= LEAST_SCORE]
     return tuple(sorted(likely, key=lambda one: (-one.score, abs(one.width - 1))))
 
 
-def best_comparison(name: str, shapes: Mapping[str, Shape], width: float | None = None) -> Comparison:
-    """Compare a network in all its forms, and in all its widths unless one is given, with shapes of a checkpoint."""
-    best = _best(name, shapes, 1.0 if width is None else width)
-    if width is not None or not ZOO[name].scalable or not best.misshapen or len(best.misshapen) < best.agreeing / 4:
-        return best
-    # The keys are the network's, the channels are not.
-    return max((best, *(_best(name, shapes, factor) for factor in WIDTHS)), key=lambda one: one.score)
-
-
-def _best(name: str, shapes: Mapping[str, Shape], width: float) -> Comparison:
+def best_comparison(name: str, shapes: Mapping[str, Shape], width: float = 1.0) -> Comparison:
+    """Compare a network in all its forms with the shapes of a checkpoint, and return the form that agrees best."""
     return max((compare(form, shapes) for form in forms(name, width)), key=lambda comparison: comparison.score)
+
+
+def _of_some_width(one: Comparison, shapes: Mapping[str, Shape]) -> Comparison:
+    """Try other widths where the keys are the network's and the channels are not."""
+    name = one.form.name
+    if not ZOO[name].scalable or not one.misshapen or one.names < SAME_NAMES:
+        return one
+    return max((one, *(best_comparison(name, shapes, width) for width in WIDTHS)), key=lambda other: other.score)
 
 
 def _match(one: Comparison) -> Match:

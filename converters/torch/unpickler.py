@@ -16,7 +16,7 @@ from edge_sdk.converters.torch.symbols import Constructor, Inert, find_symbol, p
 from edge_sdk.errors import FormatError
 
 # A state dict needs about 60 opcodes a tensor; one byte of opcode can take 100 bytes of memory.
-MAX_OPCODES = 1_000_000
+MAX_OPCODES = 500_000
 # The magic number of the legacy format has 80 bits. Longer integers take quadratic time to print.
 MAX_INTEGER_BITS = 128
 
