@@ -1,4 +1,6 @@
-"""Writes the golden checkpoints with PyTorch: `python make_checkpoints.py`. The values are spelled out in the tests.
+"""Writes the golden checkpoints with PyTorch and safetensors: `python make_checkpoints.py`.
+
+The values are spelled out in the tests.
 
 PyTorch 2 writes the zip archive and the legacy stream. The tar archive of version 0.1 it still reads, but no longer
 writes: `save_tar` follows `torch/serialization.py` of version 0.1.12, and what it wrote is read back here by PyTorch.
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from safetensors.torch import save_file
 
 FOLDER = Path(__file__).parent
 
@@ -94,6 +97,24 @@ def save_unusual() -> None:
     torch.save({"weight": torch.zeros(3, dtype=torch.float8_e4m3fn)}, FOLDER / "float8.pth")
 
 
+class OldPickler(pickle._Pickler):  # in Python, since it refers to tensors in a way that is gone
+    """Refers to tensors by keys; `tensors` are those that may be met."""
+
+    def __init__(self, file: BinaryIO, keys: dict[int, int]) -> None:
+        super().__init__(file, protocol=2)
+        self.keys = keys
+
+    def persistent_id(self, value: Any) -> Any:
+        """Return the key of a tensor."""
+        return str(self.keys[id(value)]) if isinstance(value, torch.Tensor) else None
+
+
+def class_of(tensor: torch.Tensor, what: str) -> type:
+    """Return torch.FloatTensor, torch.FloatStorage and so on."""
+    names = {torch.float32: "Float", torch.float64: "Double", torch.int64: "Long", torch.uint8: "Byte"}
+    return getattr(torch, names[tensor.dtype] + what)
+
+
 def save_tar(tensors: OrderedDict[str, torch.Tensor], path: Path) -> None:
     """Write as `torch.save` of version 0.1.12 did: keys are addresses, here counted from 1000 and 2000 on."""
     storages: dict[int, tuple[int, torch.Tensor]] = {}
@@ -102,44 +123,27 @@ def save_tar(tensors: OrderedDict[str, torch.Tensor], path: Path) -> None:
         keys[id(tensor)] = 2000 + index
         whole = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
         storages.setdefault(tensor.untyped_storage()._cdata, (1000 + index, whole))
-
-    class Pickler(pickle._Pickler):  # in Python, since it has to write classes that are gone
-        def persistent_id(self, value: Any) -> Any:
-            return str(keys[id(value)]) if isinstance(value, torch.Tensor) else None
-
-    def class_of(tensor: torch.Tensor, what: str) -> type:
-        names = {torch.float32: "Float", torch.float64: "Double", torch.int64: "Long", torch.uint8: "Byte"}
-        return getattr(torch, names[tensor.dtype] + what)
-
-    def write_pickle(file: BinaryIO) -> None:
-        Pickler(file, protocol=2).dump(tensors)
-
-    def write_tensors(file: BinaryIO) -> None:
-        pickle.dump(len(tensors), file, protocol=2)
-        for tensor in tensors.values():
-            storage = storages[tensor.untyped_storage()._cdata][0]
-            pickle.dump((keys[id(tensor)], storage, class_of(tensor, "Tensor")), file, protocol=2)
-            rank = tensor.dim()
-            file.write(struct.pack(f"<q{rank}q{rank}q", rank, *tensor.shape, *tensor.stride()))
-            file.write(struct.pack("<q", tensor.storage_offset()))
-
-    def write_storages(file: BinaryIO) -> None:
-        pickle.dump(len(storages), file, protocol=2)
-        for key, whole in storages.values():
-            pickle.dump((key, "cpu", class_of(whole, "Storage")), file, protocol=2)
-            file.write(struct.pack("<q", whole.numel()))
-            file.write(whole.numpy().tobytes())
-        pickle.dump([], file, protocol=2)
-
-    def write_system(file: BinaryIO) -> None:
-        sizes = {"short": 2, "int": 4, "long": 8}
-        pickle.dump({"protocol_version": 1000, "little_endian": True, "type_sizes": sizes}, file, protocol=2)
-
-    members = {"sys_info": write_system, "pickle": write_pickle, "tensors": write_tensors, "storages": write_storages}
+    members = {name: io.BytesIO() for name in ("sys_info", "pickle", "tensors", "storages")}
+    sizes = {"short": 2, "int": 4, "long": 8}
+    system = {"protocol_version": 1000, "little_endian": True, "type_sizes": sizes}
+    pickle.dump(system, members["sys_info"], protocol=2)
+    OldPickler(members["pickle"], keys).dump(tensors)
+    file = members["tensors"]
+    pickle.dump(len(tensors), file, protocol=2)
+    for tensor in tensors.values():
+        storage = storages[tensor.untyped_storage()._cdata][0]
+        pickle.dump((keys[id(tensor)], storage, class_of(tensor, "Tensor")), file, protocol=2)
+        rank = tensor.dim()
+        numbers = (rank, *tensor.shape, *tensor.stride(), tensor.storage_offset())
+        file.write(struct.pack(f"<{2 * rank + 2}q", *numbers))
+    file = members["storages"]
+    pickle.dump(len(storages), file, protocol=2)
+    for key, whole in storages.values():
+        pickle.dump((key, "cpu", class_of(whole, "Storage")), file, protocol=2)
+        file.write(struct.pack("<q", whole.numel()) + whole.numpy().tobytes())
+    pickle.dump([], file, protocol=2)
     with tarfile.open(path, mode="w:", format=tarfile.PAX_FORMAT) as archive:
-        for name, write in members.items():
-            content = io.BytesIO()
-            write(content)
+        for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content.getvalue())
             archive.addfile(info, io.BytesIO(content.getvalue()))
@@ -156,6 +160,8 @@ def main() -> None:
     save_unusual()
     known = (torch.float32, torch.float64, torch.int64, torch.uint8)  # version 0.1 had no scalars and no bfloat16
     old = ((name, tensor.detach()) for name, tensor in state_dict().items() if tensor.dtype in known and tensor.dim())
+    separate = {name: tensor.detach().clone().contiguous() for name, tensor in state_dict().items()}
+    save_file(separate, FOLDER / "tensors.safetensors", metadata={"format": "pt"})
     save_tar(OrderedDict((name, tensor) for name, tensor in old if tensor.numel()), FOLDER / "tar.pth")
 
 
