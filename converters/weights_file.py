@@ -25,7 +25,7 @@ def read_weights(path: Path | str, part: str | None = None) -> TensorFile:
             beginning = file.read(9)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not beginning.startswith((b"PK", b"\x80")) and is_safetensors(beginning):
+    if is_safetensors(beginning):  # first: the length that it begins with may look like a pickle
         if part:
             raise UsageError(f"{path}: a safetensors file has no parts, and thus no {part!r}")
         return read_safetensors(path)

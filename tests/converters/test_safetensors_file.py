@@ -78,6 +78,16 @@ def test_a_lying_header_is_refused(content, message, tmp_path):
         read_weights(path)
 
 
+@pytest.mark.parametrize("length", [0x80, 0x280, 0x4B50])
+def test_a_header_of_any_length_is_recognised(length, tmp_path):
+    """A file begins with its header's length, which may look like the first bytes of a pickle or a zip archive."""
+    path = tmp_path / "any.bin"
+    text = json.dumps({"a": tensor()}).encode().ljust(length)
+    path.write_bytes(encoded(text, struct.pack("<2f", 0.5, -1.5)))
+
+    np.testing.assert_array_equal(read_weights(path)["a"], [0.5, -1.5])
+
+
 def test_there_are_no_parts():
     """Only PyTorch checkpoints hold several sets of tensors."""
     with pytest.raises(UsageError, match="a safetensors file has no parts, and thus no 'model'"):
