@@ -111,7 +111,7 @@ def test_integers_are_no_weights(tmp_path, state_dict):
     path = tmp_path / "quantized.safetensors"
     save_file(state, path)
 
-    with pytest.raises(FormatError, match=r"tensor conv1\.weight is int8, wanted floating point"):
+    with pytest.raises(FormatError, match=r"tensor 'conv1\.weight' is int8, wanted floating point"):
         pretrained.load("resnet18", weights=path)
 
 
