@@ -136,7 +136,7 @@ class Architecture:
         renamed = {}
         for key, array in state.items():
             for pattern, replacement in self.old_keys:
-                key = re.sub(pattern, replacement, key)  # noqa: PLW2901 - one rule after the other
+                key = re.sub(pattern, replacement, key)
             renamed[key] = array
         return renamed
 
