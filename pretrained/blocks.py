@@ -20,7 +20,7 @@ def scaled_channels(channels: float, width: float = 1.0) -> int:
 
 
 def ends_of_stages(strides: Sequence[int]) -> frozenset[int]:
-    """Return after which blocks a feature map of stride 4 or more is the last of its size, behind a stem of stride 2."""
+    """Return after which blocks a feature map is the last of its size, from stride 4 on; the stem's stride is 2."""
     ends, reduction = set(), 2
     for index, stride in enumerate(strides):
         reduction *= stride

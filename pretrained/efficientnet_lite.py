@@ -47,11 +47,11 @@ SCALES: Mapping[int, Scale] = {
 
 def blocks(scale: Scale) -> list[tuple[int, int, int, int]]:
     """Kernel, stride, expansion and output channels of each block; first and last stage keep their repeats."""
-    found = []
+    found: list[tuple[int, int, int, int]] = []
     for stage, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
-        edge = stage in (0, len(STAGES) - 1)
-        for index in range(repeats if edge else math.ceil(repeats * scale.depth)):
-            found.append((kernel, stride if index == 0 else 1, expansion, scaled_channels(channels, scale.width)))
+        scaled = repeats if stage in (0, len(STAGES) - 1) else math.ceil(repeats * scale.depth)
+        width = scaled_channels(channels, scale.width)
+        found += [(kernel, stride if index == 0 else 1, expansion, width) for index in range(scaled)]
     return found
 
 

@@ -37,7 +37,7 @@ def build(net: Network, classes: int, width: float = 1.0) -> tuple[Graph, Worksp
     return net.head(net.dropout(net.global_average_pool(x), 0.2), classes)
 
 
-def names(width: float = 1.0) -> dict[str, str]:  # noqa: ARG001 - the names do not depend on it
+def names(width: float = 1.0) -> dict[str, str]:
     """Our layer names and torchvision's."""
     places = {ours: f"layers.{place}" for ours, place in STEM_LAYERS.items()}
     places |= {

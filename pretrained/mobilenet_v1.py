@@ -27,7 +27,7 @@ def build(net: Network, classes: int, width: float = 1.0) -> tuple[Graph, Worksp
     return net.head(net.dropout(net.global_average_pool(x), 0.001), classes)
 
 
-def names(width: float = 1.0) -> dict[str, str]:  # noqa: ARG001 - the names do not depend on it
+def names(width: float = 1.0) -> dict[str, str]:
     """Our layer names and those of the layers in keras.applications."""
     table = {"stem.conv": "conv1", "stem.norm": "conv1_bn", "head": "conv_preds"}
     for index in range(len(BLOCKS)):

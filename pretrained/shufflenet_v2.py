@@ -73,7 +73,7 @@ def _convolutions() -> Iterator[tuple[str, str]]:
                 yield f"{ours}.main.{part}", f"{theirs}.branch2.{place}"
 
 
-def names(channels: str) -> dict[str, str]:  # noqa: ARG001 - the names do not depend on it
+def names(channels: str) -> dict[str, str]:
     """Our layer names and torchvision's."""
     table = {"head": "fc"}
     for ours, theirs in (("stem", "conv1.0"), ("top", "conv5.0"), *_convolutions()):

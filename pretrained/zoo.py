@@ -29,12 +29,14 @@ def load(
     image_size: int | tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
+    width: float = 1.0,
 ) -> Model:
     """Return a network of the zoo as a Model.
 
     `weights` is "imagenet" (the published ones), None (random by `seed`) or the path of a PyTorch checkpoint of this
     network. When `num_classes` differs from the weights', the classifier starts anew. `image_size` is the side, or
-    (height, width), of the input. `labels` name the classes; ImageNet's are known.
+    (height, width), of the input. `labels` name the classes; ImageNet's are known. `width` multiplies the channels of a
+    network whose paper has such a factor.
 
     Raises:
         UsageError: an unknown name, sizes that do not fit, weights that cannot be fetched.
@@ -51,16 +53,17 @@ def load(
     path, origin = _weight_file(chosen, weights)
     classes, checkpoint = num_classes, None
     if path is not None:
-        checkpoint = open_checkpoint(path, chosen)
+        checkpoint = open_checkpoint(path, chosen, width)
         preprocess = checkpoint.preprocess(preprocess)
         classes = classes or checkpoint.count_classes()
         with path.open("rb") as file:
             origin = {**origin, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
-    graph, workspace = architecture.build(classes, preprocess.size, seed)
+    graph, workspace = architecture.build(classes, preprocess.size, seed, width)
     if checkpoint is not None:
         graph, workspace = checkpoint.weights(graph, workspace)
     provenance = {"architecture": chosen, "weights": origin, "edge_sdk": __version__, "seed": seed}
+    provenance |= {"width": width} if width != 1.0 else {}
     return Model(graph, workspace, preprocess, _labels(classes, labels, weights), provenance)
 
 
