@@ -11,7 +11,7 @@ import click
 from edge_sdk.cli.output import json_option, percent, print_json, print_table
 
 if TYPE_CHECKING:
-    from edge_sdk.pretrained.match import Match
+    from edge_sdk.pretrained.matching import Match
 
 SHOWN = 5
 
@@ -33,7 +33,7 @@ def command(file: Path, part: str | None, as_json: bool) -> None:
     weights are not read.
     """
     from edge_sdk.errors import FormatError
-    from edge_sdk.pretrained.match import match
+    from edge_sdk.pretrained.matching import match
 
     found = match(file, part)
     if as_json:

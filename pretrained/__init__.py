@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_sdk.pretrained.architectures import list_models
 from edge_sdk.pretrained.backbone import features
+from edge_sdk.pretrained.matching import Match, match
 from edge_sdk.pretrained.zoo import load
 
-__all__ = ["features", "list_models", "load"]
+__all__ = ["Match", "features", "list_models", "load", "match"]

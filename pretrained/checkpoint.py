@@ -15,7 +15,7 @@ from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.shape import Flatten
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.pretrained.checkpoint_form import Comparison
-from edge_sdk.pretrained.match import SAME_NETWORK, best_comparison, match_shapes
+from edge_sdk.pretrained.matching import SAME_NETWORK, best_comparison, match_shapes
 from edge_sdk.spec import Array, Value
 from edge_sdk.workspace import Workspace
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from edge_sdk import pretrained
-from edge_sdk.pretrained.match import match, match_shapes
+from edge_sdk.pretrained.matching import match, match_shapes
 
 FILES = Path(__file__).parent / "files"
 LARGE = {"vgg11", "vgg16_bn", "efficientnet_lite4", "resnet50"}

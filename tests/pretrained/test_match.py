@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from edge_sdk.cli.zoo_match_command import command
 from edge_sdk.errors import FormatError, UsageError
 from edge_sdk.pretrained.architectures import ZOO
 from edge_sdk.pretrained.checkpoint_form import forms
-from edge_sdk.pretrained.match import match, match_shapes
+from edge_sdk.pretrained.matching import match_shapes
 
 
 def shapes_of(name: str, width: float = 1.0, form: int = 0) -> dict[str, tuple[int, ...]]:
@@ -60,6 +61,18 @@ def test_a_width_is_found(name, width):
     assert (found.name, found.width) in {(name, width), (f"mnasnet0_{f'{width:g}'[2:]}", 1)}
 
 
+def test_keys_of_an_older_torchvision_are_recognised():
+    """It published DenseNet before a dot was left out of the names of its layers."""
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))", r"\1.", key): shape for key, shape in shapes_of("densenet121").items()
+    }
+
+    found = match_shapes(old)[0]
+
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    assert (found.name, found.score, found.loads) == ("densenet121", 1, True)
+
+
 def test_differences_are_counted():
     """The nearest network is named, with the tensors that are missing, misshapen or not its own."""
     shapes = shapes_of("resnet18")
@@ -96,7 +109,7 @@ def test_a_file_without_a_classifier(tmp_path, state_dict, write_checkpoint):
     state = {key: array for key, array in state_dict("resnet18").items() if not key.startswith("fc.")}
     path = write_checkpoint(tmp_path / "backbone.pth", state)
 
-    assert str(match(path)[0]) == "resnet18 with no classifier"
+    assert str(pretrained.match(path)[0]) == "resnet18 with no classifier"
     model = pretrained.load("resnet18", weights=path, num_classes=3, image_size=32)
     assert model.workspace["head.weight"].shape == (3, 512)
     np.testing.assert_array_equal(model.workspace["stem.norm.mean"], state["bn1.running_mean"])
