@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,6 +34,13 @@ def times_written(place: int) -> int:
     return _WRITTEN[place]
 
 
+@dataclass(frozen=True)
+class _Undrawn:
+    """An array that nobody has asked for yet."""
+
+    draw: Callable[[], Array]
+
+
 class Workspace(MutableMapping[str, Array]):
     """An ordinary object, handed to whoever needs it; there is no global one.
 
@@ -41,20 +49,20 @@ class Workspace(MutableMapping[str, Array]):
     """
 
     def __init__(self, arrays: Mapping[str, Array] | None = None) -> None:
-        self._arrays: dict[str, Array | Callable[[], Array]] = dict(arrays or {})
+        self._arrays: dict[str, Array | _Undrawn] = dict(arrays or {})
 
     def draw_later(self, name: str, draw: Callable[[], Array]) -> None:
         """Let `draw` make the array when it is first asked for; one that is replaced before takes no memory."""
-        self._arrays[name] = draw
+        self._arrays[name] = _Undrawn(draw)
 
     def __getitem__(self, name: str) -> Array:
         try:
             array = self._arrays[name]
         except KeyError:
             raise GraphError(f"the workspace has no array {name!r}{suggestion(name, self._arrays)}") from None
-        if isinstance(array, np.ndarray):
+        if not isinstance(array, _Undrawn):
             return array
-        self[name] = drawn = array()
+        self[name] = drawn = array.draw()
         return drawn
 
     def __setitem__(self, name: str, array: Array) -> None:
