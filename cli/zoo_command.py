@@ -11,6 +11,7 @@ import click
 
 from edge_sdk.cli.download_display import DownloadDisplay
 from edge_sdk.cli.output import amount, json_option, note, print_json, print_table, size
+from edge_sdk.cli.zoo_match_command import command as match_command
 from edge_sdk.errors import FormatError, UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -42,8 +43,12 @@ def command() -> None:
       edge zoo info resnet50.imagenet1k_v2
       edge zoo download resnet50 vgg16_bn
       edge zoo verify
+      edge zoo match model_best.pth.tar
       edge zoo clean --all --yes
     """
+
+
+command.add_command(match_command)
 
 
 @command.command("list")

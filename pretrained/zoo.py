@@ -13,11 +13,10 @@ from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.pretrained.architectures import ZOO, Name, known_name
-from edge_sdk.pretrained.checkpoint import count_classes, weights_from_checkpoint
+from edge_sdk.pretrained.checkpoint import open_checkpoint
 from edge_sdk.pretrained.download import fetch_entry, verify
 from edge_sdk.pretrained.manifest import Entry, entries_of
 from edge_sdk.pretrained.transfer import Progress
-from edge_sdk.pretrained.weight_files import check_format, read_weights
 
 IMAGENET_CLASSES = 1000
 DEFAULT = "imagenet"
@@ -33,15 +32,16 @@ def load(
     image_size: int | tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
+    width: float = 1.0,
     on_progress: Progress | None = None,
 ) -> Model:
     """Return a network of the zoo as a Model.
 
     `weights` is "imagenet" (the default published ones), the name of other published ones such as "imagenet1k_v2",
     None (random by `seed`) or the path of a checkpoint of this network. Published ones bring their own preprocessing,
-    also when they are given as a file.
-    When `num_classes` differs from the weights', the classifier starts anew. `image_size` is the side, or (height,
-    width), of the input. `labels` name the classes; ImageNet's are known. `on_progress` is told how many bytes of a
+    also when they are given as a file. When `num_classes` differs from the weights', the classifier starts anew.
+    `image_size` is the side, or (height, width), of the input. `labels` name the classes; ImageNet's are known. `width`
+    multiplies the channels of a network whose paper has such a factor. `on_progress` is told how many bytes of a
     download have arrived, of how many.
 
     Raises:
@@ -54,22 +54,27 @@ def load(
         raise UsageError(f"num_classes is {num_classes}, wanted 1 or more")
     architecture = ZOO[chosen]
     origin = _origin(chosen, weights)
+    if origin.entry is not None and width != 1.0:
+        raise UsageError(
+            f"{chosen}: the published weights are of width 1, not {width}; load with weights=None or a file"
+        )
     preprocess = origin.preprocess or architecture.preprocess
     if image_size is not None:
         preprocess = preprocess.with_size(image_size)
     if min(preprocess.size) < architecture.smallest:
         raise UsageError(f"{chosen}: images of {preprocess.size} are too small, the least is {architecture.smallest}")
-    layers = architecture.names()
     path, provenance = origin.fetch(on_progress)
-    classes, state = num_classes, None
+    classes, checkpoint = num_classes, None
     if path is not None:
-        state = read_weights(path)
-        classes = classes or count_classes(state, layers, str(path))
+        checkpoint = open_checkpoint(path, chosen, width)
+        preprocess = checkpoint.preprocess(preprocess)
+        classes = classes or checkpoint.count_classes()
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
-    graph, workspace = architecture.build(classes, preprocess.size, seed)
-    if state is not None:
-        workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path))
+    graph, workspace = architecture.build(classes, preprocess.size, seed, width)
+    if checkpoint is not None:
+        graph, workspace = checkpoint.weights(graph, workspace)
     about = {"architecture": chosen, "weights": provenance, "edge_sdk": __version__, "seed": seed}
+    about |= {"width": width} if width != 1.0 else {}
     return Model(graph, workspace, preprocess, _labels(classes, labels, origin.entry), about)
 
 
@@ -103,7 +108,13 @@ def _origin(architecture: str, weights: Path | str | None) -> _Origin:
     published = entries_of(architecture)
     for entry in published:
         if weights in (DEFAULT, entry.weights, entry.name):
-            check_format(entry.format, entry.name)
+            from edge_sdk.converters.weights_file import FORMATS
+
+            if entry.format not in FORMATS:
+                raise UsageError(
+                    f"weights {entry.name} are a {entry.format} file; weights are read from files of "
+                    f"{', '.join(FORMATS)}"
+                )
             return _Origin(entry=entry)
     if weights == DEFAULT:
         raise UsageError(

@@ -146,3 +146,18 @@ def test_any_difference_changes_the_digest(name, array):
 def test_a_scalar_is_not_a_vector_of_one():
     """Their bytes are the same, their shapes are not."""
     assert Workspace({"a": np.float32(1)}).digest() != Workspace({"a": np.ones(1, np.float32)}).digest()
+
+
+def test_an_array_is_drawn_once_and_when_it_is_asked_for():
+    """One that is replaced before is never drawn; names are there from the start."""
+    drawn = []
+    workspace = Workspace()
+    for name in ("used", "replaced"):
+        workspace.draw_later(name, lambda name=name: drawn.append(name) or np.ones(2, np.float32))
+    workspace["replaced"] = np.zeros(2, np.float32)
+
+    assert list(workspace) == ["used", "replaced"]
+    assert drawn == []
+    assert workspace["used"] is workspace["used"]
+    assert not workspace.copy()["replaced"].any()
+    assert drawn == ["used"]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edge_sdk import pretrained
+from edge_sdk.converters import weights_file
 from edge_sdk.errors import FormatError, MissingExtraError, UsageError
 from edge_sdk.pretrained import manifest
 from edge_sdk.pretrained.digest import Digest
@@ -120,28 +121,18 @@ def test_another_file_is_no_published_one(published):
     assert set(model.provenance["weights"]) == {"source", "sha256"}
 
 
-@pytest.mark.parametrize("name", ["model.caffemodel", "model.H5", "model.keras", "model.safetensors"])
-def test_a_format_that_is_not_read_is_named(name, tmp_path):
-    """By the ending of the file's name, before anything of it is read."""
-    from edge_sdk.pretrained.weight_files import ENDINGS, READERS
-
-    (tmp_path / name).write_bytes(b"content")
-    if ENDINGS[Path(name).suffix.lower()] in READERS:
-        pytest.skip("it is read")
-
-    with pytest.raises(FormatError, match=rf"{name}: a \w+ file; weights are read from files of torch"):
-        pretrained.load("resnet18", tmp_path / name)
-
-
-def test_a_format_that_is_not_read_is_not_downloaded():
+def test_a_format_that_is_not_read_is_not_downloaded(monkeypatch):
     """Caffe's weights of VGG-16 have half a gigabyte."""
-    from edge_sdk.pretrained.weight_files import READERS
+    monkeypatch.setattr(weights_file, "FORMATS", ("torch",))
 
-    if "caffe" in READERS:
-        pytest.skip("it is read")
-
-    with pytest.raises(UsageError, match=r"vgg16\.caffe are a caffe file"):
+    with pytest.raises(UsageError, match=r"vgg16\.caffe are a caffe file; weights are read from files of torch"):
         pretrained.load("vgg16", "caffe")
+
+
+def test_published_weights_are_of_width_one():
+    """Another width is said to have none before anything is fetched."""
+    with pytest.raises(UsageError, match="published weights are of width 1"):
+        pretrained.load("mobilenetv2", width=0.5)
 
 
 def test_weights_of_a_package(monkeypatch, tmp_path):
