@@ -140,8 +140,8 @@ def _compare(form: Form, shapes: Mapping[str, Shape], prefix: str) -> Comparison
             missing.append(key)
             continue
         found = shapes[keys[key]]
-        if key in form.heads and found:
-            classes = found[0]
+        if key in form.heads and found and found[0] > 0:
+            classes = classes or found[0]  # the same for the weight and the bias
             wanted = (classes, *wanted[1:])
         if same_shape(found, wanted):
             agreeing += 1

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from edge_sdk.converters.tensor_file import ELEMENT_BYTES, ByteOrder, Run
 from edge_sdk.converters.torch.symbols import Storage
-from edge_sdk.converters.torch.unpickler import load_pickle
+from edge_sdk.converters.torch.unpickler import load_pickle, opcode_limit
 from edge_sdk.errors import FormatError
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -36,7 +36,8 @@ def read_archive(file: BinaryIO, size: int) -> tuple[Any, Callable[[Storage], Ru
     """
     entries = _entries(file)
     prefix = _prefix(entries)
-    root = load_pickle(io.BytesIO(_content(file, entries, f"{prefix}data.pkl", size)))
+    pickled = io.BytesIO(_content(file, entries, f"{prefix}data.pkl", size))
+    root = load_pickle(pickled, limit=opcode_limit(size))
     order = _byte_order(file, entries, f"{prefix}byteorder", size)
 
     def locate(storage: Storage) -> Run:

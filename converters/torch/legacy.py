@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from edge_sdk.converters.tensor_file import Run
 from edge_sdk.converters.torch.stream import BoundedReader
 from edge_sdk.converters.torch.symbols import Storage, Tensor
-from edge_sdk.converters.torch.unpickler import load_pickle
+from edge_sdk.converters.torch.unpickler import load_pickle, opcode_limit
 from edge_sdk.errors import FormatError
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -29,8 +29,9 @@ def read_legacy(file: BinaryIO, size: int) -> tuple[Any, Callable[[Storage], Run
     if not isinstance(protocol, int) or protocol != PROTOCOL:
         raise FormatError(f"the legacy protocol version is not {PROTOCOL}")
     load_pickle(reader)  # the writer's system: storages are little-endian whatever it says
-    root = load_pickle(reader)
-    keys = load_pickle(reader)
+    limit = opcode_limit(size)
+    root = load_pickle(reader, limit=limit)
+    keys = load_pickle(reader, limit=limit)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise FormatError("the list of storages is not a list of keys")
     declared = _declared_storages(root)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from edge_sdk.converters.tensor_file import Run
 from edge_sdk.converters.torch.stream import BoundedReader
 from edge_sdk.converters.torch.symbols import MAX_RANK, Storage, StorageClass, StorageView, Tensor, storage_view
-from edge_sdk.converters.torch.unpickler import load_pickle
+from edge_sdk.converters.torch.unpickler import load_pickle, opcode_limit
 from edge_sdk.errors import FormatError
 
 BLOCK = 512
@@ -49,7 +49,7 @@ def read_tar(file: BinaryIO, size: int) -> tuple[Any, Callable[[Storage], Run]]:
             raise FormatError(f"the pickle refers to {key[:40]!r}, which is no tensor of the file")
         return views[key]
 
-    root = load_pickle(BoundedReader(file, *members["pickle"]), by_key)
+    root = load_pickle(BoundedReader(file, *members["pickle"]), by_key, opcode_limit(size))
     return root, lambda storage: runs[storage.key]
 
 

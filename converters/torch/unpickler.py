@@ -15,8 +15,11 @@ from typing import Any, Protocol
 from edge_sdk.converters.torch.symbols import Constructor, Inert, find_symbol, plain_key, storage_view
 from edge_sdk.errors import FormatError
 
-# A state dict needs about 60 opcodes a tensor; one byte of opcode can take 100 bytes of memory.
+# A state dict needs about 60 opcodes a tensor. An opcode of one byte can take 100 bytes of memory: the limit keeps that
+# within four times the file, whose weights are most of it, but for files of less than 2 MB.
 MAX_OPCODES = 500_000
+ALWAYS_ALLOWED = 60_000
+FILE_BYTES_PER_OPCODE = 32
 # The magic number of the legacy format has 80 bits. Longer integers take quadratic time to print.
 MAX_INTEGER_BITS = 128
 
@@ -34,20 +37,25 @@ class Stream(Protocol):
         """Return the position in bytes."""
 
 
-def load_pickle(stream: Stream, persistent: Callable[[object], Any] = storage_view) -> Any:
+def opcode_limit(file_bytes: int) -> int:
+    """Return how many opcodes a pickle in a file of this size may have."""
+    return min(MAX_OPCODES, max(ALWAYS_ALLOWED, file_bytes // FILE_BYTES_PER_OPCODE))
+
+
+def load_pickle(stream: Stream, persistent: Callable[[object], Any] = storage_view, limit: int = ALWAYS_ALLOWED) -> Any:
     """Return the object of the pickle at the stream's position, and leave the stream right behind it.
 
     Tensors come back as `symbols.Tensor` records; their bytes are not read. `persistent` turns the pickle's references
-    to what lies outside it into records.
+    to what lies outside it into records; it may have `limit` opcodes.
 
     Raises:
         FormatError: the pickle is truncated or corrupt, or uses a global or an opcode that is not on the allow-list.
     """
-    machine = _Machine(persistent)
+    machine = _Machine(persistent, limit)
     try:
         for count, (opcode, argument, position) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
-            if count >= MAX_OPCODES:
-                raise FormatError(f"the pickle has more than {MAX_OPCODES} opcodes")
+            if count >= limit:
+                raise FormatError(f"the pickle has more than {limit} opcodes, too many for a file of this size")
             if opcode.name == "STOP":
                 return machine.result()
             handler = _HANDLERS.get(opcode.name)
@@ -65,7 +73,8 @@ def load_pickle(stream: Stream, persistent: Callable[[object], Any] = storage_vi
 class _Machine:
     """The stack, the stacks below the open marks, and the memo."""
 
-    def __init__(self, persistent: Callable[[object], Any]) -> None:
+    def __init__(self, persistent: Callable[[object], Any], limit: int) -> None:
+        self.limit = limit
         self.read_persistent = persistent
         self.copied = 0
         self.stack: list[Any] = []
@@ -149,7 +158,7 @@ class _Machine:
             raise FormatError(f"the pickle calls a {type(function).__name__}, which is refused")
         # A list may be recalled again and again: what copies it must not multiply it.
         self.copied += sum(len(argument) for argument in arguments if isinstance(argument, list))
-        if self.copied > MAX_OPCODES:
+        if self.copied > self.limit:
             raise FormatError("the pickle copies lists beyond any use")
         self.stack.append(function.build(arguments))
 

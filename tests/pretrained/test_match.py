@@ -88,6 +88,14 @@ def test_differences_are_counted():
     assert found.score == pytest.approx(100 / 103)
 
 
+@pytest.mark.parametrize("bias", [(7,), (0,), ()])
+def test_a_classifier_is_of_one_piece(bias):
+    """Weight and bias count the same classes, at least one."""
+    found = match_shapes({**shapes_of("resnet18"), "fc.weight": (10, 512), "fc.bias": bias})[0]
+
+    assert (found.name, found.classes, found.misshapen, found.loads) == ("resnet18", 10, ("fc.bias",), False)
+
+
 def test_shapes_are_enough():
     """A network is found whose layers are called as nowhere else."""
     shapes = {f"layer_{index}": shape for index, shape in enumerate(shapes_of("resnet50").values())}
