@@ -107,6 +107,10 @@ class Caffemodel(Mapping[str, list[Array]]):
         layer = self._layers[name]
         return layer.kind == "BatchNorm" and len(layer.blobs) == BATCH_NORM_BLOBS
 
+    def is_scale_of(self, name: str, norm: str) -> bool:
+        """Tell whether a layer holds the scale and the offset of a batch norm's channels."""
+        return self._layers[name].kind == "Scale" and self.shapes(name)[0] == self.shapes(norm)[0]
+
     def is_dense(self, name: str) -> bool:
         """Tell whether a layer's first blob is a matrix."""
         return self._layers[name].kind in ("InnerProduct", V1_INNER_PRODUCT)
@@ -149,8 +153,8 @@ def read_blobs(path: Path | str) -> dict[str, list[Array]]:
 def caffe_state(path: Path | str) -> CaffeState:
     """Return the weights of a .caffemodel under PyTorch-like keys: `conv1.weight` (out, in, h, w), `conv1.bias`.
 
-    A BatchNorm layer gives `.running_mean` and `.running_var`, divided by Caffe's scale factor; the Scale layer behind
-    it has `.weight` and `.bias` under its own name. Arrays are views of the file, made when asked for.
+    A BatchNorm layer gives `.running_mean` and `.running_var`, divided by Caffe's scale factor; what the Scale layer
+    right behind it holds is its `.weight` and `.bias`. Arrays are views of the file, made when asked for.
 
     Raises:
         FormatError: the file is damaged, or is something else.
@@ -193,10 +197,13 @@ def divided_statistics(blobs: Sequence[Array], layer: str) -> tuple[Array, Array
 
 def _state_places(model: Caffemodel) -> Iterator[tuple[str, tuple[str, int]]]:
     """Each key with the layer and the blob where it lies."""
+    norm = ""  # the layer before, where that is a BatchNorm
     for layer in model:
         names = ("running_mean", "running_var") if model.is_batch_norm(layer) else ("weight", "bias")
+        owner = norm if norm and model.is_scale_of(layer, norm) else layer
         for index, name in zip(range(len(model.shapes(layer))), names, strict=False):
-            yield f"{layer}.{name}", (layer, index)
+            yield f"{owner}.{name}", (layer, index)
+        norm = layer if model.is_batch_norm(layer) else ""
 
 
 def _mapped(path: Path) -> memoryview:
@@ -277,7 +284,10 @@ def _blob(data: memoryview, start: int, end: int) -> Blob:
                 raise FormatError(f"a blob at byte {start} is in more than {MOST_PIECES} pieces")
     if doubles:
         blob.pieces, blob.double = doubles, True
-    blob.shape = tuple(shape) if shape is not None else tuple(legacy.get(number, 0) for number in LEGACY_SHAPE)
+    # A single number has neither form of shape.
+    blob.shape = (
+        tuple(legacy.get(number, 0) for number in LEGACY_SHAPE) if legacy and shape is None else tuple(shape or ())
+    )
     _check_size(blob, start)
     return blob
 
