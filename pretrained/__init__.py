@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_sdk.pretrained.architectures import list_models
+from edge_sdk.pretrained.backbone import features
 from edge_sdk.pretrained.zoo import load
 
-__all__ = ["list_models", "load"]
+__all__ = ["features", "list_models", "load"]

@@ -27,15 +27,22 @@ def published_name(parameter: str, layers: Mapping[str, str]) -> str:
 def count_classes(state: Mapping[str, Array], layers: Mapping[str, str], source: str) -> int:
     """How many classes the checkpoint's classifier has."""
     key = f"{layers['head']}.weight"
-    if key not in state or state[key].ndim != 2:
+    if key not in state or state[key].ndim not in (2, 4):
         raise FormatError(f"{source}: there is no classifier {key!r} in it; it is a checkpoint of another network")
     return int(state[key].shape[0])
 
 
 def weights_from_checkpoint(
-    graph: Graph, initial: Workspace, state: Mapping[str, Array], layers: Mapping[str, str], source: str
+    graph: Graph,
+    initial: Workspace,
+    state: Mapping[str, Array],
+    layers: Mapping[str, str],
+    source: str,
+    ignored: tuple[str, ...] = (),
 ) -> Workspace:
     """Return the weights of `graph` from a state_dict; the head keeps its initial values when its size differs.
+
+    Tensors whose keys start with one of `ignored` may be there and are not read.
 
     Raises:
         FormatError: keys are missing, left over or of another shape; all of them are counted, the first is named.
@@ -56,7 +63,7 @@ def weights_from_checkpoint(
             misfits.append(f"{key} is {list(state[key].shape)}, wanted {list(wanted)} after turning")
             continue
         arrays[parameter] = np.ascontiguousarray(array, dtype=np.float32)
-    extra = [key for key in state if key not in used and not key.endswith(_IGNORED)]
+    extra = [key for key in state if key not in used and not key.endswith(_IGNORED) and not key.startswith(ignored)]
     if missing or misfits or extra:
         first = f"{missing[0]!r} is missing" if missing else misfits[0] if misfits else f"{extra[0]!r} is unknown"
         raise FormatError(

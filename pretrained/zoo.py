@@ -29,12 +29,14 @@ def load(
     image_size: int | tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
+    width: float = 1.0,
 ) -> Model:
     """Return a network of the zoo as a Model.
 
     `weights` is "imagenet" (the published ones), None (random by `seed`) or the path of a PyTorch checkpoint of this
     network. When `num_classes` differs from the weights', the classifier starts anew. `image_size` is the side, or
-    (height, width), of the input. `labels` name the classes; ImageNet's are known.
+    (height, width), of the input. `labels` name the classes; ImageNet's are known. `width` multiplies the channels of a
+    network whose paper has such a factor.
 
     Raises:
         UsageError: an unknown name, sizes that do not fit, weights that cannot be fetched.
@@ -48,21 +50,22 @@ def load(
     preprocess = architecture.preprocess if image_size is None else architecture.preprocess.with_size(image_size)
     if min(preprocess.size) < architecture.smallest:
         raise UsageError(f"{chosen}: images of {preprocess.size} are too small, the least is {architecture.smallest}")
-    layers = architecture.names()
+    layers = architecture.names(width)
     path, origin = _weight_file(chosen, weights)
     classes, state = num_classes, None
     if path is not None:
         from edge_sdk.converters.torch import read_state_dict
 
-        state = read_state_dict(path)
+        state = architecture.current_keys(read_state_dict(path))
         classes = classes or count_classes(state, layers, str(path))
         with path.open("rb") as file:
             origin = {**origin, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
-    graph, workspace = architecture.build(classes, preprocess.size, seed)
+    graph, workspace = architecture.build(classes, preprocess.size, seed, width)
     if state is not None:
-        workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path))
+        workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path), architecture.ignored)
     provenance = {"architecture": chosen, "weights": origin, "edge_sdk": __version__, "seed": seed}
+    provenance |= {"width": width} if width != 1.0 else {}
     return Model(graph, workspace, preprocess, _labels(classes, labels, weights), provenance)
 
 

@@ -33,7 +33,7 @@ def formulas() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def goldens() -> dict[str, Any]:
-    """Keys, shapes and logits of the networks in PyTorch, by name."""
+    """Layers of the networks in PyTorch by name, and cases of image sizes and logits."""
     return json.loads((FILES / "torch_goldens.json").read_text("utf-8"))["networks"]
 
 
@@ -41,7 +41,8 @@ def goldens() -> dict[str, Any]:
 def state_dict(formulas, goldens) -> Callable[[str], dict[str, Array]]:
     """Return the weights of a network under the published keys and in their shapes."""
     return lambda name: {
-        key: formulas.formula_weight(key, tuple(shape)) for key, shape in goldens[name]["shapes"].items()
+        key: formulas.formula_weight(key, tuple(shape))
+        for key, shape in formulas.unpacked(goldens[name]["layers"]).items()
     }
 
 
