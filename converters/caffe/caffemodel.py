@@ -3,7 +3,7 @@
 Both are protocol buffers. Of Caffe's schema (src/caffe/proto/caffe.proto) this is what carries weights:
 
     NetParameter        2 layers (V1LayerParameter), 100 layer (LayerParameter)
-    LayerParameter      1 name, 2 type, 7 blobs
+    LayerParameter      1 name, 2 type, 3 bottom, 4 top, 7 blobs
     V1LayerParameter    1 layer (V0), 4 name, 5 type (a number), 6 blobs
     BlobProto           1 num, 2 channels, 3 height, 4 width, 5 data, 7 shape, 8 double_data
     BlobShape           1 dim
@@ -36,7 +36,7 @@ from edge_sdk.errors import FormatError, UsageError, suggestion
 from edge_sdk.spec import Array
 
 V1_LAYERS, LAYER = 2, 100
-NAME, TYPE, BLOBS = 1, 2, 7
+NAME, TYPE, BOTTOM, TOP, BLOBS = 1, 2, 3, 4, 7
 V0_LAYER, V1_NAME, V1_TYPE, V1_BLOBS = 1, 4, 5, 6
 V1_INNER_PRODUCT = "14"
 LEGACY_SHAPE = (1, 2, 3, 4)
@@ -72,6 +72,8 @@ class StoredLayer:
     """A layer's weights in a file."""
 
     kind: str = ""
+    bottom: str = ""
+    top: str = ""
     blobs: list[Blob] = field(default_factory=list)
 
 
@@ -109,7 +111,8 @@ class Caffemodel(Mapping[str, list[Array]]):
 
     def is_scale_of(self, name: str, norm: str) -> bool:
         """Tell whether a layer holds the scale and the offset of a batch norm's channels."""
-        return self._layers[name].kind == "Scale" and self.shapes(name)[0] == self.shapes(norm)[0]
+        layer, before = self._layers[name], self._layers[norm]
+        return layer.kind == "Scale" and layer.bottom == before.top and layer.blobs[0].shape == before.blobs[0].shape
 
     def is_dense(self, name: str) -> bool:
         """Tell whether a layer's first blob is a matrix."""
@@ -250,6 +253,10 @@ def _stored_layer(data: memoryview, message: Field) -> tuple[str, StoredLayer]:
             name = text(data, found)
         elif found.number == TYPE and not old:
             layer.kind = text(data, found)
+        elif found.number == BOTTOM and not old:
+            layer.bottom = text(data, found)
+        elif found.number == TOP and not old:
+            layer.top = text(data, found)
         elif found.number == V1_TYPE and old:
             layer.kind = str(found.value)
         elif found.number == V0_LAYER and old:

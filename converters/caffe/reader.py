@@ -8,11 +8,11 @@ from typing import Any
 
 from edge_sdk.converters.caffe import arrangement, pointwise, windows
 from edge_sdk.converters.caffe.caffemodel import Caffemodel, read_mean
-from edge_sdk.converters.caffe.conversion import Conversion
-from edge_sdk.converters.caffe.network import Network, read_network
+from edge_sdk.converters.caffe.conversion import Conversion, needed_layers, unread_blobs
+from edge_sdk.converters.caffe.network import Layer, Network, read_network
 from edge_sdk.converters.caffe.text_format import MOST_BYTES
 from edge_sdk.converters.classifier import as_classifier
-from edge_sdk.errors import FormatError, UsageError
+from edge_sdk.errors import FormatError, UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
 
@@ -56,9 +56,11 @@ def read(
         raise UsageError(f"{prototxt} is a definition without weights; give the .caffemodel that belongs to it too")
     model = Caffemodel(weights)
     try:
-        conversion = Conversion(network.name, network.layers, model, dict(network.inputs))
+        chosen = _output(network.layers, output)
+        layers = needed_layers(network.layers, chosen)
+        conversion = Conversion(network.name, layers, model, dict(network.inputs))
         conversion.run()
-        value = conversion.blob(_output(conversion, output)).value
+        value = conversion.blob(chosen).value
         graph = conversion.builder.build(value)
     except FormatError as error:
         raise FormatError(f"{prototxt}: {error}") from error
@@ -85,10 +87,12 @@ def _text(path: Path) -> str:
     return data.decode("utf-8", errors="replace")
 
 
-def _output(conversion: Conversion, wanted: str | None) -> str:
-    outputs = conversion.outputs
+def _output(layers: Sequence[Layer], wanted: str | None) -> str:
+    outputs = unread_blobs(layers)
     if wanted is not None:
-        conversion.blob(wanted)
+        made = dict.fromkeys(top for layer in layers for top in layer.tops)
+        if wanted not in made:
+            raise UsageError(f"output {wanted!r} is no blob of the network{suggestion(wanted, made)}")
         return wanted
     if len(outputs) != 1:
         names = ", ".join(outputs)[:400] or "none"

@@ -1,8 +1,8 @@
 """Weights that Keras wrote, under the names of a PyTorch state_dict.
 
 Three forms are told apart by their contents: the HDF5 weights and models of Keras 1 and 2 (`layer/layer/kernel:0`), the
-HDF5 weights of Keras 3 (`layers/conv2d_3/vars/0`, with the layer's name as an attribute in newer files), and .keras files,
-zip archives of the latter with the model's definition.
+HDF5 weights of Keras 3 (`layers/conv2d_3/vars/0`, with the layer's name as an attribute in newer files), and .keras
+files, zip archives of the latter with the model's definition.
 """
 
 from __future__ import annotations

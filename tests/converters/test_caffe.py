@@ -10,11 +10,6 @@ import pytest
 from edge_sdk.converters import caffe
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import write
-from edge_sdk.errors import FormatError, UsageError
-from edge_sdk.ops.activation import Softmax
-from edge_sdk.ops.norm import BatchNorm
-from edge_sdk.ops.shape import Transpose
-from edge_sdk.preprocess import Preprocess
 from edge_sdk.session import Session
 
 FILES = Path(__file__).parent / "files" / "caffe"
@@ -31,13 +26,6 @@ def stored():
 def network(name):
     """A network of the folder as a Model."""
     return caffe.read(FILES / f"{name}.prototxt", FILES / f"{name}.caffemodel")
-
-
-def written(tmp_path, text):
-    """A definition in a file."""
-    path = tmp_path / "net.prototxt"
-    path.write_text(text)
-    return path
 
 
 @pytest.mark.parametrize("name", NETWORKS)

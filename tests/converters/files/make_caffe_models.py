@@ -20,7 +20,8 @@ FOLDER = Path(__file__).parent / "caffe"
 
 def input_layer(c: int, h: int, w: int) -> str:
     """The photos, two at a time."""
-    return f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape: {{ dim: 2 dim: {c} dim: {h} dim: {w} }} }} }}'
+    shape = f"dim: 2 dim: {c} dim: {h} dim: {w}"
+    return layer("data", "Input", "", "data", f"input_param {{ shape: {{ {shape} }} }}")
 
 
 def layer(name: str, kind: str, bottoms: str, tops: str, parameters: str = "") -> str:
@@ -233,8 +234,8 @@ V1 = """
 name: "v1"
 input: "data"
 input_dim: 2 input_dim: 3 input_dim: 9 input_dim: 9
-layers { name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1 blobs_lr: 2
-  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } bias_filler { type: "gaussian" std: 0.3 } } }
+layers { name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1 blobs_lr: 2 convolution_param {
+  num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } bias_filler { type: "gaussian" std: 0.3 } } }
 layers { name: "relu1" type: RELU bottom: "conv1" top: "conv1" }
 layers { name: "norm1" type: LRN bottom: "conv1" top: "norm1" lrn_param { local_size: 3 alpha: 0.5 } }
 layers { name: "pool1" type: POOLING bottom: "norm1" top: "pool1" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
@@ -249,7 +250,7 @@ def random_statistics(net: caffe.Net) -> None:
     """Means, variances and factors for the batch norms, which Caffe starts with zeros."""
     random = np.random.RandomState(5)
     for name, blobs in net.params.items():
-        if net.layers[list(net._layer_names).index(name)].type == "BatchNorm":  # noqa: SLF001
+        if net.layers[list(net._layer_names).index(name)].type == "BatchNorm":
             blobs[2].data[...] = 3.5
             blobs[0].data[...] = random.randn(*blobs[0].data.shape) * 3.5 * 0.3
             blobs[1].data[...] = random.uniform(0.3, 2, blobs[1].data.shape) * 3.5
