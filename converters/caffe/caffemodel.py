@@ -45,6 +45,7 @@ MOST_BLOBS = 1 << 16
 MOST_PIECES = 1 << 10
 MOST_AXES = 32
 BATCH_NORM_BLOBS = 3
+SMALLEST_FACTOR = 1e-30
 
 
 @dataclass
@@ -64,7 +65,8 @@ class Blob:
         if self.singles:
             parts.append(np.frombuffer(self.singles, np.float32))
         numbers = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.float32), *parts])
-        return numbers.astype(np.float32, copy=False).reshape(self.shape)
+        with np.errstate(over="ignore"):  # doubles beyond the range of floats
+            return numbers.astype(np.float32, copy=False).reshape(self.shape)
 
 
 @dataclass
@@ -194,8 +196,11 @@ def divided_statistics(blobs: Sequence[Array], layer: str) -> tuple[Array, Array
         shapes = [list(blob.shape) for blob in blobs]
         raise FormatError(f"BatchNorm {layer!r} has blobs {shapes}, wanted mean (c), variance (c) and a factor (1)")
     factor = float(blobs[2].reshape(-1)[0])
+    if not math.isfinite(factor) or 0 < abs(factor) < SMALLEST_FACTOR:
+        raise FormatError(f"BatchNorm {layer!r} has the factor {factor}, wanted how many batches were averaged")
     share = np.float32(0 if factor == 0 else 1 / factor)
-    return blobs[0].reshape(-1) * share, blobs[1].reshape(-1) * share
+    with np.errstate(invalid="ignore", over="ignore"):
+        return blobs[0].reshape(-1) * share, blobs[1].reshape(-1) * share
 
 
 def _state_places(model: Caffemodel) -> Iterator[tuple[str, tuple[str, int]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,10 @@ def read(
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                raise FormatError(f"{path}: {size} bytes; the definition of a network has at most {MOST_BYTES}")
+            data = file.read(size)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     # Comments are in whatever encoding their writers used; names are ASCII in all known networks.

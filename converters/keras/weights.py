@@ -7,21 +7,25 @@ files, zip archives of the latter with the model's definition.
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edge_sdk.converters.keras.hdf5 import Dataset, walk
 from edge_sdk.errors import FormatError, UsageError, suggestion
 from edge_sdk.spec import Array
 
 WEIGHTS_ENTRY, CONFIG_ENTRY = "model.weights.h5", "config.json"
-MOST_CONFIG_BYTES = 1 << 24
+MOST_CONFIG_BYTES = 1 << 22
 EXPANSION = 3
 """How many times larger than the archive its weights may be: they hardly compress."""
 
@@ -74,7 +78,8 @@ class KerasState(Mapping[str, Array]):
         place = self._places[key]
         array = place.dataset.read(self._data)
         if place.dataset.dtype != "<f4":
-            array = array.astype("float32")
+            with np.errstate(over="ignore"):  # doubles beyond the range of floats
+                array = array.astype(np.float32)
         layer = key.rpartition(".")[0]
         return _turned(array, depthwise=place.depthwise, image=self._flattened.get(layer), layer=layer)
 
@@ -125,6 +130,8 @@ def _opened(path: Path) -> tuple[memoryview, Mapping[str, Any] | None]:
                 return _from_archive(zipfile.ZipFile(file), path.stat().st_size)
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), None
     except OSError as error:
+        if error.errno == errno.EINVAL:  # a damaged archive points before the file's start
+            raise FormatError("an offset in the archive lies outside it") from error
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     except FormatError:
         raise
@@ -135,7 +142,7 @@ def _opened(path: Path) -> tuple[memoryview, Mapping[str, Any] | None]:
         ValueError,
         EOFError,
         KeyError,
-        zipfile.zlib.error,
+        zlib.error,
     ) as error:
         raise FormatError(f"empty, or a damaged archive: {str(error)[:200]}") from error
 
@@ -145,6 +152,8 @@ def _from_archive(archive: zipfile.ZipFile, size: int) -> tuple[memoryview, Mapp
     if WEIGHTS_ENTRY not in entries:
         raise FormatError(f"a zip archive without {WEIGHTS_ENTRY}; wanted a .keras file")
     for name, most in ((WEIGHTS_ENTRY, EXPANSION * size), (CONFIG_ENTRY, min(MOST_CONFIG_BYTES, EXPANSION * size))):
+        if name in entries and entries[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise FormatError(f"entry {name} is compressed in an unusual way; wanted it stored or deflated")
         if name in entries and entries[name].file_size > most:
             raise FormatError(f"entry {name} claims {entries[name].file_size} bytes; an archive of {size} has no such")
     config = None
