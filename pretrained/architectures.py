@@ -38,17 +38,13 @@ Name = Literal[
     "mobilenet_v3_large",
     "mobilenet_v3_small",
     "mobilenetv2",
-    "mobilenetv2_keras",
     "resnet101",
-    "resnet101_keras",
     "resnet101_v1",
     "resnet152",
-    "resnet152_keras",
     "resnet152_v1",
     "resnet18",
     "resnet34",
     "resnet50",
-    "resnet50_keras",
     "resnet50_v1",
     "resnext50_32x4d",
     "shufflenet_v2_x0_5",
@@ -80,8 +76,6 @@ _TORCHVISION = Preprocess(
 _SYMMETRIC = replace(_TORCHVISION, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
 # Caffe's: blue first, its mean subtracted, not divided.
 _CAFFE = replace(_TORCHVISION, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), channels="bgr")
-# The same in keras.applications, with the means of the authors of VGG.
-_KERAS_CAFFE = replace(_CAFFE, mean=(103.939, 116.779, 123.68))
 _CAFFE_227 = _CAFFE.with_size(227)
 
 
@@ -205,10 +199,6 @@ ZOO: Mapping[str, Architecture] = {
             Architecture(name, "resnet", _CAFFE, 32, {"variant": name})
             for name in ("resnet50_v1", "resnet101_v1", "resnet152_v1")
         ),
-        *(
-            Architecture(name, "resnet", _KERAS_CAFFE, 32, {"variant": name})
-            for name in ("resnet50_keras", "resnet101_keras", "resnet152_keras")
-        ),
         Architecture("squeezenet1_0", "squeezenet", _TORCHVISION, 32, {"version": "1.0"}),
         Architecture("squeezenet1_1", "squeezenet", _TORCHVISION, 32, {"version": "1.1"}),
         Architecture("googlenet", "googlenet", _SYMMETRIC, 32, ignored=_GOOGLENET_TRAINING),
@@ -218,7 +208,6 @@ ZOO: Mapping[str, Architecture] = {
         Architecture("mobilenet_v1_0_5", "mobilenet_v1", _SYMMETRIC, 32, {"width": 0.5}),
         Architecture("mobilenet_v1_0_25", "mobilenet_v1", _SYMMETRIC, 32, {"width": 0.25}),
         Architecture("mobilenetv2", "mobilenet_v2", _TORCHVISION, 32, scalable=True),
-        Architecture("mobilenetv2_keras", "mobilenet_v2", _SYMMETRIC, 32, {"keras": True}, scalable=True),
         Architecture("mobilenet_v3_large", "mobilenet_v3", _TORCHVISION, 32, {"variant": "large"}, scalable=True),
         Architecture("mobilenet_v3_small", "mobilenet_v3", _TORCHVISION, 32, {"variant": "small"}, scalable=True),
         *(

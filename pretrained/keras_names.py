@@ -1,4 +1,4 @@
-"""How weights of keras.applications become those of the zoo's networks.
+"""Networks of the zoo as keras.applications publishes them: their form there, and how its weights become ours.
 
 Photos are fed as keras.applications.imagenet_utils.preprocess_input does: VGG and ResNet in mode "caffe" (blue first,
 less the means 103.939, 116.779 and 123.68), the MobileNets in mode "tf" (from -1 to 1).
@@ -6,41 +6,42 @@ less the means 103.939, 116.779 and 123.68), the MobileNets in mode "tf" (from -
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from edge_sdk.converters.keras import keras_state
-from edge_sdk.errors import UsageError
-from edge_sdk.pretrained import mobilenet_v1
-from edge_sdk.pretrained.keras_layers import mobilenet_v2_layers, resnet_layers, vgg_layers
+from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.pretrained.architectures import ZOO, Architecture
+from edge_sdk.pretrained.keras_layers import vgg_layers
+from edge_sdk.pretrained.vgg import CONVOLUTIONS
 from edge_sdk.spec import Array
 
 Image = tuple[int, int, int]
 
-VGG_CONVOLUTIONS: Mapping[str, Sequence[int]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-RESNET_BLOCKS: Mapping[str, Sequence[int]] = {
-    "resnet50_keras": (3, 4, 6, 3),
-    "resnet101_keras": (3, 4, 23, 3),
-    "resnet152_keras": (3, 8, 36, 3),
-}
+VGG_DEPTHS: Mapping[str, int] = {"vgg16": 16, "vgg19": 19}
+RESNETS = ("resnet50", "resnet101", "resnet152")
+MOBILENETS_V1 = ("mobilenet_v1", "mobilenet_v1_0_75", "mobilenet_v1_0_5", "mobilenet_v1_0_25")
+MEAN = (103.939, 116.779, 123.68)
 RESNET_EPSILON = 1.001e-5
 OUR_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
-class KerasNames:
-    """How a network of the zoo is stored by Keras.
+class KerasNetwork:
+    """A network in keras.applications.
 
     Attributes:
+        architecture: Its form there, which may differ in strides, paddings and preprocessing from the zoo's own.
         layers: Our layer names and Keras's.
         flattened: The dense layers behind a flattened image, with its (h, w, c).
         biased: Batch norms and the convolutions before them, whose biases the zoo's networks do not have.
         epsilon: How much larger the ε of Keras's batch norms is than ours.
     """
 
+    architecture: Architecture
     layers: Mapping[str, str]
     flattened: Mapping[str, Image] = field(default_factory=dict)
     biased: Mapping[str, str] = field(default_factory=dict)
@@ -54,12 +55,12 @@ class _ZooState(Mapping[str, Array]):
     (w · x + b - mean) / √(variance + ε) is (w · x - (mean - b)) / √((variance + ε - ε') + ε').
     """
 
-    def __init__(self, state: Mapping[str, Array], names: KerasNames) -> None:
+    def __init__(self, state: Mapping[str, Array], network: KerasNetwork) -> None:
         self._state = state
-        self._epsilon = names.epsilon
-        self._bias_of = {f"{norm}.running_mean": f"{convolution}.bias" for norm, convolution in names.biased.items()}
+        self._epsilon = network.epsilon
+        self._bias_of = {f"{norm}.running_mean": f"{convolution}.bias" for norm, convolution in network.biased.items()}
         self._left_out = set(self._bias_of.values())
-        self._head = f"{names.layers['head']}.weight"
+        self._head = f"{network.layers['head']}.weight"
 
     def __getitem__(self, key: str) -> Array:
         if key in self._left_out:
@@ -81,34 +82,39 @@ class _ZooState(Mapping[str, Array]):
         return sum(1 for _ in self)
 
 
-def keras_names(name: str, width: float = 1.0) -> KerasNames:
-    """Return how the weights of a network are stored by keras.applications.
+def keras_network(name: str, width: float = 1.0) -> KerasNetwork:
+    """Return the form in which keras.applications has a network of the zoo.
 
     Raises:
-        UsageError: keras.applications has no such network, or has it in another form.
+        UsageError: no weights of Keras are known for the network.
     """
-    if name in VGG_CONVOLUTIONS:
-        layers = vgg_layers(VGG_CONVOLUTIONS[name])
-        return KerasNames(layers, {"fc1": (7, 7, 512)})
-    if name in RESNET_BLOCKS:
-        layers = resnet_layers(RESNET_BLOCKS[name])
+    if name in VGG_DEPTHS:
+        architecture = replace(ZOO[name], preprocess=replace(ZOO["resnet50_v1"].preprocess, mean=MEAN))
+        return KerasNetwork(architecture, vgg_layers(CONVOLUTIONS[VGG_DEPTHS[name]]), {"fc1": (7, 7, 512)})
+    if name in RESNETS:
+        original = ZOO[f"{name}_v1"]
+        form = f"{name}_keras"
+        preprocess = replace(original.preprocess, mean=MEAN)
+        architecture = replace(original, name=form, preprocess=preprocess, options={"variant": form})
+        layers = architecture.names()
         biased = {norm: norm.removesuffix("_bn") + "_conv" for norm in layers.values() if norm.endswith("_bn")}
-        return KerasNames(layers, biased=biased, epsilon=RESNET_EPSILON - OUR_EPSILON)
-    if name.startswith("mobilenet_v1"):
-        return KerasNames(mobilenet_v1.names(width))
-    if name == "mobilenetv2_keras":
-        return KerasNames(mobilenet_v2_layers())
-    known = (*VGG_CONVOLUTIONS, *RESNET_BLOCKS, "mobilenet_v1", "mobilenetv2_keras")
-    hint = f"; keras.applications has it as {name}_keras" if f"{name}_keras" in known else ""
-    raise UsageError(f"no weights of Keras are known for {name!r} (known: {', '.join(known)}){hint}")
+        return KerasNetwork(architecture, layers, biased=biased, epsilon=RESNET_EPSILON - OUR_EPSILON)
+    if name in MOBILENETS_V1:
+        return KerasNetwork(ZOO[name], ZOO[name].names(width))
+    if name == "mobilenetv2":
+        symmetric = ZOO["mobilenet_v1"].preprocess
+        architecture = replace(ZOO[name], name="mobilenetv2_keras", preprocess=symmetric, options={"keras": True})
+        return KerasNetwork(architecture, architecture.names(width))
+    known = (*VGG_DEPTHS, *RESNETS, *MOBILENETS_V1, "mobilenetv2")
+    raise UsageError(f"no weights of Keras are known for {name!r} (known: {', '.join(known)}){suggestion(name, known)}")
 
 
-def keras_checkpoint(name: str, path: Path | str, width: float = 1.0) -> tuple[Mapping[str, Array], Mapping[str, str]]:
-    """Return the weights in a .h5 or .keras file as `weights_from_checkpoint` takes them: the state and layer names.
+def keras_checkpoint(name: str, path: Path | str, width: float = 1.0) -> tuple[KerasNetwork, Mapping[str, Array]]:
+    """Return a network in Keras's form, and the weights of a .h5 or .keras file for `weights_from_checkpoint`.
 
     Raises:
         FormatError: the file is damaged, or is something else.
         UsageError: the file cannot be opened, or no weights of Keras are known for the network.
     """
-    names = keras_names(name, width)
-    return _ZooState(keras_state(path, names.flattened), names), names.layers
+    network = keras_network(name, width)
+    return network, _ZooState(keras_state(path, network.flattened), network)
