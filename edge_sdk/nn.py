@@ -205,7 +205,7 @@ class Network:
 
     def _param(self, name: str, initial: Callable[..., Array], shape: tuple[int, ...]) -> Value:
         value = self.builder.param(name, Spec(shape))
-        self.workspace[name] = initial(initializers.generator(self.seed, name))
+        self.workspace.draw_later(name, lambda: initial(initializers.generator(self.seed, name)))
         return value
 
     def _channels(self, x: Value) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.nn import Network
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.spec import Array, Value
+from edge_sdk.spec import Value
 from edge_sdk.workspace import Workspace
 
 Name = Literal[
@@ -130,15 +129,6 @@ class Architecture:
         """Return our layer names and those of the published checkpoint."""
         table: dict[str, str] = self._functions().names(**self._options(width))
         return table
-
-    def current_keys(self, state: Mapping[str, Array]) -> dict[str, Array]:
-        """Return a published checkpoint's tensors under the keys that `names` speaks of."""
-        renamed = {}
-        for key, array in state.items():
-            for pattern, replacement in self.old_keys:
-                key = re.sub(pattern, replacement, key)
-            renamed[key] = array
-        return renamed
 
     def _network(self, size: tuple[int, int], seed: int) -> Network:
         return Network(self.name, (*size, 3), seed)

@@ -14,7 +14,7 @@ from edge_sdk import __version__
 from edge_sdk.errors import MissingExtraError, UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.pretrained.architectures import ZOO, Name, known_name
-from edge_sdk.pretrained.checkpoint import count_classes, weights_from_checkpoint
+from edge_sdk.pretrained.checkpoint import open_checkpoint
 from edge_sdk.pretrained.download import PublishedFile, fetch
 
 IMAGENET_CLASSES = 1000
@@ -50,20 +50,18 @@ def load(
     preprocess = architecture.preprocess if image_size is None else architecture.preprocess.with_size(image_size)
     if min(preprocess.size) < architecture.smallest:
         raise UsageError(f"{chosen}: images of {preprocess.size} are too small, the least is {architecture.smallest}")
-    layers = architecture.names(width)
     path, origin = _weight_file(chosen, weights)
-    classes, state = num_classes, None
+    classes, checkpoint = num_classes, None
     if path is not None:
-        from edge_sdk.converters.torch import read_state_dict
-
-        state = architecture.current_keys(read_state_dict(path))
-        classes = classes or count_classes(state, layers, str(path))
+        checkpoint = open_checkpoint(path, chosen, width)
+        preprocess = checkpoint.preprocess(preprocess)
+        classes = classes or checkpoint.count_classes()
         with path.open("rb") as file:
             origin = {**origin, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
     graph, workspace = architecture.build(classes, preprocess.size, seed, width)
-    if state is not None:
-        workspace = weights_from_checkpoint(graph, workspace, state, layers, str(path), architecture.ignored)
+    if checkpoint is not None:
+        graph, workspace = checkpoint.weights(graph, workspace)
     provenance = {"architecture": chosen, "weights": origin, "edge_sdk": __version__, "seed": seed}
     provenance |= {"width": width} if width != 1.0 else {}
     return Model(graph, workspace, preprocess, _labels(classes, labels, weights), provenance)
