@@ -47,14 +47,14 @@ if TYPE_CHECKING:
     help="bf16 multiplies in bfloat16 and keeps weights and sums in float32; needs a processor with AVX-512 BF16.",
 )
 @click.option(
-    "--recompute", type=click.Choice(["activations"]),
-    help="Make cheap activations twice instead of keeping them: the same weights, less memory, more time.",
+    "--recompute", type=click.Choice(["activations", "none"]), default="activations", show_default=True,
+    help="What is made twice instead of being kept: the same weights; none takes more memory and less time.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
-    precise: bool, resume: bool, no_feature_cache: bool, as_json: bool, **settings: Any,
+    precise: bool, resume: bool, no_feature_cache: bool, recompute: str, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 
@@ -83,7 +83,8 @@ def command(
         with TrainingDisplay() as display:
             run = fit(
                 model, data, out=out, resume=resume, listener=display, freeze=frozen,
-                feature_cache=not no_feature_cache, **settings,
+                feature_cache=not no_feature_cache, recompute=None if recompute == "none" else "activations",
+                **settings,
             )  # fmt: skip
     except Interrupted as stop:
         note(f"\n{stop}; a checkpoint is in {stop.folder}. Go on with the same command and --resume")

@@ -30,7 +30,7 @@ def test_every_family_is_warmed_up_for_training_and_inference():
 @pytest.mark.slow
 def test_a_second_warmup_compiles_nothing(tmp_path):
     """The first fills an empty cache, with progress on stderr; the second finds everything there."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    environment = {**os.environ, "EDGE_CACHE": str(tmp_path)}
     command = [sys.executable, "-m", "edge_sdk.cli.main", "warmup", "--model", "mobilenetv2", "--json"]
     first, second = (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(2)

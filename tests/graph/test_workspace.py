@@ -9,6 +9,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import GraphError
 from edge_sdk.ops.activation import Relu
 from edge_sdk.ops.linear import Linear
+from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Spec
 from edge_sdk.workspace import Workspace
 
@@ -84,7 +85,13 @@ def test_a_restriction_shares_the_arrays_of_a_graph(graph, arrays):
 
 def test_a_fitting_workspace_passes(graph, arrays):
     """Arrays that the graph does not know are no mistake."""
+    before = dict(arrays)
+
     arrays.check(graph)
+
+    assert dict(arrays) == before
+    result = Session(graph, arrays, "reference", batch=1).run({"x": np.array([[1, 2, 3]], np.float32)})
+    assert result[graph.outputs[0]].tolist() == [[6, 6]]
 
 
 @pytest.mark.parametrize(

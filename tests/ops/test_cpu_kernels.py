@@ -17,6 +17,7 @@ from edge_sdk.op import Op
 from edge_sdk.ops.conv import Conv2D, Conv2DGradWeight, DepthwiseConv2D, DepthwiseConv2DGradWeight
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.ops.norm import BatchNormTraining
+from edge_sdk.ops.update import GroupedSGDUpdate
 from edge_sdk.spec import Array, Spec
 
 TESTS = Path(__file__).parents[1]
@@ -103,6 +104,7 @@ def digest_of_sums() -> str:
         *compute(Conv2DGradWeight(*geometry, 1, (3, 3)), dy[..., :32].copy(), x[..., :32].copy()),
         *compute(Conv2D(padding="same"), x[..., :32].copy(), dy[:, :3, :3, :32].copy().repeat(8, axis=0)),
         *compute(BatchNormTraining(), x, *channels),
+        *compute(GroupedSGDUpdate(0.9), np.float32(0.1).reshape(()), *dy.reshape(3, -1), *x.reshape(6, -1)),
     ]
     return hashlib.sha256(b"".join(result.tobytes() for result in results)).hexdigest()
 
