@@ -68,7 +68,7 @@ class Checkpoint:
             if key is None or stored is None or stored.dtype.kind != "f":
                 found = self.file.dtypes[key] if key else "missing"
                 raise FormatError(f"{self.file.path}: tensor {key or parameter!r} is {found}, wanted floating point")
-            arrays[parameter] = _copied(_turned(graph, parameter, stored), self.file).reshape(wanted)
+            arrays[parameter] = _copied(turned(graph, parameter, stored), self.file).reshape(wanted)
         return self.comparison.form.convention.adapted(graph), arrays
 
 
@@ -95,7 +95,7 @@ def _classes(graph: Graph) -> int:
     return graph.specs[Value(f"{HEAD}bias")].shape[0]
 
 
-def _turned(graph: Graph, parameter: Value, array: Array) -> Array:
+def turned(graph: Graph, parameter: Value, array: Array) -> Array:
     """PyTorch's layouts to ours: (out, in, h, w) to (out, h, w, in), depthwise (c, 1, h, w) to (1, h, w, c), and the
     columns of a dense layer behind a flattened image from (c, h, w) to (h, w, c). A view; a reshape finishes it.
     """

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def vgg_layers(convolutions: Sequence[int]) -> dict[str, str]:
-    """block1_conv1, …; fc1, fc2 and predictions."""
+def vgg_layers(
+    convolutions: Sequence[int],
+    convolution: str = "block{}_conv{}",
+    dense: tuple[str, str, str] = ("fc1", "fc2", "predictions"),
+) -> dict[str, str]:
+    """block1_conv1, …; fc1, fc2 and predictions; or, as in the authors' files for Caffe, other names."""
     table, index = {}, 0
     for stage, count in enumerate(convolutions, 1):
-        for convolution in range(1, count + 1):
-            table[f"features.{index}"] = f"block{stage}_conv{convolution}"
+        for number in range(1, count + 1):
+            table[f"features.{index}"] = convolution.format(stage, number)
             index += 2
         index += 1
-    return table | {"classifier.0": "fc1", "classifier.3": "fc2", "head": "predictions"}
+    return table | dict(zip(("classifier.0", "classifier.3", "head"), dense, strict=True))
 
 
 def resnet_layers(blocks: Sequence[int]) -> dict[str, str]:

