@@ -12,6 +12,8 @@ import pytest
 
 from edge_sdk.builder import Builder
 from edge_sdk.converters.keras import keras_state
+from edge_sdk.converters.keras.hdf5 import Dataset
+from edge_sdk.converters.keras.weights import _of_keras_2
 from edge_sdk.errors import FormatError, UsageError
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.ops.linear import Linear
@@ -50,6 +52,24 @@ def test_weights_are_keras_s_in_the_layouts_of_pytorch(form, stored):
     np.testing.assert_array_equal(state["predictions.weight"], stored["predictions/kernel"].T)
     if form not in ("small.h5", "small_weights.h5"):  # there the class of a layer with several filters is not known
         np.testing.assert_array_equal(state["dw.weight"], depthwise.transpose(2, 3, 0, 1).reshape(8, 1, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/block1_conv1/block1_conv1_W_1:0", "block1_conv1.weight"),  # VGG, written by Keras 1
+        ("/block1_conv1/block1_conv1_b_1:0", "block1_conv1.bias"),
+        ("/bn_conv1/bn_conv1_running_std_1:0", "bn_conv1.running_var"),
+        ("/conv1_bn/conv1_bn/moving_variance:0", "conv1_bn.running_var"),  # Keras 2
+        ("/model_weights/conv_dw_1/conv_dw_1/depthwise_kernel:0", "conv_dw_1.weight"),
+        ("/model_weights/resnet50/conv1_conv/kernel:0", "conv1_conv.weight"),  # a network within another
+        ("/optimizer_weights/Adam/conv1/kernel/m:0", ""),
+        ("/lambda/lambda/state:0", ""),
+    ],
+)
+def test_weights_of_older_files_are_known_by_their_paths(path, key):
+    """The names that Keras 1 and 2 gave weights in the files that keras.applications publishes."""
+    assert _of_keras_2(path, Dataset((3, 3, 4, 8), "<f4", 0, 1152))[0] == key
 
 
 def test_a_network_with_these_weights_computes_what_keras_does(stored):
