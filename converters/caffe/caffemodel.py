@@ -182,7 +182,10 @@ def read_mean(path: Path | str) -> Array:
         shape = blob.shape[1:] if len(blob.shape) == 4 and blob.shape[0] == 1 else blob.shape
         if len(shape) != 3 or not math.prod(shape):
             raise FormatError(f"numbers of shape {list(blob.shape)}, wanted a mean image (1, channels, height, width)")
-        return blob.read(data).reshape(shape)
+        image = blob.read(data).reshape(shape)
+        if not np.isfinite(image).all():
+            raise FormatError("infinite or undefined numbers are in it, wanted a mean image")
+        return image
 
 
 def as_matrix(blob: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from edge_sdk.model import Model
 FILES = Path(__file__).parent / "files"
 CAFFE, KERAS = FILES / "caffe", FILES / "keras"
 INPUTS = 1000
+NUMBERS = ("0", "-1", "1", "65536", "2147483647", "99999999999999999999", "1e30", "nan", "0x7fffffff")
 MEASURED = 7
 """Memory is counted of one input in so many: a prime, so that every kind of damage is among them."""
 FLOOR = 500_000
@@ -86,6 +89,37 @@ def test_damaged_definitions_of_caffe(tmp_path):
     assert INPUTS / 4 < len(messages) < INPUTS
 
 
+def reworded(text: str, seed: int) -> str:
+    """A definition in which one to three words are other words of it, or numbers beyond reason."""
+    chance = random.Random(seed)
+    words = re.findall(r"\s+|[A-Za-z0-9_.+-]+|.", text)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        at = chance.choice([place for place, word in enumerate(words) if word[0].isalnum()])
+        number = words[at][0].isdecimal()
+        alike = [word for word in words if word[0].isalnum() and word[0].isdecimal() == number]
+        words[at] = chance.choice(NUMBERS if number and chance.random() < 0.5 else alike)
+    return "".join(words)
+
+
+def test_definitions_that_say_something_else(tmp_path):
+    """Words that are well formed and mean another network: a Model of the right weights, or a message."""
+    path, messages = tmp_path / "reworded.prototxt", []
+    files = sorted(CAFFE.glob("*.prototxt"))
+    caffe.read(CAFFE / "v1.prototxt", CAFFE / "v1.caffemodel")
+    for seed in range(INPUTS):
+        file = files[seed % len(files)]
+        path.write_text(reworded(file.read_text(), seed))
+        weights = file.with_suffix(".caffemodel")
+        with measured(seed % MEASURED == 0) as peak:
+            try:
+                assert isinstance(caffe.read(path, weights), Model)
+            except EdgeError as error:
+                messages.append(str(error))
+        assert peak[0] < 4 * (path.stat().st_size + weights.stat().st_size) + FLOOR
+
+    assert INPUTS / 4 < len(messages) < INPUTS * 0.9
+
+
 def test_damaged_weights_with_a_definition(tmp_path):
     """What does not fit the definition is refused too."""
     path, messages = tmp_path / "damaged.caffemodel", []
@@ -104,7 +138,9 @@ def test_damaged_mean_images(tmp_path):
     for seed, _, size in damaged([CAFFE / "mean.binaryproto"], path):
         with measured(seed % MEASURED == 0) as peak:
             try:
-                assert caffe.read_mean(path).ndim == 3
+                image = caffe.read_mean(path)
+                assert image.ndim == 3
+                assert np.isfinite(image.mean(axis=(1, 2), dtype=np.float64)).all()
             except FormatError as error:
                 messages.append(str(error))
         assert peak[0] < 4 * size + FLOOR
