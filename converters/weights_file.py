@@ -9,9 +9,6 @@ from edge_sdk.converters.tensor_file import TensorFile
 from edge_sdk.converters.torch import read_state_dict
 from edge_sdk.errors import FormatError, UsageError
 
-FORMATS = ("torch", "safetensors")
-"""What the manifest calls the formats that are read."""
-
 
 def read_weights(path: Path | str, part: str | None = None) -> TensorFile:
     """Read the tensors of a PyTorch checkpoint or a safetensors file.

@@ -71,11 +71,15 @@ _TORCHVISION = Preprocess(
     size=(224, 224), resize=256, interpolation="bilinear",
     mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375),
 )  # fmt: skip
+# Of networks whose first published weights came with torchvision's later recipe.
+_LATER = replace(_TORCHVISION, resize=232)
 # From -1 to 1, as TensorFlow's networks want it; torchvision's GoogLeNet too, whose weights come from there.
 _SYMMETRIC = replace(_TORCHVISION, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
 # Caffe's: blue first, its mean subtracted, not divided.
 _CAFFE = replace(_TORCHVISION, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), channels="bgr")
-_CAFFE_227 = _CAFFE.with_size(227)
+# BVLC's own networks: the photo is warped to 256 × 256 before the centre is cut out.
+_WARPED = replace(_CAFFE, resize=None, stretch=(256, 256))
+_WARPED_227 = replace(_WARPED, size=(227, 227), mean=(104.006988, 116.668768, 122.678914))
 
 
 def _lite(size: int) -> Preprocess:
@@ -166,8 +170,8 @@ ZOO: Mapping[str, Architecture] = {
     one.name: one
     for one in (
         Architecture("alexnet", "alexnet", _TORCHVISION, 63),
-        Architecture("alexnet_caffe", "alexnet", _CAFFE_227, 55, {"caffe": "alexnet"}),
-        Architecture("caffenet", "alexnet", _CAFFE_227, 55, {"caffe": "caffenet"}),
+        Architecture("alexnet_caffe", "alexnet", _WARPED_227, 55, {"caffe": "alexnet"}),
+        Architecture("caffenet", "alexnet", _WARPED_227, 55, {"caffe": "caffenet"}),
         *(
             Architecture(f"vgg{depth}{suffix}", "vgg", _TORCHVISION, 32, {"depth": depth, "norm": suffix == "_bn"})
             for depth in (11, 13, 16, 19)
@@ -192,7 +196,7 @@ ZOO: Mapping[str, Architecture] = {
         Architecture("squeezenet1_0", "squeezenet", _TORCHVISION, 32, {"version": "1.0"}),
         Architecture("squeezenet1_1", "squeezenet", _TORCHVISION, 32, {"version": "1.1"}),
         Architecture("googlenet", "googlenet", _SYMMETRIC, 32, ignored=_GOOGLENET_TRAINING),
-        Architecture("googlenet_caffe", "googlenet", _CAFFE, 47, {"caffe": True}),
+        Architecture("googlenet_caffe", "googlenet", _WARPED, 47, {"caffe": True}),
         Architecture("mobilenet_v1", "mobilenet_v1", _SYMMETRIC, 32, scalable=True),
         Architecture("mobilenet_v1_0_75", "mobilenet_v1", _SYMMETRIC, 32, {"width": 0.75}),
         Architecture("mobilenet_v1_0_5", "mobilenet_v1", _SYMMETRIC, 32, {"width": 0.5}),
@@ -205,12 +209,17 @@ ZOO: Mapping[str, Architecture] = {
             for scale, size in enumerate((224, 240, 260, 280, 300))
         ),
         Architecture("mnasnet0_5", "mnasnet", _TORCHVISION, 32, {"width": 0.5}),
-        Architecture("mnasnet0_75", "mnasnet", _TORCHVISION, 32, {"width": 0.75}),
+        Architecture("mnasnet0_75", "mnasnet", _LATER, 32, {"width": 0.75}),
         Architecture("mnasnet1_0", "mnasnet", _TORCHVISION, 32, scalable=True),
-        Architecture("mnasnet1_3", "mnasnet", _TORCHVISION, 32, {"width": 1.3}),
+        Architecture("mnasnet1_3", "mnasnet", _LATER, 32, {"width": 1.3}),
         *(
-            Architecture(f"shufflenet_v2_{width}", "shufflenet_v2", _TORCHVISION, 32, {"channels": width})
-            for width in ("x0_5", "x1_0", "x1_5", "x2_0")
+            Architecture(f"shufflenet_v2_{width}", "shufflenet_v2", preprocess, 32, {"channels": width})
+            for width, preprocess in (
+                ("x0_5", _TORCHVISION),
+                ("x1_0", _TORCHVISION),
+                ("x1_5", _LATER),
+                ("x2_0", _LATER),
+            )
         ),
         Architecture("densenet121", "densenet", _TORCHVISION, 32, old_keys=_DENSENET_OLD_KEYS),
     )

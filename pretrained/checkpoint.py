@@ -14,6 +14,7 @@ from edge_sdk.model import HEAD
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.shape import Flatten
 from edge_sdk.preprocess import Preprocess
+from edge_sdk.pretrained.architectures import ZOO, Architecture
 from edge_sdk.pretrained.checkpoint_form import Comparison
 from edge_sdk.pretrained.matching import SAME_NETWORK, best_comparison, match_shapes
 from edge_sdk.spec import Array, Value
@@ -31,6 +32,11 @@ class Checkpoint:
     def library(self) -> str:
         """Whose names the tensors have: "published", "timm" or "transformers"."""
         return self.comparison.form.convention.library
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network, in the zoo's own form."""
+        return ZOO[self.comparison.form.name]
 
     def count_classes(self) -> int:
         """How many classes the checkpoint's classifier has.
@@ -68,7 +74,7 @@ class Checkpoint:
             if key is None or stored is None or stored.dtype.kind != "f":
                 found = self.file.dtypes[key] if key else "missing"
                 raise FormatError(f"{self.file.path}: tensor {key or parameter!r} is {found}, wanted floating point")
-            arrays[parameter] = _copied(_turned(graph, parameter, stored), self.file).reshape(wanted)
+            arrays[parameter] = _copied(turned(graph, parameter, stored), self.file).reshape(wanted)
         return self.comparison.form.convention.adapted(graph), arrays
 
 
@@ -95,7 +101,7 @@ def _classes(graph: Graph) -> int:
     return graph.specs[Value(f"{HEAD}bias")].shape[0]
 
 
-def _turned(graph: Graph, parameter: Value, array: Array) -> Array:
+def turned(graph: Graph, parameter: Value, array: Array) -> Array:
     """PyTorch's layouts to ours: (out, in, h, w) to (out, h, w, in), depthwise (c, 1, h, w) to (1, h, w, c), and the
     columns of a dense layer behind a flattened image from (c, h, w) to (h, w, c). A view; a reshape finishes it.
     """

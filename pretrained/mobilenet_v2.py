@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_sdk.graph import Graph
 from edge_sdk.nn import Network
 from edge_sdk.pretrained.blocks import NormalisedLayers, ends_of_stages, scaled_channels
+from edge_sdk.pretrained.keras_layers import mobilenet_v2_layers
 from edge_sdk.workspace import Workspace
 
 STEM, LAST = 32, 1280
@@ -21,9 +22,12 @@ def _blocks() -> list[tuple[int, int, int]]:
     ]
 
 
-def build(net: Network, classes: int, width: float = 1.0) -> tuple[Graph, Workspace]:
-    """Build MobileNetV2 with `width` times the paper's channels; the last ones never become fewer."""
-    layers = NormalisedLayers(net, "relu6")
+def build(net: Network, classes: int, width: float = 1.0, *, keras: bool = False) -> tuple[Graph, Workspace]:
+    """Build MobileNetV2 with `width` times the paper's channels; the last ones never become fewer.
+
+    With `keras` paddings and the batch norms' ε are those of keras.applications.
+    """
+    layers = NormalisedLayers(net, "relu6", 1e-3, "same") if keras else NormalisedLayers(net, "relu6")
     blocks = _blocks()
     ends = ends_of_stages([stride for _, _, stride in blocks])
     x = layers.conv(net.image, scaled_channels(STEM, width), 3, "features.0", 2)
@@ -35,8 +39,10 @@ def build(net: Network, classes: int, width: float = 1.0) -> tuple[Graph, Worksp
     return net.head(net.dropout(net.global_average_pool(x), 0.2), classes)
 
 
-def names(width: float = 1.0) -> dict[str, str]:
-    """Our layer names and torchvision's."""
+def names(width: float = 1.0, *, keras: bool = False) -> dict[str, str]:
+    """Our layer names and torchvision's, or those of keras.applications."""
+    if keras:
+        return mobilenet_v2_layers()
     table = {"head": "classifier.1"}
     blocks = _blocks()
     for index in (0, len(blocks) + 1):

@@ -12,6 +12,7 @@ from string import ascii_lowercase
 
 from edge_sdk.graph import Graph
 from edge_sdk.nn import Layer, Network
+from edge_sdk.pretrained.keras_layers import resnet_layers
 from edge_sdk.spec import Value
 from edge_sdk.workspace import Workspace
 
@@ -24,7 +25,8 @@ class Variant:
     """Blocks of each stage, and whether they are bottlenecks (1×1, 3×3, 1×1) or pairs of 3×3 convolutions.
 
     The 3×3 convolution of a bottleneck has `inner` times the stage's channels, in `groups`. With `original`, strides,
-    first layers and layer names are those of the authors' networks for Caffe.
+    first layers and layer names are those of the authors' networks for Caffe; with `padded_pool` too, the first pool
+    is padded, as in keras.applications.
     """
 
     blocks: tuple[int, int, int, int]
@@ -32,6 +34,7 @@ class Variant:
     inner: int = 1
     groups: int = 1
     original: bool = False
+    padded_pool: bool = False
 
     @property
     def convolutions(self) -> int:
@@ -55,6 +58,9 @@ VARIANTS: Mapping[str, Variant] = {
     "resnet50_v1": Variant((3, 4, 6, 3), original=True),
     "resnet101_v1": Variant((3, 4, 23, 3), original=True),
     "resnet152_v1": Variant((3, 8, 36, 3), original=True),
+    "resnet50_keras": Variant((3, 4, 6, 3), original=True, padded_pool=True),
+    "resnet101_keras": Variant((3, 4, 23, 3), original=True, padded_pool=True),
+    "resnet152_keras": Variant((3, 8, 36, 3), original=True, padded_pool=True),
 }
 BIASED_STEM = "resnet50_v1"
 """The only one of the authors' networks whose first convolution has a bias."""
@@ -66,7 +72,7 @@ def build(net: Network, classes: int, variant: str) -> tuple[Graph, Workspace]:
     block = _bottleneck if chosen.bottleneck else _pair
     x = net.conv(net.image, WIDTHS[0], 7, "stem.conv", 2, 3, bias=variant == BIASED_STEM)
     x = net.activation(net.batch_norm(x, "stem.norm"), "relu")
-    x = net.max_pool(x, 3, 2, ceil=True) if chosen.original else net.max_pool(x, 3, 2, 1)
+    x = net.max_pool(x, 3, 2, 1) if chosen.padded_pool or not chosen.original else net.max_pool(x, 3, 2, ceil=True)
     for stage, (width, blocks) in enumerate(zip(WIDTHS, chosen.blocks, strict=True), 1):
         for index in range(blocks):
             stride = 2 if stage > 1 and index == 0 else 1
@@ -117,8 +123,10 @@ def _shortcut(net: Network, name: str, channels: int, stride: int) -> Layer:
 
 
 def names(variant: str) -> dict[str, str]:
-    """Our layer names and torchvision's, or those of Caffe's convolutions and batch norms."""
+    """Our layer names and torchvision's, or those of Caffe's or Keras's convolutions and batch norms."""
     chosen = VARIANTS[variant]
+    if chosen.padded_pool:
+        return resnet_layers(chosen.blocks)
     if chosen.original:
         return _original_names(chosen)
     table = {"stem.conv": "conv1", "stem.norm": "bn1", "head": "fc"}

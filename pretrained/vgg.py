@@ -19,6 +19,7 @@ CONVOLUTIONS: Mapping[int, tuple[int, ...]] = {
 FIRST_STAGE = 2  # of the features of a backbone: stride 4
 GRID = (7, 7)
 HIDDEN = ("classifier.0", "classifier.3")
+UNITS = 4096
 
 
 def build(net: Network, classes: int, depth: int, *, norm: bool = False) -> tuple[Graph, Workspace]:
@@ -34,7 +35,7 @@ def build(net: Network, classes: int, depth: int, *, norm: bool = False) -> tupl
         x = net.max_pool(net.stage(x) if stage >= FIRST_STAGE else x, 2, 2)
     x = net.flatten(net.adaptive_average_pool(net.stage(x), GRID))
     for layer in HIDDEN:
-        x = net.dropout(net.activation(net.linear(x, 4096, layer), "relu"), 0.5)
+        x = net.dropout(net.activation(net.linear(x, UNITS, layer), "relu"), 0.5)
     return net.head(x, classes)
 
 

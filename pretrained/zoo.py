@@ -12,9 +12,10 @@ from edge_sdk import __version__
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.pretrained.architectures import ZOO, Name, known_name
+from edge_sdk.pretrained.architectures import ZOO, Architecture, Name, known_name
 from edge_sdk.pretrained.checkpoint import open_checkpoint
 from edge_sdk.pretrained.download import fetch_entry, verify
+from edge_sdk.pretrained.foreign_weights import is_foreign, open_foreign
 from edge_sdk.pretrained.manifest import Entry, entries_of
 from edge_sdk.pretrained.transfer import Progress
 
@@ -39,10 +40,11 @@ def load(
 
     `weights` is "imagenet" (the default published ones), the name of other published ones such as "imagenet1k_v2",
     None (random by `seed`) or the path of a checkpoint of this network. Published ones bring their own preprocessing,
-    also when they are given as a file. When `num_classes` differs from the weights', the classifier starts anew.
-    `image_size` is the side, or (height, width), of the input. `labels` name the classes; ImageNet's are known. `width`
-    multiplies the channels of a network whose paper has such a factor. `on_progress` is told how many bytes of a
-    download have arrived, of how many.
+    also when they are given as a file. Weights that Caffe or Keras stored come with the form that the network has
+    there: its strides, paddings and preprocessing. When `num_classes` differs from the weights', the classifier starts
+    anew. `image_size` is the side, or (height, width), of the input. `labels` name the classes; ImageNet's are known.
+    `width` multiplies the channels of a network whose paper has such a factor. `on_progress` is told how many bytes of
+    a download have arrived, of how many.
 
     Raises:
         UsageError: an unknown name, sizes that do not fit, weights that cannot be fetched.
@@ -58,16 +60,13 @@ def load(
         raise UsageError(
             f"{chosen}: the published weights are of width 1, not {width}; load with weights=None or a file"
         )
-    preprocess = origin.preprocess or architecture.preprocess
-    if image_size is not None:
-        preprocess = preprocess.with_size(image_size)
-    if min(preprocess.size) < architecture.smallest:
-        raise UsageError(f"{chosen}: images of {preprocess.size} are too small, the least is {architecture.smallest}")
+    preprocess = _preprocess(architecture, origin, image_size)
     path, provenance = origin.fetch(on_progress)
     classes, checkpoint = num_classes, None
     if path is not None:
-        checkpoint = open_checkpoint(path, chosen, width)
-        preprocess = checkpoint.preprocess(preprocess)
+        checkpoint = open_foreign(path, chosen, width) if is_foreign(path) else open_checkpoint(path, chosen, width)
+        architecture = checkpoint.architecture
+        preprocess = checkpoint.preprocess(_preprocess(architecture, origin, image_size))
         classes = classes or checkpoint.count_classes()
     classes = classes or (len(labels) if labels else IMAGENET_CLASSES)
     graph, workspace = architecture.build(classes, preprocess.size, seed, width)
@@ -76,6 +75,18 @@ def load(
     about = {"architecture": chosen, "weights": provenance, "edge_sdk": __version__, "seed": seed}
     about |= {"width": width} if width != 1.0 else {}
     return Model(graph, workspace, preprocess, _labels(classes, labels, origin.entry), about)
+
+
+def _preprocess(architecture: Architecture, origin: _Origin, image_size: int | tuple[int, int] | None) -> Preprocess:
+    """How photos are fed: the published weights' rule, else the network's own."""
+    preprocess = origin.preprocess or architecture.preprocess
+    if image_size is not None:
+        preprocess = preprocess.with_size(image_size)
+    if min(preprocess.size) < architecture.smallest:
+        raise UsageError(
+            f"{architecture.name}: images of {preprocess.size} are too small, the least is {architecture.smallest}"
+        )
+    return preprocess
 
 
 @dataclass(frozen=True)
@@ -108,13 +119,6 @@ def _origin(architecture: str, weights: Path | str | None) -> _Origin:
     published = entries_of(architecture)
     for entry in published:
         if weights in (DEFAULT, entry.weights, entry.name):
-            from edge_sdk.converters.weights_file import FORMATS
-
-            if entry.format not in FORMATS:
-                raise UsageError(
-                    f"weights {entry.name} are a {entry.format} file; weights are read from files of "
-                    f"{', '.join(FORMATS)}"
-                )
             return _Origin(entry=entry)
     if weights == DEFAULT:
         raise UsageError(

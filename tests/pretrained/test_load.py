@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from edge_sdk import pretrained
-from edge_sdk.converters import weights_file
 from edge_sdk.errors import FormatError, MissingExtraError, UsageError
 from edge_sdk.pretrained import manifest
 from edge_sdk.pretrained.digest import Digest
@@ -119,14 +118,6 @@ def test_another_file_is_no_published_one(published):
     assert model.preprocess.resize == 256
     assert model.labels[0] == "class 0"
     assert set(model.provenance["weights"]) == {"source", "sha256"}
-
-
-def test_a_format_that_is_not_read_is_not_downloaded(monkeypatch):
-    """Caffe's weights of VGG-16 have half a gigabyte."""
-    monkeypatch.setattr(weights_file, "FORMATS", ("torch",))
-
-    with pytest.raises(UsageError, match=r"vgg16\.caffe are a caffe file; weights are read from files of torch"):
-        pretrained.load("vgg16", "caffe")
 
 
 def test_published_weights_are_of_width_one():

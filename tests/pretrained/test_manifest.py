@@ -12,7 +12,7 @@ import pytest
 
 from edge_sdk import pretrained
 from edge_sdk.errors import FormatError, UsageError
-from edge_sdk.pretrained.architectures import ALIASES
+from edge_sdk.pretrained.architectures import ALIASES, ZOO
 from edge_sdk.pretrained.digest import Digest
 from edge_sdk.pretrained.manifest import Entry, entries, entries_of, find_entry, parse_manifest
 from edge_sdk.pretrained.zoo import _origin
@@ -30,12 +30,20 @@ PUBLISHED = {
     "shufflenet_v2_x2_0", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16",
     "vgg16_bn", "vgg19", "vgg19_bn", "wide_resnet50_2",
 }  # fmt: skip
-BUILT = {"alexnet", "mobilenetv2", "resnet18", "resnet34", "resnet50"}
+BUILT = {"alexnet", "densenet121", "mobilenetv2", "resnet18", "resnet34", "resnet50", "squeezenet1_1"}
 # Top-1 of some, from torchvision's table of weights and the papers' model pages.
 TOP1 = {
     "alexnet.imagenet1k_v1": 56.522, "vgg16_bn.imagenet1k_v1": 73.36, "resnet50.imagenet1k_v1": 76.13,
     "resnet50.imagenet1k_v2": 80.858, "densenet121.imagenet1k_v1": 74.434, "caffenet.caffe": 57.4,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if entries()[name].default])
+def test_photos_are_fed_to_random_weights_as_to_the_published_ones(name):
+    """The table of networks and the manifest say the same."""
+    entry = entries()[name]
+
+    assert ZOO[entry.architecture].preprocess == entry.preprocess
 
 
 def test_every_published_architecture_has_weights():
