@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sdk.converters.tflite.options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
+from edge_sdk.converters.tflite.options import (
+    Conv2DOptions,
+    DepthwiseConv2DOptions,
+    Pool2DOptions,
+    TransposeConvOptions,
+)
 from edge_sdk.converters.tflite.schema import FILE_IDENTIFIER, SCHEMA_VERSION
 from edge_sdk.converters.tflite.table_reader import Table
 from edge_sdk.errors import FormatError
@@ -23,6 +28,7 @@ _WINDOW_SLOTS = {
     Conv2DOptions.union_type: {1: 0, 2: 0, 4: 1, 5: 1},
     DepthwiseConv2DOptions.union_type: {1: 0, 2: 0, 5: 1, 6: 1},
     Pool2DOptions.union_type: {1: 0, 2: 0, 3: 0, 4: 0},
+    TransposeConvOptions.union_type: {1: 0, 2: 0},
 }
 """Slots of strides, dilations and window sizes in the options that have them, with the schema's defaults."""
 _ELEMENT_BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2}
