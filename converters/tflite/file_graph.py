@@ -22,8 +22,7 @@ from edge_sdk.errors import FormatError, ShapeError
 from edge_sdk.spec import Array, QuantParams
 
 _INTEGERS = frozenset({TensorType.int8, TensorType.uint8, TensorType.int16, TensorType.int32, TensorType.int64})
-_LARGEST_DEPRECATED_CODE = 127
-O = TypeVar("O", bound=Options)
+Kind = TypeVar("Kind", bound=Options)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class FileOperator:
     _kind: int
     _table: Table | None
 
-    def options(self, kind: type[O]) -> O:
+    def options(self, kind: type[Kind]) -> Kind:
         """Return its options, defaults where it has none; raises FormatError for another operator's or wrong ones."""
         if self._table is None:
             return kind()
@@ -156,7 +155,7 @@ def _tensor(tensor: Table, buffers: list[memoryview | None]) -> FileTensor:
         data = memoryview(b"")  # a constant without elements
     if data is not None and tensor.table(6) is not None:
         raise tensor.source.error(f"tensor {name!r} is stored as a sparse one, which is not read")
-    if data is not None and not len(data) and math.prod(shape):
+    if data is not None and not data and math.prod(shape):
         data = None
     return FileTensor(name, shape, open_sizes, dtype, _quantization(tensor, name, number), data)
 
