@@ -58,8 +58,6 @@ def _model(name: str) -> Model:
     from edge_sdk import pretrained
     from edge_sdk.opening import load
 
-    if name.endswith(".tflite"):
-        raise UsageError(f"{name}: .tflite files are not profiled yet; give the .edge file that it was exported from")
     if name in pretrained.architectures.ZOO or name in pretrained.architectures.ALIASES:
         return pretrained.load(name, weights=None)
     if not Path(name).exists():

@@ -132,7 +132,9 @@ def _checked(name: str, found: Any, declared: Any) -> Any:
 
 def _buffer(buffer: Table) -> memoryview | None:
     if buffer.number(1, "uint64") > 1:
-        raise buffer.source.error("weights lie behind the flatbuffer, as in files of 2 GiB and more, which is not read")
+        raise FormatError(
+            f"{buffer.source.name}: weights lie behind the flatbuffer, as in files of 2 GiB, which edge-sdk does not read"
+        )
     return buffer.bytes(0)
 
 
@@ -153,8 +155,6 @@ def _tensor(tensor: Table, buffers: list[memoryview | None]) -> FileTensor:
     data = buffers[index] if index < len(buffers) else None
     if data is None and index > 0 and 0 in shape:
         data = memoryview(b"")  # a constant without elements
-    if data is not None and tensor.table(6) is not None:
-        raise tensor.source.error(f"tensor {name!r} is stored as a sparse one, which is not read")
     if data is not None and not data and math.prod(shape):
         data = None
     return FileTensor(name, shape, open_sizes, dtype, _quantization(tensor, name, number), data)
@@ -165,7 +165,9 @@ def _quantization(tensor: Table, name: str, number: int) -> QuantParams | None:
     if table is None or number not in _INTEGERS:
         return None
     if table.number(4, "uint8"):
-        raise tensor.source.error(f"tensor {name!r} is quantized in a way of its own or in blocks, which is not read")
+        raise FormatError(
+            f"{tensor.source.name}: tensor {name!r} is quantized in a way of its own or in blocks, which edge-sdk does not read"
+        )
     scale, zero_point = table.numbers(2, "float32"), table.numbers(3, "int64")
     if scale is None or not len(scale):
         return None

@@ -95,6 +95,10 @@ def _check_tensor(tensor: Table, buffers: Sequence[memoryview | None]) -> None:
     index = tensor.number(2, "uint32")
     if index >= max(1, len(buffers)):
         raise tensor.source.error(f"tensor {name!r} names buffer {index} of {len(buffers)}")
+    if tensor.table(6) is not None:
+        raise FormatError(
+            f"{tensor.source.name}: tensor {name!r} is stored as a sparse one, which edge-sdk does not read"
+        )
     data = buffers[index] if index < len(buffers) else None
     item = _ELEMENT_BYTES.get(tensor.number(1, "int8"))
     if data is not None and len(data) and item is not None and len(data) != item * math.prod(shape):

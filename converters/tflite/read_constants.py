@@ -14,7 +14,7 @@ from edge_sdk.converters.tflite.read_slice import strided_cut
 from edge_sdk.converters.tflite.reading import Reading, axes_of, folds
 from edge_sdk.converters.tflite.schema import Builtin
 from edge_sdk.errors import FormatError
-from edge_sdk.spec import Array
+from edge_sdk.spec import BATCH, Array
 
 _ARITHMETIC: dict[Builtin, Callable[[Array, Array], Array]] = {
     Builtin.ADD: np.add,
@@ -132,7 +132,7 @@ def arithmetic(r: Reading, operator: FileOperator) -> Sequence[Array] | None:
     if arrays is None or len(arrays) != 2 or any(array.dtype.kind not in "iu" or array.size > 64 for array in arrays):
         return None
     if r.depends_on_batch(operator):
-        raise FormatError("it computes with the size of the batch")
+        _check_batch_is_kept(Builtin(operator.code), *arrays)
     try:
         return [_ARITHMETIC[operator.code](*arrays)]  # type: ignore[index]
     except ValueError as error:
@@ -150,6 +150,17 @@ def fill(r: Reading, operator: FileOperator) -> Sequence[Array] | None:
         raise FormatError(f"it fills the shape {list(sizes)}")
     r.charge(math.prod(sizes) * arrays[1].itemsize)
     return [np.full(sizes, arrays[1].reshape(-1)[0], arrays[1].dtype)]
+
+
+def _check_batch_is_kept(code: Builtin, a: Array, b: Array) -> None:
+    """Refuse to compute with the open batch, which is −1 here, but for · 1, · 0 and + 0, which leave or drop it."""
+    neutral = {Builtin.MUL: (0, 1), Builtin.ADD: (0,)}.get(code, ())
+    try:
+        a, b = np.broadcast_arrays(a, b)
+    except ValueError:
+        return  # said when they are computed
+    if not np.isin(np.where(a == BATCH, b, a)[(a == BATCH) | (b == BATCH)], neutral).all():
+        raise FormatError("it computes with the size of the batch")
 
 
 def _dtype(r: Reading, operator: FileOperator) -> np.dtype[Array]:

@@ -345,9 +345,13 @@ class Reading:
     def _refuse_unknown(self, operators: Iterable[FileOperator]) -> None:
         """Name everything at once, so that nobody has to try again and again."""
         known = {*READERS, *FOLDERS}
-        wrong = [f"{operator.index} {operator.name}" for operator in operators if operator.code not in known]
+        wrong: dict[str, list[str]] = {}
+        for operator in operators:
+            if operator.code not in known:
+                wrong.setdefault(operator.name, []).append(str(operator.index))
         if wrong:
-            raise FormatError(f"{self.file.file}: operators that edge-sdk does not read: {', '.join(wrong)}")
+            found = ", ".join(f"{name} (operator {', '.join(places)})" for name, places in wrong.items())
+            raise FormatError(f"{self.file.file}: operators that edge-sdk does not read: {found}")
         used = {index for operator in operators for index in (*operator.inputs, *operator.outputs)} - {OMITTED}
         used.update(self.file.inputs, self.file.outputs)
         types = [
