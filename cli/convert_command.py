@@ -172,10 +172,16 @@ def _facts(source: Path, destination: Path, model: Model) -> dict[str, Any]:
         "classes": model.num_classes,
         "input": list(model.preprocess.shape),
         "preprocess": model.preprocess.to_dict(),
-        "preprocess_from": model.provenance.get("preprocess", "the file"),
+        "preprocess_from": model.provenance.get("preprocess", _origin(source)),
         "stored": model.provenance.get("stored"),
         "bytes": destination.stat().st_size,
     }
+
+
+def _origin(source: Path) -> str:
+    from edge_sdk.opening import CHECKPOINTS
+
+    return "as the zoo has it" if source.suffix in CHECKPOINTS else "as the file says"
 
 
 def _print(facts: dict[str, Any], model: Model) -> None:
@@ -190,6 +196,6 @@ def _print(facts: dict[str, Any], model: Model) -> None:
         ("parameters", amount(facts["parameters"])),
         ("classes", f"{facts['classes']}: {', '.join(shown)}{', …' if len(model.labels) > len(shown) else ''}"),
         ("photos", f"{rule.size[0]}×{rule.size[1]} {rule.channels}, {cut}"),
-        ("normalised", f"(pixel - [{mean}]) / [{std}], from {facts['preprocess_from']}"),
+        ("normalised", f"(pixel - [{mean}]) / [{std}], {facts['preprocess_from']}"),
     ]
     print_table(f"{facts['destination']}, from {facts['source']}", ("", ""), rows, names=2)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or an .edge file.")
+@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or a model file.")
 @click.option("--weights", default="imagenet", show_default=True, help="imagenet, none, or a file.")
 @click.option("--image-size", type=int, help="Side of the network's input; the network's own when left out.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
@@ -103,11 +103,11 @@ def command(
 
 def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ...], image_size: int | None) -> Model:
     from edge_sdk import pretrained
-    from edge_sdk.opening import load
+    from edge_sdk.opening import ENDINGS, load
 
-    if name.endswith(".edge"):
+    if name.endswith(ENDINGS):
         if image_size is not None:
-            raise UsageError("--image-size goes with a zoo network; an .edge file has its own")
+            raise UsageError("--image-size goes with a zoo network; a model file has its own")
         model = load(name)
         if model.num_classes == classes:
             return model

@@ -39,12 +39,10 @@ def load(path: Path | str) -> Model:
     if path.suffix in GRAPHS:
         return read_graph_file(path)
     if path.suffix in CHECKPOINTS:
-        raise FormatError(
-            f"{path}: weights for a network, not a model to load; give it one: edge convert {path.name} …"
-        )
+        raise FormatError(f"{path}: weights alone, not a model; edge convert FILE OUT.edge gives it a network")
     if path.suffix in CAFFE:
         raise FormatError(
-            f"{path}: half of a network, for other software; edge convert NET.prototxt --weights W.caffemodel takes both"
+            f"{path}: half of a network for other software; edge convert NET.prototxt --weights W.caffemodel takes both"
         )
     return read(path)
 

@@ -19,7 +19,7 @@ from edge_sdk.converters.tflite.operator_names import operator_name
 from edge_sdk.converters.tflite.schema import FILE_IDENTIFIER, Options, TensorType
 from edge_sdk.converters.tflite.table_reader import Table
 from edge_sdk.errors import FormatError, ShapeError
-from edge_sdk.spec import Array, QuantParams
+from edge_sdk.spec import FLOATS, Array, QuantParams
 
 _INTEGERS = frozenset({TensorType.int8, TensorType.uint8, TensorType.int16, TensorType.int32, TensorType.int64})
 Kind = TypeVar("Kind", bound=Options)
@@ -50,6 +50,24 @@ class FileTensor:
         """The numbers of a constant, a view of the file; its dtype is known."""
         kind = np.dtype(self.dtype).newbyteorder("<")
         return np.frombuffer(cast(memoryview, self.data), kind, math.prod(self.shape)).reshape(self.shape)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it holds real numbers, as floats or as integers with a scale."""
+        return self.quant is not None or self.dtype in FLOATS
+
+    def real(self) -> Array:
+        """The real numbers of a constant, float32: scale · (stored − zero point); whole ones as they are."""
+        if not self.is_real:
+            return np.array(self.stored, self.dtype)
+        array = np.array(self.stored, np.float32)
+        if self.quant is not None:
+            along = [1] * len(self.shape)
+            if self.quant.axis is not None:
+                along[self.quant.axis] = len(self.quant.scale)
+            array -= np.array(self.quant.zero_point, np.float32).reshape(along)
+            array *= np.array(self.quant.scale, np.float32).reshape(along)
+        return array
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,16 @@ class FileGraph:
     names: Mapping[int, str]
     metadata: Mapping[str, bytes]
 
+    def needed(self) -> list[FileOperator]:
+        """The operators that the outputs depend on."""
+        wanted = set(self.outputs)
+        needed: list[FileOperator] = []
+        for operator in reversed(self.operators):
+            if wanted.intersection(operator.outputs):
+                needed.append(operator)
+                wanted.update(operator.inputs)
+        return needed[::-1]
+
 
 def read_file_graph(data: bytes | memoryview, name: str) -> FileGraph:
     """Return the main subgraph of a file, everything checked; raises FormatError, which calls the file `name`."""
@@ -132,9 +160,7 @@ def _checked(name: str, found: Any, declared: Any) -> Any:
 
 def _buffer(buffer: Table) -> memoryview | None:
     if buffer.number(1, "uint64") > 1:
-        raise FormatError(
-            f"{buffer.source.name}: weights lie behind the flatbuffer, as in files of 2 GiB, which edge-sdk does not read"
-        )
+        raise FormatError(f"{buffer.source.name}: weights lie behind the flatbuffer, where edge-sdk does not read them")
     return buffer.bytes(0)
 
 
@@ -155,7 +181,7 @@ def _tensor(tensor: Table, buffers: list[memoryview | None]) -> FileTensor:
     data = buffers[index] if index < len(buffers) else None
     if data is None and index > 0 and 0 in shape:
         data = memoryview(b"")  # a constant without elements
-    if data is not None and not data and math.prod(shape):
+    if data is not None and not data and 0 not in shape:
         data = None
     return FileTensor(name, shape, open_sizes, dtype, _quantization(tensor, name, number), data)
 
@@ -165,9 +191,7 @@ def _quantization(tensor: Table, name: str, number: int) -> QuantParams | None:
     if table is None or number not in _INTEGERS:
         return None
     if table.number(4, "uint8"):
-        raise FormatError(
-            f"{tensor.source.name}: tensor {name!r} is quantized in a way of its own or in blocks, which edge-sdk does not read"
-        )
+        raise FormatError(f"{tensor.source.name}: tensor {name!r} is quantized in a way that edge-sdk does not read")
     scale, zero_point = table.numbers(2, "float32"), table.numbers(3, "int64")
     if scale is None or not len(scale):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -163,5 +164,5 @@ def _check_batch_is_kept(code: Builtin, a: Array, b: Array) -> None:
         raise FormatError("it computes with the size of the batch")
 
 
-def _dtype(r: Reading, operator: FileOperator) -> np.dtype[Array]:
+def _dtype(r: Reading, operator: FileOperator) -> np.dtype[Any]:
     return np.dtype(r.file.tensors[operator.outputs[0]].dtype)

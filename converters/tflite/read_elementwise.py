@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edge_sdk.converters.tflite.file_graph import FileOperator
-from edge_sdk.converters.tflite.options import AddOptions, DivOptions, MulOptions, Options, SubOptions
+from edge_sdk.converters.tflite.options import AddOptions, DivOptions, MulOptions, SubOptions
 from edge_sdk.converters.tflite.reading import Reading, reads
-from edge_sdk.converters.tflite.schema import Builtin, FusedActivation
+from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options
 from edge_sdk.errors import FormatError
 from edge_sdk.op import Op
 from edge_sdk.ops.control import FullLike

@@ -52,7 +52,7 @@ def read(path: Path | str, *, preprocess: Preprocess | None = None, labels: Sequ
     """
     opened = _opened(path)
     file, metadata = opened.graph, opened.metadata
-    graph, workspace = Reading(file, opened.size, quantized=False, image=True).run()
+    graph, workspace = Reading(file, opened.size, opened.name, quantized=False, image=True).run()
     image, output = _only(file, graph)
     facts: dict[str, Any] = {"format": "tflite", "stored": stored_weights(file), **metadata.provenance}
     facts["source"] = Path(path).name
@@ -84,7 +84,7 @@ def read_quantized(path: Path | str) -> QuantizedModel:
     """
     opened = _opened(path)
     file, metadata = opened.graph, opened.metadata
-    graph, workspace = Reading(file, opened.size, quantized=True, image=True).run()
+    graph, workspace = Reading(file, opened.size, opened.name, quantized=True, image=True).run()
     image, output = _only(file, graph)
     if not any(spec.dtype == "int8" and spec.quant is not None for spec in graph.specs.values()):
         raise FormatError(f"{path}: computes on floats, not on int8; read it as a Model")
@@ -121,7 +121,7 @@ def read_graph(path: Path | str, *, quantized: bool = False) -> tuple[Graph, Wor
         FormatError: the file is missing or damaged, or has operators that are not read, all of them named.
     """
     opened = _opened(path)
-    return Reading(opened.graph, opened.size, quantized=quantized, image=False).run()
+    return Reading(opened.graph, opened.size, opened.name, quantized=quantized, image=False).run()
 
 
 def stored_weights(file: FileGraph) -> str:
@@ -138,11 +138,12 @@ def stored_weights(file: FileGraph) -> str:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A file's program, what it says about itself, and how many bytes it has."""
+    """A file's program, what it says about itself, how many bytes it has, and what to call its graph."""
 
     graph: FileGraph
     metadata: FileMetadata
     size: int
+    name: str
 
 
 def _opened(path: Path | str) -> _Opened:
@@ -153,7 +154,8 @@ def _opened(path: Path | str) -> _Opened:
             # Closed when the last view of it is gone.
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             graph = read_file_graph(data, name)
-            return _Opened(graph, read_metadata(graph.metadata, file, name), len(data))
+            metadata = read_metadata(graph.metadata, file, name)
+            return _Opened(graph, metadata, len(data), metadata.name or Path(path).stem)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
@@ -181,6 +183,8 @@ def _preprocess(file: FileGraph, metadata: FileMetadata) -> tuple[Preprocess | N
         rule = _rule(tensor, metadata.mean, metadata.std)
         return rule, "mean and std of the file's metadata; the whole photo is resized"
     rule = own or _rule(tensor, (0.0,), (1.0,))
+    if rule is None:
+        return None, None
     if own is not None and pixel_parameters(own) == pixels:
         return own, None
     count = rule.channel_count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from edge_sdk.builder import Builder
 from edge_sdk.converters.tflite.file_graph import FileGraph, FileOperator, FileTensor
+from edge_sdk.converters.tflite.node_checks import check_shape, has_stored_form
+from edge_sdk.converters.tflite.read_names import choose_names, cleaned
 from edge_sdk.converters.tflite.schema import Builtin, FusedActivation
 from edge_sdk.errors import EdgeError, FormatError
 from edge_sdk.graph import Graph
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import Relu, Relu6, Tanh
 from edge_sdk.ops.elementwise import Clip
-from edge_sdk.ops.quantization import Dequantize, Quantize
 from edge_sdk.ops.shape import Reshape
-from edge_sdk.quantization.int8 import FIXED, RESCALING, SAME_PARAMETERS, WEIGHT_AXIS
 from edge_sdk.spec import BATCH, Array, QuantParams, Spec, Value
 from edge_sdk.workspace import Workspace
 
@@ -38,8 +38,6 @@ MEMORY_CONSTANT = 4 << 20
 A file may name one constant many times, or ask for one to be repeated, until nothing is left.
 """
 
-_LONGEST_NAME = 200
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_./:\-]+")
 _FUSED = {FusedActivation.NONE: None, FusedActivation.RELU: "relu", FusedActivation.RELU6: "relu6"}
 _SEPARATE: dict[FusedActivation, Op] = {
     FusedActivation.RELU: Relu(),
@@ -87,13 +85,13 @@ class Reading:
         shapes: Values by the number of the tensor that is their shape.
     """
 
-    def __init__(self, file: FileGraph, file_bytes: int, *, quantized: bool, image: bool) -> None:
+    def __init__(self, file: FileGraph, file_bytes: int, name: str, *, quantized: bool, image: bool) -> None:
         self.file = file
         self.quantized = quantized
         self.image = image
         self.batch: int | None = None
         self.workspace = Workspace()
-        self.builder = Builder(cleaned(file.description) or "tflite")
+        self.builder = Builder(cleaned(name) or "tflite")
         self._values: dict[int, Value] = {}
         self._known: dict[int, Array] = {}
         self._names: dict[int, str] = {}
@@ -108,24 +106,23 @@ class Reading:
         Raises:
             FormatError: operators or types that are not read, all of them named, or operators that contradict the file.
         """
-        operators = self._needed()
+        operators = self.file.needed()
         self._refuse_unknown(operators)
-        self._names = self._choose_names()
-        for index in self.file.inputs:
-            self._values[index] = self.builder.input(self._names[index], self._input_spec(self.file.tensors[index]))
-        for operator in operators:
-            try:
-                self._read(operator)
-            except EdgeError as error:
-                raise FormatError(f"{self.file.file}: operator {operator.index} ({operator.name}): {error}") from error
-        if self._refused:
-            raise FormatError(
-                f"{self.file.file}: no 8-bit form of {', '.join(self._refused)}; read it as a float Model"
-            )
+        self._names = choose_names(self.file)
+        where = ""
         try:
-            return self.builder.build(*(self.value_of(index) for index in self.file.outputs)), self.workspace
+            for index in self.file.inputs:
+                self._values[index] = self.builder.input(self._names[index], self._input_spec(self.file.tensors[index]))
+            for operator in operators:
+                where = f"operator {operator.index} ({operator.name}): "
+                self._read(operator)
+            where = ""
+            outputs = [self.value_of(index) for index in self.file.outputs]
+            if self._refused:
+                raise FormatError(f"no 8-bit form of {', '.join(self._refused)}; read it as a float Model")
+            return self.builder.build(*outputs), self.workspace
         except EdgeError as error:
-            raise FormatError(f"{self.file.file}: {error}") from error
+            raise FormatError(f"{self.file.file}: {where}{error}") from error
 
     def tensor(self, operator: FileOperator, position: int) -> FileTensor:
         """The file's tensor at a position among the inputs; raises FormatError when it is left out."""
@@ -231,7 +228,7 @@ class Reading:
     def alias(self, operator: FileOperator, *values: Value) -> None:
         """Let an operator's outputs be values that are there already."""
         for index, value in zip(operator.outputs, values, strict=True):
-            _check_shape(self.spec(value), self.file.tensors[index])
+            check_shape(self.spec(value), self.file.tensors[index])
             self._values[index] = value
 
     def constant(self, operator: FileOperator, name: str, array: Array) -> Value:
@@ -296,7 +293,7 @@ class Reading:
         tensors = [self.file.tensors[index] for index in operator.outputs]
         if checked:
             for spec, tensor in zip(inferred, tensors, strict=True):
-                _check_shape(spec, tensor)
+                check_shape(spec, tensor)
         outputs = [self._output_spec(spec, tensor) for spec, tensor in zip(inferred, tensors, strict=True)]
         self._check_quantized(operator, op, specs, outputs)
         return self.builder.append(op, inputs, outputs, name=self._names[operator.outputs[0]])
@@ -308,39 +305,13 @@ class Reading:
         return Spec(inferred.shape, tensor.dtype, tensor.quant)
 
     def _check_quantized(self, operator: FileOperator, op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> None:
-        """Refuse combinations of types and parameters that 8-bit kernels would not compute as the file means it."""
-        if not self.quantized or isinstance(op, Quantize | Dequantize):
-            return
-        weights = 1 if type(op) in WEIGHT_AXIS else len(inputs)
-        data = [*inputs[:weights], *outputs]
-        if all(spec.quant is None for spec in data):
-            return
-        if not isinstance(op, (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED)):
+        if self.quantized and not has_stored_form(op, inputs, outputs):
             self._refused.append(f"{operator.index} {operator.name}")
-            return
-        if any(spec.dtype != "int8" or spec.quant is None or spec.quant.axis is not None for spec in data):
-            raise FormatError(
-                f"it goes from {', '.join(map(str, inputs))} to {', '.join(map(str, outputs))}; wanted int8"
-            )
-        if isinstance(op, SAME_PARAMETERS) and any(spec.quant != data[0].quant for spec in data):
-            raise FormatError("it moves stored numbers between tensors in which they mean different real numbers")
-        if type(op) in WEIGHT_AXIS:
-            _check_weights(inputs, WEIGHT_AXIS[type(op)] or 0)
 
     def _index(self, operator: FileOperator, position: int) -> int:
         if not self.has(operator, position):
             raise FormatError(f"its input {position} is missing")
         return operator.inputs[position]
-
-    def _needed(self) -> list[FileOperator]:
-        """The operators that the outputs depend on."""
-        wanted = set(self.file.outputs)
-        needed: list[FileOperator] = []
-        for operator in reversed(self.file.operators):
-            if wanted.intersection(operator.outputs):
-                needed.append(operator)
-                wanted.update(operator.inputs)
-        return needed[::-1]
 
     def _refuse_unknown(self, operators: Iterable[FileOperator]) -> None:
         """Name everything at once, so that nobody has to try again and again."""
@@ -360,22 +331,11 @@ class Reading:
         if types:
             raise FormatError(f"{self.file.file}: tensors of a type that edge-sdk does not read: {', '.join(types)}")
 
-    def _choose_names(self) -> dict[int, str]:
-        """Names for all tensors, the first claim on one with inputs and outputs."""
-        order = dict.fromkeys((*self.file.inputs, *self.file.outputs, *range(len(self.file.tensors))))
-        taken: set[str] = set()
-        names: dict[int, str] = {}
-        for index in order:
-            name = cleaned(self.file.names.get(index) or self.file.tensors[index].name) or f"tensor_{index}"
-            names[index] = name if name not in taken else f"{name}:{index}"
-            taken.add(names[index])
-        return names
-
     def _input_spec(self, tensor: FileTensor) -> Spec:
         shape = tensor.shape
         if shape and (self.image or tensor.open_sizes[0]):
             if self.batch not in (None, shape[0]):
-                raise FormatError(f"{self.file.file}: its inputs are batches of {self.batch} and of {shape[0]}")
+                raise FormatError(f"its inputs are batches of {self.batch} and of {shape[0]}")
             self.batch = shape[0]
             shape = (BATCH, *shape[1:])
         if self.quantized and tensor.quant is not None and tensor.dtype is not None:
@@ -403,16 +363,9 @@ class Reading:
         return value
 
     def _real(self, tensor: FileTensor) -> Array:
-        """The real numbers of a constant: scale · (stored − zero point); whole numbers without a scale as they are."""
-        stored = tensor.stored
-        real = tensor.quant is not None or stored.dtype.kind == "f"
-        self.charge(stored.size * (4 if real else stored.itemsize))
-        array = np.array(stored, np.float32 if real else stored.dtype.newbyteorder("="))
-        if tensor.quant is not None:
-            scale, zero = (along_axis(numbers, tensor) for numbers in (tensor.quant.scale, tensor.quant.zero_point))
-            array -= zero
-            array *= scale
-        return array
+        """The real numbers of a constant, accounted for before they are made."""
+        self.charge(math.prod(tensor.shape) * (4 if tensor.is_real else tensor.stored.itemsize))
+        return tensor.real()
 
     def _free(self, name: str) -> str:
         number, free = 0, name
@@ -430,38 +383,5 @@ def axes_of(numbers: Iterable[int], rank: int) -> tuple[int, ...]:
     return axes
 
 
-def cleaned(name: str) -> str:
-    """Return a tensor's name as a graph may have it; TensorFlow writes spaces, semicolons and colons into them."""
-    return _NOT_IN_NAMES.sub("_", name.split(";", maxsplit=1)[0])[:_LONGEST_NAME].strip("_./:-")
-
-
-def along_axis(numbers: Sequence[float], tensor: FileTensor) -> Array:
-    """Return quantization parameters as float32, shaped to be broadcast against the tensor."""
-    axis = None if tensor.quant is None else tensor.quant.axis
-    shape = [1] * len(tensor.shape)
-    if axis is not None:
-        shape[axis] = len(numbers)
-    return np.array(numbers, np.float32).reshape(shape)
-
-
-def _check_shape(made: Spec, tensor: FileTensor) -> None:
-    """Refuse a node whose output is not what the file says, but for the batch and what the file leaves open."""
-    stated = tensor.shape
-    differ = [a != b and not is_open for a, b, is_open in zip(made.shape, stated, tensor.open_sizes, strict=False)]
-    if made.symbolic:
-        differ[:1] = [False]
-    if (stated or not made.rank) and (len(stated) != made.rank or any(differ)):
-        raise FormatError(f"it makes {made}, but the file says {list(stated)}")
-
-
 def _spec_of(array: Array, quant: QuantParams | None = None) -> Spec:
     return Spec(array.shape, array.dtype.name, quant)
-
-
-def _check_weights(inputs: Sequence[Spec], axis: int) -> None:
-    weight = inputs[1]
-    quant = weight.quant
-    if weight.dtype != "int8" or quant is None or any(quant.zero_point) or quant.axis not in (None, axis):
-        raise FormatError(f"its weights are {weight}; wanted int8 with the zero point 0, one scale or one an output")
-    if len(inputs) > 2 and inputs[2].dtype != "int32":
-        raise FormatError(f"its bias is {inputs[2]}; wanted int32")
