@@ -208,7 +208,10 @@ def _read_edge_entry(entry: bytes, other: FileMetadata, name: str) -> FileMetada
         raise FormatError(f"{name}: labels must be a list of texts")
     if not isinstance(provenance, dict):
         raise FormatError(f"{name}: provenance must be an object")
-    preprocess = Preprocess.from_dict(stored.get("preprocess"))
+    try:
+        preprocess = Preprocess.from_dict(stored.get("preprocess"))
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
     return FileMetadata(
         str(stored.get("name", "")),
         tuple(labels),
