@@ -103,7 +103,7 @@ def _checkpoint(source: Path, labels: tuple[str, ...] | None, given: dict[str, A
 
     name = given["network"]
     if name is None:
-        found = converter("edge_sdk.pretrained.match").match(source)
+        found = converter("edge_sdk.pretrained.matching").match(source)
         if not found:
             raise UsageError(f"{source}: resembles no network of the zoo; say which it is: --model NAME")
         name = found[0].name
