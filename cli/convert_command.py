@@ -67,10 +67,10 @@ def command(source: Path, destination: Path, label_file: Path | None, as_json: b
 
 def _read(source: Path, labels: tuple[str, ...] | None, given: dict[str, Any]) -> Model:
     """Dispatch by the ending; options that do not belong to it are refused."""
-    from edge_sdk.opening import CAFFE, CHECKPOINTS, GRAPHS, converter, read_graph_file
+    from edge_sdk.opening import CAFFE, CHECKPOINTS, GRAPHS, converter, graph_format, read_graph_file
 
     known = (*GRAPHS, *CHECKPOINTS, *CAFFE)
-    if source.suffix not in known:
+    if source.suffix not in known and graph_format(source) is None:
         hint = "; it is what other files are converted to" if source.suffix == ".edge" else ""
         raise UsageError(
             f"{source}: {source.suffix!r} is not one of {', '.join(known)}{suggestion(source.suffix, known)}{hint}"
@@ -82,10 +82,12 @@ def _read(source: Path, labels: tuple[str, ...] | None, given: dict[str, Any]) -
     mean_image = given["mean"] if (given["mean"] or "").endswith(".binaryproto") else None
     if mean_image is not None and source.suffix != ".prototxt":
         raise UsageError(f"--mean {mean_image}: a mean image goes with a .prototxt; give numbers")
-    if source.suffix in GRAPHS:
+    if graph_format(source) is not None:
         size = given["image_size"]
-        rule = None if size is None else _rule((size, size), given)
-        return read_graph_file(source, preprocess=rule, labels=labels)
+        if size is None:
+            return read_graph_file(source, labels=labels)
+        found = read_graph_file(source, preprocess=_rule((size, size), given), labels=labels)
+        return found.replace(provenance={**found.provenance, "preprocess": "assumed: pixels / 255"})
     if source.suffix in CHECKPOINTS:
         return _checkpoint(source, labels, given)
     if source.suffix == ".caffemodel" or given["weights"] is None:
@@ -114,7 +116,7 @@ def _checkpoint(source: Path, labels: tuple[str, ...] | None, given: dict[str, A
 def _with_given(model: Model, given: dict[str, Any]) -> Model:
     """The model with the preprocessing that was given in place of what was read or assumed."""
     if all(given[name] is None for name in ("resize", "std", "channels")) and _numbers("mean", given["mean"]) is None:
-        return model
+        return model  # what the file says, or the reader's guess
     rule = _rule(model.preprocess.size, given, model.preprocess)
     return model.replace(preprocess=rule, provenance={**model.provenance, "preprocess": "given to edge convert"})
 
@@ -165,7 +167,7 @@ def _facts(source: Path, destination: Path, model: Model) -> dict[str, Any]:
     return {
         "source": str(source),
         "destination": str(destination),
-        "format": source.suffix.removeprefix("."),
+        "format": model.provenance.get("format", source.suffix.removeprefix(".")),
         "architecture": model.name,
         "operators": len(model.graph.nodes),
         "parameters": sum(array.size for array in model.workspace.restricted(model.graph).values()),

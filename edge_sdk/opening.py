@@ -19,6 +19,8 @@ CHECKPOINTS = (".h5", ".hdf5", ".keras", ".pt", ".pth", ".safetensors", ".tar")
 CAFFE = (".caffemodel", ".prototxt")
 """Files that hold half of a network each."""
 ENDINGS = (".edge", *GRAPHS)
+TFLITE_IDENTIFIER = b"TFL3"
+"""Bytes 4 to 8 of a .tflite file, also where it is called .lite or .bin."""
 
 
 def load(path: Path | str) -> Model:
@@ -36,7 +38,7 @@ def load(path: Path | str) -> Model:
         if not best.is_file():
             raise FormatError(f"{path}: a folder without best.edge; wanted a training run or an .edge file")
         return read(best)
-    if path.suffix in GRAPHS:
+    if graph_format(path) is not None:
         return read_graph_file(path)
     if path.suffix in CHECKPOINTS:
         raise FormatError(f"{path}: weights alone, not a model; edge convert FILE OUT.edge gives it a network")
@@ -54,7 +56,7 @@ def open_model(path: Path | str) -> Classifier:
         return load(path)
     if not path.exists():
         raise FormatError(f"{path}: no such file")
-    if path.suffix == ".tflite":
+    if graph_format(path) == ".tflite":
         opened: Classifier = converter("edge_sdk.converters.tflite.runtime").TFLiteModel.open(path)
         return opened
     if path.suffix in (*GRAPHS, *CHECKPOINTS, *CAFFE):
@@ -72,8 +74,25 @@ def read_graph_file(
         MissingExtraError: as `load`.
     """
     path = Path(path)
-    model: Model = converter(GRAPHS[path.suffix]).read(path, preprocess=preprocess, labels=labels)
+    kind = graph_format(path)
+    if kind is None:
+        raise FormatError(f"{path}: neither a .tflite nor an .onnx file, by its ending or by what is in it")
+    model: Model = converter(GRAPHS[kind]).read(path, preprocess=preprocess, labels=labels)
     return model
+
+
+def graph_format(path: Path) -> str | None:
+    """Return the key in `GRAPHS` of a file: its ending, else what its first bytes say, or None."""
+    if path.suffix in GRAPHS:
+        return path.suffix
+    if path.suffix in (".edge", *CHECKPOINTS, *CAFFE):
+        return None
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return None  # said by whoever reads it
+    return ".tflite" if start[4:] == TFLITE_IDENTIFIER else None
 
 
 def converter(module: str) -> Any:

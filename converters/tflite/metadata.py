@@ -169,7 +169,7 @@ def _read_classifier_metadata(entry: bytes, data: bytes | IO[bytes], name: str) 
                     mean, std = _floats(normalization, 0), _floats(normalization, 1)
         for tensor in subgraph.tables(3)[:1]:
             for file in tensor.tables(6):
-                if file.number(2, "int8") == _AXIS_LABELS:
+                if file.number(2, "int8") == _AXIS_LABELS and not labels:  # further ones are translations
                     labels = _read_labels(data, file.string(0) or "", name)
     return FileMetadata(root.string(0) or "", labels, mean, std)
 

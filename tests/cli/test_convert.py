@@ -116,6 +116,19 @@ def test_labels_may_be_json(run, plain, tmp_path):
     assert edge.load(tmp_path / "a.edge").labels == ("a, b", "c\nd", "☂")
 
 
+def test_a_file_is_known_by_what_is_in_it(run, tflite, photos, tmp_path):
+    """AutoML calls them .lite, others .bin."""
+    renamed = tmp_path / "model.lite"
+    renamed.write_bytes(tflite.read_bytes())
+
+    converted = run("convert", renamed, tmp_path / "a.edge", "--json")
+    evaluated = run("eval", renamed, photos, "--json")
+
+    assert converted.json["format"] == "tflite"
+    assert evaluated.json["top1"] == run("eval", tflite, photos, "--json").json["top1"]
+    assert edge.load(renamed).labels == edge.load(tflite).labels
+
+
 def test_other_commands_read_the_file_itself(run, tflite, photos, tmp_path):
     """Inspect prints its program, train starts from it, evaluate takes it through the runtime."""
     program = run("inspect", tflite)

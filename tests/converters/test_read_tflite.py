@@ -102,6 +102,17 @@ def test_a_file_of_our_own_comes_back_as_it_was(quantize, tmp_path):
     np.testing.assert_allclose(model.run(inputs_of(model)), wanted, atol=TOLERANCE[quantize] * np.abs(wanted).max())
 
 
+def test_edges_of_8_bit_files_may_be_chosen(tmp_path):
+    """Preprocessed floats go in, stored scores come out: the same bits as the runtime's."""
+    path = tmp_path / "tiny.tflite"
+    edge.export(tiny_model(), path, "int8", PHOTOS, input_type="float32", output_type="uint8")
+    file = TFLiteModel.open(path)
+
+    model = read_quantized(path)
+
+    np.testing.assert_array_equal(model.run(inputs_of(model)), file.run(inputs_of(file)))
+
+
 @pytest.mark.parametrize("rule", [None, OF_A_CHANNEL], ids=["in the input's scale", "in the graph"])
 def test_an_8_bit_file_of_our_own_is_computed_exactly(rule, tmp_path):
     """From pixels and from preprocessed photos, wherever the normalisation went."""
