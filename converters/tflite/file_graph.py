@@ -183,10 +183,10 @@ def _tensor(tensor: Table, buffers: list[memoryview | None]) -> FileTensor:
         data = memoryview(b"")  # a constant without elements
     if data is not None and not data and 0 not in shape:
         data = None
-    return FileTensor(name, shape, open_sizes, dtype, _quantization(tensor, name, number), data)
+    return FileTensor(name, shape, open_sizes, dtype, _quantization(tensor, name, number, len(shape)), data)
 
 
-def _quantization(tensor: Table, name: str, number: int) -> QuantParams | None:
+def _quantization(tensor: Table, name: str, number: int, rank: int) -> QuantParams | None:
     table = tensor.table(4)
     if table is None or number not in _INTEGERS:
         return None
@@ -200,7 +200,7 @@ def _quantization(tensor: Table, name: str, number: int) -> QuantParams | None:
         zeros *= len(scale)
     if any(abs(zero) > 2**31 for zero in zeros):
         raise tensor.source.error(f"tensor {name!r} has the zero point {max(zeros, key=abs)}")
-    axis = table.number(6, "int32") if len(scale) > 1 else None
+    axis = None if len(scale) == 1 else table.number(6, "int32") if rank != 1 else 0
     try:
         return QuantParams(tuple(scale.tolist()), tuple(zeros), axis)
     except ShapeError as error:

@@ -111,7 +111,8 @@ def _check_quantization(tensor: Table, name: str, shape: list[int]) -> None:
     if quantization is None:
         return
     scale, zero_point = _or_empty(quantization.numbers(2, "float32")), _or_empty(quantization.numbers(3, "int64"))
-    axis = quantization.number(6, "int32")
+    # Converters before 2020 gave a depthwise bias the axis of its weights; a list of numbers has only one.
+    axis = quantization.number(6, "int32") if len(shape) != 1 else 0
     quantization.numbers(0, "float32")
     quantization.numbers(1, "float32")
     per_axis = len(scale) > 1

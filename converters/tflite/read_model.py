@@ -23,6 +23,7 @@ from edge_sdk.converters.tflite import (  # noqa: F401 - importing a family regi
     read_shape,
     read_slice,
 )
+from edge_sdk.converters.tflite.channels_last import channels_last, is_channels_first
 from edge_sdk.converters.tflite.file_graph import FileGraph, FileTensor, read_file_graph
 from edge_sdk.converters.tflite.metadata import FileMetadata, read_metadata
 from edge_sdk.converters.tflite.reading import Reading
@@ -53,11 +54,11 @@ def read(path: Path | str, *, preprocess: Preprocess | None = None, labels: Sequ
     opened = _opened(path)
     file, metadata = opened.graph, opened.metadata
     graph, workspace = Reading(file, opened.size, opened.name, quantized=False, image=True).run()
-    image, output = _only(file, graph)
+    graph, image, output, tensor = _photos_and_scores(file, graph)
     facts: dict[str, Any] = {"format": "tflite", "stored": stored_weights(file), **metadata.provenance}
     facts["source"] = Path(path).name
     try:
-        rule, origin = (preprocess, None) if preprocess is not None else _preprocess(file, metadata)
+        rule, origin = (preprocess, None) if preprocess is not None else _preprocess(tensor, metadata)
         model = as_classifier(
             graph,
             workspace,
@@ -85,7 +86,7 @@ def read_quantized(path: Path | str) -> QuantizedModel:
     opened = _opened(path)
     file, metadata = opened.graph, opened.metadata
     graph, workspace = Reading(file, opened.size, opened.name, quantized=True, image=True).run()
-    image, output = _only(file, graph)
+    graph, image, output, tensor = _photos_and_scores(file, graph)
     if not any(spec.dtype == "int8" and spec.quant is not None for spec in graph.specs.values()):
         raise FormatError(f"{path}: computes on floats, not on int8; read it as a Model")
     spec, scores = graph.specs[image], graph.specs[output]
@@ -95,11 +96,7 @@ def read_quantized(path: Path | str) -> QuantizedModel:
     if len(labels) != scores.shape[1]:
         raise FormatError(f"{path}: has {scores.shape[1]} outputs, but {len(labels)} labels")
     try:
-        rule = (
-            metadata.preprocess
-            or _preprocess(file, metadata)[0]
-            or _rule(file.tensors[file.inputs[0]], (0.0,), (255.0,))
-        )
+        rule = metadata.preprocess or _preprocess(tensor, metadata)[0] or _rule(tensor, (0.0,), (255.0,))
         if rule is None or rule.shape != spec.shape[1:]:
             raise FormatError(f"its input is {spec}, its preprocessing makes {rule and list(rule.shape)}")
         if spec.dtype == "int8" and spec.quant is not None:
@@ -164,18 +161,23 @@ def _opened(path: Path | str) -> _Opened:
         raise FormatError(f"{path}: an empty file, wanted a .tflite file") from error
 
 
-def _only(file: FileGraph, graph: Graph) -> tuple[Value, Value]:
-    """The photos and the scores of a classifier."""
+def _photos_and_scores(file: FileGraph, graph: Graph) -> tuple[Graph, Value, Value, FileTensor]:
+    """The graph of a classifier that takes photos (n, h, w, c), its input and output, and the input in the file."""
     for what, values in (("input", graph.inputs), ("output", graph.outputs)):
         if len(values) != 1:
             found = ", ".join(values) or "none"
             raise FormatError(f"{file.file}: has {len(values)} {what}s ({found}); a classifier of photos has one")
-    return graph.inputs[0], graph.outputs[0]
+    image, tensor = graph.inputs[0], file.tensors[file.inputs[0]]
+    if is_channels_first(tensor.shape):
+        graph, image = channels_last(graph, image)
+        n, c, h, w = tensor.shape
+        tensor = dataclasses.replace(tensor, shape=(n, h, w, c))
+    return graph, image, graph.outputs[0], tensor
 
 
-def _preprocess(file: FileGraph, metadata: FileMetadata) -> tuple[Preprocess | None, str | None]:
+def _preprocess(tensor: FileTensor, metadata: FileMetadata) -> tuple[Preprocess | None, str | None]:
     """How a photo becomes what the graph takes, and where that is from; None where the file does not say."""
-    tensor, own = file.tensors[file.inputs[0]], metadata.preprocess
+    own = metadata.preprocess
     pixels = _pixel_parameters(tensor)
     if pixels is None:
         if own is not None or not metadata.mean or not metadata.std:

@@ -7,14 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_models import SIDE, tiny_model
 
+from edge_sdk.builder import Builder
 from edge_sdk.converters.tflite import options as o
-from edge_sdk.converters.tflite import read_graph
+from edge_sdk.converters.tflite import read, read_graph
 from edge_sdk.converters.tflite.flatfile import OMITTED, FlatModel
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options, Padding, TensorType
+from edge_sdk.converters.tflite.writer import write
 from edge_sdk.errors import FormatError
+from edge_sdk.ops.elementwise import Mul
+from edge_sdk.ops.shape import Transpose
 from edge_sdk.session import Session
+from edge_sdk.spec import BATCH, QuantParams, Spec, Value
+from edge_sdk.workspace import Workspace
 
 X = "x"
 """Stands for the file's input among an operator's inputs."""
@@ -258,3 +265,46 @@ def test_the_batch_is_not_mixed(tmp_path):
 
     with pytest.raises(FormatError, match="it reduces the batch"):
         read_graph(tmp_path / "mean.tflite")
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["transposed at once", "scaled before"])
+def test_photos_with_channels_first(scaled, tmp_path):
+    """Converters from PyTorch keep its (n, c, h, w); the Model takes photos as all do, without a transposition left."""
+    network = tiny_model()
+    graph, arrays = network.inference
+    g = Builder("first")
+    photos = g.input("photos", Spec((BATCH, 3, SIDE, SIDE)))
+    scaling = g.param("scaling", Spec((3, 1, 1)))
+    before = g.add(Mul(), photos, scaling) if scaled else photos
+    g.add(Transpose((0, 2, 3, 1)), before, name="image")
+    for value in graph.params:
+        g.param(value, graph.specs[value])
+    for node in graph.nodes:
+        g.add(node.op, *node.inputs, name=node.output)
+    arrays = Workspace({**arrays, "scaling": np.ones((3, 1, 1), np.float32)})
+    path = tmp_path / "first.tflite"
+    path.write_bytes(write(g.build(Value("logits")), arrays).data)
+
+    model = read(path, preprocess=network.preprocess)
+
+    x = floats(EXAMPLES, SIDE, SIDE, 3)
+    np.testing.assert_allclose(model.run(x), network.run(x), rtol=1e-4, atol=1e-5)
+    assert any(isinstance(node.op, Transpose) for node in model.graph.nodes) == scaled
+
+
+def test_a_bias_with_the_axis_of_its_weights(tmp_path):
+    """Converters before 2020 wrote axis 3 for a list of numbers, which has one axis."""
+    model = FlatModel()
+    main = model.subgraph("main")
+    scales = (0.5, 0.25)
+    x = main.tensor("x", (1, 4, 4, 2), "int8", quant=QuantParams((0.5,), (3,)))
+    y = main.tensor("y", (1, 4, 4, 2), "int8", quant=QuantParams((1.0,), (0,)))
+    w = main.constant("w", np.ones((1, 3, 3, 2), np.int8), QuantParams(scales, (0, 0), 3))
+    b = main.constant("b", np.array([4, 8], np.int32), QuantParams(scales, (0, 0), 3))
+    main.operator(Builtin.DEPTHWISE_CONV_2D, [x, w, b], [y], o.DepthwiseConv2DOptions(Padding.SAME, 1, 1, 1), 3)
+    main.inputs, main.outputs = (x,), (y,)
+    (tmp_path / "old.tflite").write_bytes(model.to_bytes())
+
+    graph, arrays = read_graph(tmp_path / "old.tflite")
+
+    np.testing.assert_array_equal(arrays[graph.nodes[0].inputs[2]], [2.0, 2.0])
