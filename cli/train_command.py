@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or a model file.")
+@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or an .edge file.")
 @click.option("--weights", default="imagenet", show_default=True, help="imagenet, none, or a file.")
 @click.option("--image-size", type=int, help="Side of the network's input; the network's own when left out.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
