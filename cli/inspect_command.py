@@ -29,11 +29,12 @@ def command(
     model: Path, dot: bool, plan: bool, optimized: bool, batch: int, memory: Path | None, train: bool,
     recompute: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print the program of MODEL (an .edge file or a run's folder) with its costs and sizes.
+    """Print the program of MODEL (.edge, .tflite, .onnx or a run's folder) with its costs and sizes.
 
     \b
     Examples:
       edge inspect model.edge
+      edge inspect model.tflite --optimized
       edge inspect model.edge --dot | dot -Tsvg -o model.svg
       edge inspect model.edge --plan --batch 16
       edge inspect model.edge --memory memory.svg --train --batch 16

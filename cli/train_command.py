@@ -107,11 +107,11 @@ def command(
 
 def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ...], image_size: int | None) -> Model:
     from edge_sdk import pretrained
-    from edge_sdk.opening import load
+    from edge_sdk.opening import ENDINGS, load
 
-    if name.endswith(".edge"):
+    if name.endswith(ENDINGS):
         if image_size is not None:
-            raise UsageError("--image-size goes with a zoo network; an .edge file has its own")
+            raise UsageError("--image-size goes with a zoo network; a model file has its own")
         model = load(name)
         if model.num_classes == classes:
             return model
