@@ -101,11 +101,13 @@ def _read(source: Path, labels: tuple[str, ...] | None, given: dict[str, Any]) -
 
 def _checkpoint(source: Path, labels: tuple[str, ...] | None, given: dict[str, Any]) -> Model:
     from edge_sdk import pretrained
-    from edge_sdk.opening import converter
+    from edge_sdk.pretrained.foreign_weights import is_foreign
 
     name = given["network"]
     if name is None:
-        found = converter("edge_sdk.pretrained.matching").match(source)
+        if is_foreign(source):
+            raise UsageError(f"{source}: weights of Keras; say which network of the zoo they are for: --model NAME")
+        found = pretrained.match(source)
         if not found:
             raise UsageError(f"{source}: resembles no network of the zoo; say which it is: --model NAME")
         name = found[0].name
@@ -190,6 +192,8 @@ def _print(facts: dict[str, Any], model: Model) -> None:
     rule = model.preprocess
     mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (rule.mean, rule.std))
     cut = "the whole photo resized" if rule.resize is None else f"shorter side {rule.resize}, centre cut out"
+    if rule.stretch is not None:
+        cut = f"resized to {rule.stretch[0]}×{rule.stretch[1]}, centre cut out"
     shown = [str(label) for label in model.labels[:3]]
     rows = [
         ("format", facts["format"] if facts["stored"] is None else f"{facts['format']} ({facts['stored']})"),

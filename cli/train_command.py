@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or an .edge file.")
+@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or a model file.")
 @click.option(
     "--weights", default="imagenet", show_default=True, help="imagenet, others of `edge zoo list`, none, or a file."
 )

@@ -123,7 +123,7 @@ def test_files_of_the_authors_are_loaded_by_name(network, layers, tmp_path, monk
         array = np.asarray(initial[value])
         if array.ndim == 4:
             array = array.transpose(0, 3, 1, 2)
-        if layer == "classifier.0":
+        if layer == "classifier.0" and array.ndim == 2:
             array = array.reshape(len(array), 7, 7, 512).transpose(0, 3, 1, 2).reshape(len(array), -1)
         stored.setdefault(names[layer], {})[part] = array
     path = write_caffemodel(tmp_path / "file.caffemodel", stored)
