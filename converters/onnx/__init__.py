@@ -1,0 +1,3 @@
+"""Reader of ONNX files; needs the package `onnx`."""
+
+from __future__ import annotations

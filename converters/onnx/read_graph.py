@@ -1,0 +1,274 @@
+"""An ONNX graph of any kind as a graph of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_sdk.converters.onnx.call import Call, described
+from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
+from edge_sdk.converters.onnx.proto import MOST_AXES, dtype_name, tensor_array
+from edge_sdk.converters.onnx.table import UnsupportedError, readers
+from edge_sdk.converters.onnx.tensor import Constant, Tensor, constant
+from edge_sdk.converters.onnx.translation import Budget, OpenBatchError, Translation, printable
+from edge_sdk.errors import EdgeError, FormatError
+from edge_sdk.graph import Graph
+from edge_sdk.spec import BATCH, Array, Spec, Value
+from edge_sdk.workspace import Workspace
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+COMPUTED_BYTES = 64 << 20
+"""What constants that a file computes may take beside four times its own size."""
+IMAGE_OPERATORS = frozenset({
+    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool",
+    "InstanceNormalization", "LRN", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
+})  # fmt: skip
+DEEPEST_SUBGRAPH = 16
+_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True)
+class Border:
+    """An input or output of the file: the value that holds it and in which layout, or the constant that it is."""
+
+    value: Value | None
+    layout: Layout
+    dtype: str
+    array: Array | None = None
+
+
+@dataclass(frozen=True)
+class ReadGraph:
+    """What `read_graph` returns: graph, weights, and what the file's inputs and outputs are in it, by ONNX name."""
+
+    graph: Graph
+    workspace: Workspace
+    inputs: Mapping[str, Border]
+    outputs: Mapping[str, Border]
+
+
+class _Reading:
+    """The state while one file is read."""
+
+    def __init__(self, model: ModelProto, folder: Path | None, translation: Translation) -> None:
+        self.opset = _opset(model)
+        self.folder = folder
+        self.translation = translation
+        self.problems: list[str] = []
+        self.needs: list[str] = []
+        self.absent: dict[str, str] = {}
+        self.depth = 0
+
+    def initializers(self, graph: GraphProto, scope: dict[str, Tensor | None]) -> None:
+        """Make the stored tensors of a graph known."""
+        if graph.sparse_initializer:
+            raise FormatError("sparse tensors are not read")
+        for tensor in graph.initializer:
+            scope[tensor.name] = constant(tensor_array(tensor, self.folder), tensor.name)
+
+    def nodes(self, graph: GraphProto, scope: dict[str, Tensor | None]) -> None:
+        """Read the nodes in order; what cannot be read is collected, and what depends on it left out."""
+        for node in graph.node:
+            inputs: list[Tensor | None] = []
+            failed = False
+            for name in node.input:
+                if name and name not in scope:
+                    raise FormatError(f"{described(node)} reads {name[:80]!r}, which nothing before it makes")
+                inputs.append(scope[name] if name else None)
+                failed = failed or bool(name and scope[name] is None)
+                if name in self.absent:
+                    self.problems.append(self.absent[name])
+            outputs: Sequence[Tensor | None] = () if failed else self._read(node, inputs, scope)
+            for index, name in enumerate(node.output):
+                if name and name in scope:
+                    raise FormatError(f"{described(node)} makes {name[:80]!r} a second time")
+                if name:
+                    found = outputs[index] if index < len(outputs) else None
+                    if outputs and found is None:
+                        self.absent[name] = f"{described(node)}: output {index} is not computed"
+                    scope[name] = found
+
+    def _read(self, node: NodeProto, inputs: list[Tensor | None], scope: dict[str, Tensor | None]) -> Sequence[Any]:
+        reader = readers().get(node.op_type) if node.domain in _DOMAINS else None
+        if reader is None:
+            kind = node.op_type if node.domain in _DOMAINS else f"{node.domain}::{node.op_type}"
+            self.problems.append(f"{kind[:80]} (node {(node.name or ''.join(node.output[:1]))[:80]!r})")
+            return ()
+        self.translation.where = described(node)
+        self.translation.label = printable(node.output[0] if node.output else "")
+
+        def inline(graph: GraphProto, given: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            return self._inline(graph, given, scope)
+
+        try:
+            result = reader(Call(self.translation, node, self.opset, inputs, inline))
+        except (OpenBatchError, RecursionError):
+            raise
+        except UnsupportedError as error:
+            self.problems.append(str(error))
+            if error.needs:
+                self.needs.append(error.needs)
+            return ()
+        except EdgeError as error:
+            message = str(error)
+            self.problems.append(message if message.startswith(node.op_type) else f"{described(node)}: {message}")
+            return ()
+        except (ValueError, IndexError, OverflowError, ZeroDivisionError, TypeError) as error:
+            # What NumPy says of shapes and values that do not fit together: the file's mistake.
+            self.problems.append(f"{described(node)}: {str(error)[:200]}")
+            return ()
+        return result if isinstance(result, tuple) else (result,)
+
+    def _inline(
+        self, graph: GraphProto, given: Sequence[Tensor], outer: Mapping[str, Tensor | None]
+    ) -> tuple[Tensor, ...]:
+        if self.depth >= DEEPEST_SUBGRAPH:
+            raise FormatError(f"subgraphs are nested more than {DEEPEST_SUBGRAPH} deep")
+        if len(given) != len(graph.input):
+            raise FormatError(f"a subgraph takes {len(graph.input)} inputs and is given {len(given)}")
+        scope = dict(outer)
+        for info, tensor in zip(graph.input, given, strict=True):
+            scope[info.name] = tensor
+        for name in [name for node in graph.node for name in node.output]:
+            scope.pop(name, None)
+        before = len(self.problems)
+        self.depth += 1
+        try:
+            self.initializers(graph, scope)
+            self.nodes(graph, scope)
+        finally:
+            self.depth -= 1
+        results = [scope.get(info.name) for info in graph.output]
+        if len(self.problems) > before or any(result is None for result in results):
+            problems = self.problems[before:]
+            del self.problems[before:]
+            raise UnsupportedError("; ".join(problems) or "a subgraph does not make its outputs")
+        return tuple(result for result in results if result is not None)
+
+
+def read_graph(
+    model: ModelProto,
+    *,
+    folder: Path | None = None,
+    open_batch: bool = False,
+    constants: Mapping[str, Array] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    computed_bytes: int = COMPUTED_BYTES,
+) -> ReadGraph:
+    """Translate the graph of a parsed ONNX file; nothing of it is run but what depends on constants alone.
+
+    Images (n, c, h, w) are held (n, h, w, c) throughout; each value's layout is followed from operator to operator, so
+    that only what an operator's meaning forces is ever transposed. The borders say how inputs and outputs are held.
+
+    Args:
+        model: the parsed file.
+        folder: where data that the file keeps in other files lie.
+        open_batch: leave the first size of inputs open where the file leaves it open or says 1.
+        constants: values of inputs that are to be constants, because shapes depend on them.
+        shapes: sizes of inputs, where the file leaves them open.
+        computed_bytes: memory for constants that the file computes, beside four times its size.
+
+    Raises:
+        FormatError: the file is damaged, or has operators that are not read: all of them are named at once.
+        OpenBatchError: with `open_batch`, the file's operators need to know the size of the batch.
+    """
+    reading = _Reading(model, folder, _translation(model, computed_bytes))
+    graph, translation = model.graph, reading.translation
+    given = dict(constants or {})
+    scope: dict[str, Tensor | None] = {}
+    reading.initializers(graph, scope)
+    has_images = any(node.op_type in IMAGE_OPERATORS for node in graph.node)
+    inputs: dict[str, Border] = {}
+    for info in graph.input:
+        if info.name in given:
+            scope[info.name] = constant(given[info.name], info.name)
+            array = given[info.name]
+            inputs[info.name] = Border(None, plain(array.ndim), array.dtype.name, array)
+        elif info.name not in scope:
+            tensor = _declare(translation, info, (shapes or {}).get(info.name), open_batch, has_images)
+            scope[info.name] = tensor
+            inputs[info.name] = _border(translation, tensor)
+    reading.nodes(graph, scope)
+    outputs = {}
+    for info in graph.output:
+        if info.name not in scope:
+            raise FormatError(f"output {info.name[:80]!r} is made by no node")
+        result = scope[info.name]
+        if result is not None:
+            outputs[info.name] = _border(translation, result)
+        elif info.name in reading.absent:
+            reading.problems.append(reading.absent[info.name])
+    if reading.problems:
+        raise _problems(reading)
+    values = tuple(dict.fromkeys(border.value for border in outputs.values() if border.value is not None))
+    built = translation.builder.build(*values)
+    return ReadGraph(built, Workspace(translation.arrays), inputs, outputs)
+
+
+def _problems(reading: _Reading) -> UnsupportedError:
+    shown = list(dict.fromkeys(reading.problems))
+    rest = f"; and {len(shown) - 50} more" if len(shown) > 50 else ""
+    needs = reading.needs[0] if reading.needs else None
+    return UnsupportedError(f"not read: {'; '.join(shown[:50])}{rest}", needs)
+
+
+def _translation(model: ModelProto, computed_bytes: int) -> Translation:
+    return Translation(printable(model.graph.name) or "onnx", Budget(4 * model.ByteSize() + computed_bytes))
+
+
+def _border(translation: Translation, tensor: Tensor) -> Border:
+    if isinstance(tensor.held, Constant):
+        return Border(None, plain(tensor.rank), tensor.dtype, tensor.array)
+    return Border(tensor.held, tensor.layout, tensor.dtype)
+
+
+def _declare(
+    translation: Translation, info: ValueInfoProto, shape: tuple[int, ...] | None, open_batch: bool, has_images: bool
+) -> Tensor:
+    what = f"input {info.name[:80]!r}"
+    if info.type.WhichOneof("value") != "tensor_type":
+        raise FormatError(f"{what} is no tensor, but a {info.type.WhichOneof('value')}, which is not read")
+    kind = info.type.tensor_type
+    dtype = dtype_name(kind.elem_type, what)
+    if shape is None:
+        dims = kind.shape.dim
+        if not kind.HasField("shape") or len(dims) > MOST_AXES:
+            raise FormatError(f"{what} has no shape; wanted one such as [n, 3, 224, 224]")
+        sizes = [dim.dim_value if dim.WhichOneof("value") == "dim_value" else BATCH for dim in dims]
+        if any(size < 0 or size >= 1 << 31 for size in sizes if size != BATCH) or BATCH in sizes[1:]:
+            shown = [dim.dim_param or dim.dim_value or "?" for dim in dims]
+            raise FormatError(f"{what} has shape {shown}; only its first size may be open")
+        if sizes and sizes[0] in (1, BATCH):
+            sizes[0] = BATCH if open_batch and len(sizes) > 1 else 1
+        shape = tuple(sizes)
+    layout = channels_last(len(shape)) if has_images and len(shape) > 2 else plain(len(shape))
+    name = printable(info.name) or "input"
+    return translation.tensor(translation.builder.input(name, Spec(layout.held_shape(shape), dtype)), layout)
+
+
+def _opset(model: ModelProto) -> int:
+    versions = [entry.version for entry in model.opset_import if entry.domain in _DOMAINS]
+    if not versions:
+        raise FormatError("the file does not say which version of ONNX's operators it uses")
+    return int(max(versions))
+
+
+def inputs_behind(model: ModelProto, name: str) -> Collection[str]:
+    """The inputs that a tensor is computed from."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    free = {info.name for info in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    found, seen, waiting = set(), set(), [name]
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current in free:
+            found.add(current)
+        elif current in makers:
+            waiting.extend(makers[current].input)
+    return found
