@@ -200,7 +200,7 @@ class Call:
                 tensor.layout.release(tensor.held.array).reshape((1,) * (rank - tensor.rank) + tensor.shape)
             )
             while beside_larger and array.ndim and array.shape[0] == 1:
-                array = array[0]
+                array = array.reshape(array.shape[1:])
             return Constant(array, tensor.held.name)
         if tensor.rank < rank:
             shape = (1,) * (rank - tensor.rank) + tensor.shape

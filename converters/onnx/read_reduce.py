@@ -36,7 +36,7 @@ def largest(c: Call, x: Held, axes: tuple[int, ...]) -> Held:
     shape = c.shape(x)
     if any(shape[axis] == 0 for axis in axes):
         dtype = c.dtype(x)
-        least = -np.inf if dtype in FLOATS else np.iinfo(dtype).min
+        least = -np.inf if dtype in FLOATS else 0 if dtype == "bool" else np.iinfo(dtype).min
         kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
         return Constant(np.broadcast_to(np.array(least).astype(dtype), kept))
     if c.dtype(x) == "bool":
