@@ -67,7 +67,7 @@ def _ratio(kind: str, case: str, entry: Any) -> Iterator[Ratio]:
     if not isinstance(figures, dict) or not isinstance(figures.get(OURS), dict):
         return
     figures = {name: _timed(figure) for name, figure in figures.items() if isinstance(figure, dict)}
-    peers = {name: figure for name, figure in figures.items() if name != OURS}
+    peers = {name: figure for name, figure in figures.items() if not name.startswith(OURS)}
     for key in ("median_seconds", "peak_rss_mib"):
         timed = {name: figure for name, figure in peers.items() if _number(figure, key)}
         if timed and _number(figures[OURS], key):

@@ -108,6 +108,10 @@ def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ..
     if name.endswith(".edge"):
         if image_size is not None:
             raise UsageError("--image-size goes with a zoo network; an .edge file has its own")
-        return load(name)
+        model = load(name)
+        if model.num_classes == classes:
+            return model
+        note(f"{name} has {model.num_classes} classes, the photos {classes}: its classifier starts anew")
+        return model.with_labels(labels)
     chosen = None if weights == "none" else weights
     return pretrained.load(name, weights=chosen, num_classes=classes, image_size=image_size, labels=labels)

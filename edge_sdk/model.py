@@ -107,6 +107,12 @@ class Model:
         """Return a model with some fields exchanged."""
         return dataclasses.replace(self, **changes)
 
+    def with_labels(self, labels: Sequence[str], seed: int = 0) -> Model:
+        """Return the model for other classes: the classifier starts anew by `seed`, all else is the same arrays."""
+        from edge_sdk.new_head import with_labels
+
+        return with_labels(self, labels, seed)
+
     @cached_property
     def inference(self) -> tuple[Graph, Workspace]:
         """The graph folded and fused for inference, with its weights."""

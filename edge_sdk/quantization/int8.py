@@ -151,8 +151,13 @@ def _operand(
     if value in renamed:
         return renamed[value]
     array = workspace[value]
-    if type(node.op) not in WEIGHT_AXIS:  # a constant factor or summand
-        quant = activation_parameters(Range(float(array.min()), float(array.max())))
+    if type(node.op) not in WEIGHT_AXIS:  # a constant that is added, compared, joined
+        shared = isinstance(node.op, SAME_PARAMETERS)
+        quant = (
+            parameters[node.outputs[0]]
+            if shared
+            else activation_parameters(Range(float(array.min()), float(array.max())))
+        )
         stored = np.clip(np.round(array / quant.scale[0]) + quant.zero_point[0], -128, 127).astype(np.int8)
     elif index == 1:
         stored, quant = quantize_weights(array, WEIGHT_AXIS[type(node.op)])

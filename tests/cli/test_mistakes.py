@@ -123,7 +123,6 @@ OTHERS = [
     (("train", "{photos}", "--model", "xyzzy", "--out", "{run}"), "efficientnet_lite0"),
     (("train", "{photos}", "--model", "{here}/absent.edge", "--out", "{run}"), "absent.edge"),
     (("train", "{photos}", "--model", "{here}/cut.edge", "--out", "{run}"), "cut.edge"),
-    (("train", "{photos}", "--model", "{here}/two.edge", "--out", "{run}"), "3 classes"),
     (("train", "{photos}", "--model", "{model}", "--image-size", "32", "--out", "{run}"), "--image-size"),
     (("train", "{photos}", "--model", "resnet18", "--weights", "imagnet", "--out", "{run}"), "'imagenet'"),
     (("train", "{photos}", "--model", "resnet18", "--weights", "{model}", "--out", "{run}"), "colours.edge"),

@@ -84,6 +84,17 @@ def test_a_zoo_network_trains_at_a_small_size(run, photos, tmp_path):
     assert (model.name, model.labels, model.preprocess.size) == ("resnet18", ("blue", "green", "red"), (32, 32))
 
 
+def test_a_model_of_other_classes_gets_a_new_classifier(run, photos, tmp_path):
+    """Five classes in the file, three among the photos: a line says so, and the run has the photos' labels."""
+    start, out = tmp_path / "five.edge", tmp_path / "run"
+    tiny_model(classes=3).with_labels([f"kind {index}" for index in range(5)]).save(start)
+
+    result = run("train", photos, "--model", start, *SETTINGS, "--out", out)
+
+    assert "five.edge has 5 classes, the photos 3: its classifier starts anew" in result.err
+    assert edge.load(out).labels == ("blue", "green", "red")
+
+
 def test_json_is_all_that_stdout_has(run, photos, untrained, tmp_path):
     """Progress goes to stderr, and the figures are those of metrics.jsonl."""
     out = tmp_path / "run"

@@ -12,7 +12,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import DataError, ExportError
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.ops.activation import Gelu, Relu, Sigmoid, Softmax
-from edge_sdk.ops.elementwise import Add
+from edge_sdk.ops.elementwise import Add, Maximum
 from edge_sdk.ops.pool import MaxPool2D
 from edge_sdk.ops.shape import Concat, Flatten
 from edge_sdk.preprocess import Preprocess
@@ -136,6 +136,25 @@ def test_what_moves_numbers_keeps_their_parameters():
     assert quant["left"] == quant["pooled"] == quant["joined"] == quant["right_pooled"]
     assert quant["right"] == quant["right_pooled"] == QuantParams((1 / 256,), (-128,))
     assert quant["sum"] == quant["flat"] != quant["joined"]
+
+
+def test_a_constant_that_is_compared_has_the_parameters_of_the_result():
+    """Maximum with a constant per channel: all three are on one scale, and the 8-bit graph follows the float one."""
+    g, workspace = Builder("compared"), Workspace()
+    image = g.input(INPUT, Spec((BATCH, 4, 4, 3)))
+    floor = g.param("floor", Spec((3,)))
+    workspace["floor"] = np.array([-0.5, 0.25, 1], np.float32)
+    graph = g.build(g.add(Flatten(), g.add(Maximum(), image, floor, name="raised"), name=OUTPUT))
+    pixels = RANDOM.integers(0, 256, (4, 4, 4, 3), np.uint8)
+    images = ((pixels.astype(np.float32) - 128) / 32).astype(np.float32)
+    ranges = calibrate(graph, workspace, [images])
+
+    found, arrays = quantize_int8(graph, workspace, ranges, QuantParams((1 / 32,), (128,)))
+    logits = Session(found, arrays, "cpu", 4).run({INPUT: pixels})[OUTPUT]
+
+    quant = {value: spec.quant for value, spec in found.specs.items()}
+    assert quant["floor"] == quant["raised"] == quant[f"{INPUT}.int8"]
+    assert np.abs(logits - np.maximum(images, workspace["floor"]).reshape(4, -1)).max() <= 1 / 64
 
 
 def test_softmax_has_the_specified_output():
