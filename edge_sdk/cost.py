@@ -10,6 +10,7 @@ from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
     Conv2DGradWeight,
+    ConvTranspose2D,
     DepthwiseConv2D,
     DepthwiseConv2DGradInput,
     DepthwiseConv2DGradWeight,
@@ -42,6 +43,8 @@ def node_multiply_adds(graph: Graph, node: Node) -> int:
             return math.prod(graph.specs[node.output].shape) * math.prod(shapes[1][1:])
         case DepthwiseConv2D():
             return math.prod(graph.specs[node.output].shape) * shapes[1][1] * shapes[1][2]
+        case ConvTranspose2D():  # of x and w (k, r, s, c / groups): each pixel of x meets every tap
+            return math.prod(shapes[0][:3]) * math.prod(shapes[1])
         case Conv2DGradInput():  # of dy and w
             return math.prod(shapes[0]) * math.prod(shapes[1][1:])
         case Conv2DGradWeight():  # of dy and x

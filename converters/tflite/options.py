@@ -216,6 +216,15 @@ class SliceOptions(Options, union_type=48):
 
 
 @dataclass(frozen=True)
+class TransposeConvOptions(Options, union_type=49):
+    """TRANSPOSE_CONV."""
+
+    padding: Padding = slot(0, "int8", Padding.SAME)
+    stride_w: int = slot(1, "int32", 0)
+    stride_h: int = slot(2, "int32", 0)
+
+
+@dataclass(frozen=True)
 class ExpandDimsOptions(Options, union_type=52):
     """EXPAND_DIMS."""
 

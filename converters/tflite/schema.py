@@ -83,6 +83,7 @@ class Builtin(IntEnum):
     NEG = 59
     PADV2 = 60
     SLICE = 65
+    TRANSPOSE_CONV = 67
     EXPAND_DIMS = 70
     LOG = 73
     SUM = 74

@@ -29,7 +29,7 @@ _MORE_THAN_FOUR_AXES = {
     Builtin.SUB: 3, Builtin.TRANSPOSE: 4,
 }  # fmt: skip
 _INT64 = {Builtin.ADD: 4, Builtin.MUL: 5, Builtin.SUB: 4}
-_DATA_INPUT = {Builtin.SPLIT: 1}
+_DATA_INPUT = {Builtin.SPLIT: 1, Builtin.TRANSPOSE_CONV: 2}
 """The input whose type decides, where it is not the first."""
 
 _SINCE: Mapping[tuple[Builtin, int], str] = {
@@ -59,6 +59,8 @@ def operator_version(code: Builtin, inputs: Sequence[Spec], outputs: Sequence[Sp
     if isinstance(options, ResizeBilinearOptions | ResizeNearestNeighborOptions) and (
         options.half_pixel_centers or (options.align_corners and code is Builtin.RESIZE_NEAREST_NEIGHBOR)
     ):
+        return 3
+    if code is Builtin.TRANSPOSE_CONV:  # with a bias
         return 3
     if code is Builtin.QUANTIZE:
         return 1 if data.dtype == "float32" else 2

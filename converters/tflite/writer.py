@@ -10,6 +10,7 @@ from edge_sdk.converters.tflite import (  # noqa: F401 - importing a family regi
     lower_activation,
     lower_control,
     lower_conv,
+    lower_conv_transpose,
     lower_elementwise,
     lower_indexing,
     lower_linear,

@@ -12,6 +12,7 @@ from edge_sdk.op import Op
 from edge_sdk.ops.activation import before_activation
 from edge_sdk.ops.geometry import Activation, Padding, Pair, Precision, image_size, output_size
 from edge_sdk.ops.reduce import ReduceSum
+from edge_sdk.ops.shape import Reshape, Transpose
 from edge_sdk.spec import Spec, Value
 
 
@@ -93,6 +94,78 @@ class Conv2DGradWeight(Op, name="conv2d_grad_weight"):
 
 
 @dataclass(frozen=True)
+class ConvTranspose2D(Op, name="conv_transpose2d"):
+    """Transposed convolution of x (n, h, w, c) with w (k, r, s, c / groups) into (n, p, q, k), plus b (k).
+
+    Every pixel of x adds its multiple of the kernel to y, `stride` pixels apart; then `padding` is cut off the result,
+    and `output_padding` more rows and columns are kept at the far end:
+    p = (h - 1) · stride + (r - 1) · dilation + 1 - top - bottom + output_padding. It is the input gradient of a
+    convolution of that stride, padding and dilation (Dumoulin and Visin, "A guide to convolution arithmetic", 4).
+    Output channel k belongs to group k // (outputs / groups). The weights lie as TFLite's TRANSPOSE_CONV wants them.
+    """
+
+    stride: Pair = (1, 1)
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    output_padding: Pair = (0, 0)
+    activation: Activation = None
+
+    def infer(self, x: Spec, w: Spec, b: Spec | None = None) -> Spec:
+        size = image_size("conv_transpose2d", x)
+        if w.rank != 4:
+            raise ShapeError(f"conv_transpose2d: w is {w}, wanted (k, r, s, c / groups)")
+        outputs, channels = w.shape[0], x.shape[3]
+        if self.groups < 1 or channels % self.groups or outputs % self.groups:
+            raise ShapeError(
+                f"conv_transpose2d: {self.groups} groups do not divide {channels} inputs and {outputs} outputs"
+            )
+        if channels != w.shape[3] * self.groups:
+            raise ShapeError(
+                f"conv_transpose2d: x has {channels} channels but w expects {w.shape[3] * self.groups} (x {x}, w {w}, "
+                f"groups {self.groups})"
+            )
+        check_bias("conv_transpose2d", b, outputs)
+        p, q = self._output_size(size, (w.shape[1], w.shape[2]))
+        return x.with_shape((x.shape[0], p, q, outputs))
+
+    def _output_size(self, size: Pair, kernel: Pair) -> Pair:
+        geometry = (*kernel, *self.stride, *self.dilation)
+        if min(geometry) < 1 or min(map(min, self.padding)) < 0 or min(self.output_padding) < 0:
+            raise ShapeError(
+                f"conv_transpose2d: kernel {kernel}, stride {self.stride} and dilation {self.dilation} must be 1 or "
+                f"more, padding {self.padding} and output padding {self.output_padding} 0 or more"
+            )
+        if any(more >= stride for more, stride in zip(self.output_padding, self.stride, strict=True)):
+            raise ShapeError(
+                f"conv_transpose2d: output padding {self.output_padding} must be smaller than the stride {self.stride}"
+            )
+        result = []
+        for axis in (0, 1):
+            whole = (size[axis] - 1) * self.stride[axis] + (kernel[axis] - 1) * self.dilation[axis] + 1
+            result.append(whole - sum(self.padding[axis]) + self.output_padding[axis])
+        if min(result) < 1 or 0 in size:
+            raise ShapeError(
+                f"conv_transpose2d: of images {size[0]}×{size[1]} with kernel {kernel} and stride {self.stride} the "
+                f"padding {self.padding} leaves nothing"
+            )
+        return result[0], result[1]
+
+    def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
+        x, w = node.inputs[:2]
+        dy = before_activation(g, self.activation, node.output, dy)
+        kernel = (g.spec(w).shape[1], g.spec(w).shape[2])
+        # What output padding keeps is not cut off; the convolution leaves over what the kernel does not reach of it.
+        (top, bottom), (left, right) = self.padding
+        kept = (max(bottom - self.output_padding[0], 0), max(right - self.output_padding[1], 0))
+        geometry = (self.stride, ((top, kept[0]), (left, kept[1])), self.dilation, self.groups)
+        dw = g.add(Conv2DGradWeight(*geometry, kernel_size=kernel), x, dy)
+        dx = g.add(Conv2D(*geometry), dy, _ends_swapped(g, w, self.groups))
+        bias = [g.add(ReduceSum(axes=(0, 1, 2)), dy)] if len(node.inputs) == 3 else []
+        return [dx, _ends_swapped(g, dw, self.groups), *bias]
+
+
+@dataclass(frozen=True)
 class DepthwiseConv2D(Op, name="depthwise_conv2d"):
     """Each channel of x (n, h, w, c) with its own m filters w (1, r, s, c · m), into (n, p, q, c · m), plus b (c · m).
 
@@ -149,6 +222,13 @@ class DepthwiseConv2DGradWeight(Op, name="depthwise_conv2d_grad_weight"):
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
         return dy.with_shape((1, *self.kernel_size, dy.shape[3]))
+
+
+def _ends_swapped(g: Builder, w: Value, groups: int) -> Value:
+    """Weights (k, r, s, c / groups) as those of the way back, (c, r, s, k / groups)."""
+    k, r, s, c = g.spec(w).shape
+    by_group = g.add(Reshape((groups, k // groups, r, s, c)), w)
+    return g.add(Reshape((groups * c, r, s, k // groups)), g.add(Transpose((0, 4, 2, 3, 1)), by_group))
 
 
 def check_bias(name: str, b: Spec | None, outputs: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import numpy as np
 
 from edge_sdk.graph import Graph, Node
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.norm import BatchNorm
 from edge_sdk.passes.dead_code import dead_code
@@ -56,7 +56,7 @@ def fold_batch_norm(
 def _foldable(graph: Graph, layer: Node, norm: Node, only: Collection[str] | None) -> bool:
     constants = (*layer.inputs[1:], *norm.inputs[1:])
     return (
-        isinstance(layer.op, Conv2D | DepthwiseConv2D | Linear)
+        isinstance(layer.op, Conv2D | ConvTranspose2D | DepthwiseConv2D | Linear)
         and layer.op.activation is None
         and only_consumer(graph, layer.output) is norm
         and all(value in graph.params and value not in graph.updates for value in constants)

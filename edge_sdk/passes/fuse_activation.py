@@ -6,7 +6,7 @@ import dataclasses
 
 from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.activation import Relu, Relu6
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.geometry import Activation
 from edge_sdk.ops.linear import Linear
@@ -15,7 +15,7 @@ from edge_sdk.passes.rewrite import only_consumer, rebuild
 from edge_sdk.spec import Value
 from edge_sdk.workspace import Workspace
 
-FUSABLE = (Conv2D, DepthwiseConv2D, Linear, Add, BatchNorm, BatchNormTraining)
+FUSABLE = (Conv2D, ConvTranspose2D, DepthwiseConv2D, Linear, Add, BatchNorm, BatchNormTraining)
 
 
 def fuse_activation(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:

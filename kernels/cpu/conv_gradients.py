@@ -124,7 +124,8 @@ def phases_of(op: Conv2DGradInput, dy: tuple[int, ...], w: tuple[int, ...], grou
     return phases
 
 
-def _grad_input_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
+def grad_input_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
+    """What the largest phase needs."""
     rows = Spec((threads(), 0))
     for window, _, starts in phases_of(op, dy.shape, w.shape, 0):
         if len(starts):
@@ -133,7 +134,7 @@ def _grad_input_scratch(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, .
     return (rows,)
 
 
-def _grad_input_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
+def grad_input_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]:
     """The weights of each phase of each group."""
     return tuple(
         Spec((packed_size(phase.window.size, w.shape[3]) if len(phase.starts) else 0,))
@@ -142,7 +143,8 @@ def _grad_input_form(op: Conv2DGradInput, dy: Spec, w: Spec) -> tuple[Spec, ...]
     )
 
 
-def _pack_phases(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+def pack_phases(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+    """Fill the forms of `grad_input_form` from w (k, r, s, c / groups)."""
     k, r, s, channels = w.shape
     forms = iter(packed)
     for group in range(op.groups):
@@ -152,7 +154,8 @@ def _pack_phases(op: Conv2DGradInput, packed: tuple[Array, ...], inputs: Sequenc
                 pack_rows(w.reshape(-1), phase.starts, k // op.groups, channels, r * s * channels, form)
 
 
-def _grad_input_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) -> float:
+def grad_input_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) -> float:
+    """Estimate the seconds of all phases."""
     rows, depth = dy.elements // dy.shape[3], w.elements // w.shape[3]
     # Rows are spread over the phases of the stride, which on the whole see each weight once.
     phases = op.stride[0] * op.stride[1]
@@ -173,7 +176,7 @@ def _grad_input_matrix_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) 
     "cpu",
     algorithm="in place",
     when=_grad_input_is_matrix,
-    packing=Packing(1, _grad_input_form, _pack_phases),
+    packing=Packing(1, grad_input_form, pack_phases),
     cost=_grad_input_matrix_cost,
 )
 def conv2d_grad_input_in_place(
@@ -187,9 +190,9 @@ def conv2d_grad_input_in_place(
     Conv2DGradInput,
     "cpu",
     algorithm="patches",
-    scratch=_grad_input_scratch,
-    packing=Packing(1, _grad_input_form, _pack_phases),
-    cost=_grad_input_cost,
+    scratch=grad_input_scratch,
+    packing=Packing(1, grad_input_form, pack_phases),
+    cost=grad_input_cost,
 )
 def conv2d_grad_input(
     op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...], packed: tuple[Array, ...]

@@ -44,9 +44,10 @@ def _forward(
 
 
 @lru_cache(GEOMETRIES)
-def _backward(
+def backward_tables(
     op: DepthwiseConv2DGradInput, size: Pair, taps: Pair, cells: Pair
 ) -> tuple[Array, Array, tuple[int, int], tuple[int, int]]:
+    """The same of an input gradient, whose outputs are the pixels."""
     axes = _axes(op, size, taps, cells)
     rows, columns = (backward_taps(pixels, outputs, *rest) for outputs, pixels, *rest in axes)
     return rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2])
@@ -68,7 +69,7 @@ def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Arr
 @kernel(DepthwiseConv2DGradInput, "cpu")
 def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> None:
     (n, h, wide, channels), (_, p, q, filters) = out.shape, dy.shape
-    tables = _backward(op, (h, wide), w.shape[1:3], (p, q))
+    tables = backward_tables(op, (h, wide), w.shape[1:3], (p, q))
     flat = w.reshape(-1)
     arrays: tuple[Any, ...] = (dy.reshape(-1), flat, flat[:0], out.reshape(-1))
     where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[None])

@@ -12,6 +12,7 @@ from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
     Conv2DGradWeight,
+    ConvTranspose2D,
     DepthwiseConv2D,
     DepthwiseConv2DGradInput,
     DepthwiseConv2DGradWeight,
@@ -20,7 +21,13 @@ from edge_sdk.ops.geometry import Pair, resolve_padding
 from edge_sdk.spec import Array
 
 Convolution = (
-    Conv2D | Conv2DGradInput | Conv2DGradWeight | DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
+    Conv2D
+    | Conv2DGradInput
+    | Conv2DGradWeight
+    | ConvTranspose2D
+    | DepthwiseConv2D
+    | DepthwiseConv2DGradInput
+    | DepthwiseConv2DGradWeight
 )
 
 
@@ -40,7 +47,7 @@ def taps(op: Convolution, kernel_size: Pair, out_size: Pair) -> Iterator[tuple[i
             yield i, j, rows, columns
 
 
-def by_group(op: Conv2D | Conv2DGradInput | Conv2DGradWeight, pixels: Array) -> Array:
+def by_group(op: Conv2D | Conv2DGradInput | Conv2DGradWeight | ConvTranspose2D, pixels: Array) -> Array:
     """Pixels (n, p, q, c) as one matrix a group: (groups, n · p · q, c / groups)."""
     n, p, q, c = pixels.shape
     return pixels.reshape(n * p * q, op.groups, c // op.groups).transpose(1, 0, 2)
@@ -76,6 +83,19 @@ def conv2d_grad_weight(op: Conv2DGradWeight, out: Array, dy: Array, x: Array) ->
     slopes = by_group(op, dy).transpose(0, 2, 1)
     for i, j, rows, columns in taps(op, op.kernel_size, (p, q)):
         out[:, i, j] = (slopes @ by_group(op, xp[:, rows, columns])).reshape(k, -1)
+
+
+@kernel(ConvTranspose2D, "reference")
+def conv_transpose2d(op: ConvTranspose2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
+    n, h, wide, _ = x.shape
+    _, p, q, k = out.shape
+    (top, bottom), (left, right) = op.padding
+    whole = np.zeros((n, top + p + bottom, left + q + right, k), x.dtype)
+    wg = w.reshape(op.groups, k // op.groups, *w.shape[1:])
+    for i, j, rows, columns in taps(op, w.shape[1:3], (h, wide)):
+        added = by_group(op, x) @ wg[:, :, i, j].transpose(0, 2, 1)
+        whole[:, rows, columns] += added.transpose(1, 0, 2).reshape(n, h, wide, k)
+    out[...] = activated(op.activation, whole[:, top : top + p, left : left + q] + (0 if b is None else b))
 
 
 @kernel(DepthwiseConv2D, "reference")

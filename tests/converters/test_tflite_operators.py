@@ -14,7 +14,7 @@ from edge_sdk.converters.tflite.writer import write
 from edge_sdk.graph import Graph
 from edge_sdk.op import OPERATORS
 from edge_sdk.ops.activation import PRelu
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.norm import BatchNorm
 from edge_sdk.ops.quantization import Dequantize, Quantize
@@ -35,7 +35,11 @@ WITHOUT_LOWERING = {
     **dict.fromkeys(("sum_like", "broadcast_like", "reshape_like"), GRADIENT),
 }
 
-CONSTANT_INPUTS = {Conv2D: (1, 2), DepthwiseConv2D: (1, 2), Linear: (1, 2), BatchNorm: (1, 2, 3, 4), PRelu: (1,)}
+CONSTANT_INPUTS = {
+    **dict.fromkeys((Conv2D, ConvTranspose2D, DepthwiseConv2D, Linear), (1, 2)),
+    BatchNorm: (1, 2, 3, 4),
+    PRelu: (1,),
+}
 """Inputs that TFLite wants as constants, and that are parameters in every network."""
 
 LOWERED = [

@@ -13,6 +13,7 @@ from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
     Conv2DGradWeight,
+    ConvTranspose2D,
     DepthwiseConv2D,
     DepthwiseConv2DGradInput,
     DepthwiseConv2DGradWeight,
@@ -27,6 +28,7 @@ CASES = {
     "conv2d": (Conv2D((2, 2), "same"), [(2, 8, 8, 3), (5, 3, 3, 3)], 2 * 4 * 4 * 5 * 27),
     # each output channel sees the 2 channels of its group
     "grouped conv2d": (Conv2D(groups=2), [(1, 3, 3, 4), (6, 3, 3, 2)], 6 * 18),
+    "conv_transpose2d": (ConvTranspose2D((2, 2)), [(2, 4, 3, 6), (5, 2, 3, 6)], 2 * 4 * 3 * 6 * 5 * 6),
     # 3 · 5 outputs of 8 channels, each the sum of 2 · 3 products
     "depthwise_conv2d": (DepthwiseConv2D(), [(1, 4, 7, 4), (1, 2, 3, 8)], 3 * 5 * 8 * 6),
     "linear": (Linear(), [(3, 7), (5, 7)], 3 * 7 * 5),

@@ -20,6 +20,7 @@ from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
     Conv2DGradWeight,
+    ConvTranspose2D,
     DepthwiseConv2D,
     DepthwiseConv2DGradInput,
     DepthwiseConv2DGradWeight,
@@ -144,6 +145,29 @@ def test_convolution(
     check_linear(forward, x, w, *b, *([normal(seed + 4, *dy.shape)] if residual else []))
     check_linear(Conv2DGradInput(*geometry, at.size), dy, w)
     check_linear(Conv2DGradWeight(*geometry, at.kernel), dy, x)
+
+
+@any_shape
+@given(windowed(), channels, channels, st.integers(1, 3), activations, st.booleans(), st.booleans(), seeds)
+def test_transposed_convolution(
+    at: Windowed, inputs: int, outputs: int, groups: int, activation: Any, bias: bool, depthwise: bool, seed: int
+) -> None:
+    """With bias and activation, in groups or one filter a channel, with what output padding keeps."""
+    inputs, outputs = (inputs, inputs) if depthwise else (inputs * groups, outputs * groups)
+    groups = inputs if depthwise else groups
+    padding = ((0, 0), (0, 0))
+    more = (seed % at.stride[0], seed % at.stride[1])
+    if not isinstance(at.padding, str):  # as much as leaves a pixel at least
+        whole = [
+            (n - 1) * s + (k - 1) * d for n, k, s, d in zip(at.size, at.kernel, at.stride, at.dilation, strict=True)
+        ]
+        cut = [(min(a, room), min(b, room - min(a, room))) for (a, b), room in zip(at.padding, whole, strict=True)]
+        padding = (cut[0], cut[1])
+    op = ConvTranspose2D(at.stride, padding, at.dilation, groups, more, activation)
+    x = normal(seed, at.images, *at.size, inputs)
+    w = normal(seed + 1, outputs, *at.kernel, inputs // groups)
+
+    check_linear(op, x, w, *([normal(seed + 2, outputs)] if bias else []))
 
 
 @any_shape

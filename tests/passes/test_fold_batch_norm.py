@@ -7,7 +7,7 @@ import pytest
 from graph.random_graphs import interpret
 
 from edge_sdk.builder import Builder
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.norm import BatchNorm
@@ -19,6 +19,7 @@ from edge_sdk.workspace import Workspace
 LAYERS = {
     "conv2d": (Conv2D(padding="same"), (5, 5, 3), (4, 3, 3, 3), 4),
     "grouped conv2d": (Conv2D(groups=3), (5, 5, 3), (6, 2, 2, 1), 6),
+    "conv_transpose2d": (ConvTranspose2D(groups=3), (5, 5, 3), (6, 2, 2, 1), 6),
     "depthwise_conv2d": (DepthwiseConv2D(stride=(2, 2)), (5, 5, 3), (1, 3, 3, 6), 6),
     "linear": (Linear(), (7,), (4, 7), 4),
 }

@@ -8,7 +8,7 @@ from graph.random_graphs import feeds_for, interpret
 
 from edge_sdk.builder import Builder
 from edge_sdk.ops.activation import Relu, Relu6, Tanh
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add, Sub
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.norm import BatchNorm, BatchNormTraining
@@ -19,6 +19,7 @@ from edge_sdk.workspace import Workspace
 STATISTICS = ((3,), (3,), (3,), (3,))
 FUSED = {
     Conv2D: ((3, 2, 2, 3),),
+    ConvTranspose2D: ((3, 2, 2, 3),),
     DepthwiseConv2D: ((1, 2, 2, 3),),
     Linear: ((4, 3),),
     Add: ((3,),),
