@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
+from edge_sdk.converters.onnx.proto import tensor_array
 from edge_sdk.converters.onnx.read_graph import Border, ReadGraph, inputs_behind, read_graph
 from edge_sdk.converters.onnx.table import UnsupportedError
 from edge_sdk.errors import GraphError, UsageError
@@ -59,10 +60,10 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
     def run(self, inputs: Any, **keywords: Any) -> tuple[Any, ...]:
         """Return the outputs for a list of arrays, or a mapping of names to arrays."""
         if isinstance(inputs, Mapping):
-            given = {str(name): np.asarray(array) for name, array in inputs.items()}
+            given = {str(name): _array(array) for name, array in inputs.items()}
         else:
             arrays = inputs if isinstance(inputs, list | tuple) else [inputs]
-            given = {name: np.asarray(array) for name, array in zip(self.input_names, arrays, strict=False)}
+            given = {name: _array(array) for name, array in zip(self.input_names, arrays, strict=False)}
         read = self._translated(given)
         computed: Mapping[str, Array] = {}
         if read.graph.outputs:
@@ -93,6 +94,10 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
                 constants |= more
 
 
+def _array(given: Any) -> Array:
+    return tensor_array(given, None) if isinstance(given, TensorProto) else np.asarray(given)
+
+
 def _released(border: Border, computed: Mapping[str, Array]) -> Array:
     array = border.array if border.value is None else border.layout.release(computed[border.value])
     if array is None:
@@ -115,10 +120,15 @@ class EdgeBackend(Backend):  # type: ignore[misc]
 
     @classmethod
     def run_node(
-        cls, node: NodeProto, inputs: Any, device: str = "CPU", outputs_info: Sequence[Any] | None = None, **keywords: Any
+        cls,
+        node: NodeProto,
+        inputs: Any,
+        device: str = "CPU",
+        outputs_info: Sequence[Any] | None = None,
+        **keywords: Any,
     ) -> tuple[Any, ...]:
         """Run one operator of the newest opset that is read."""
-        arrays = [np.asarray(array) for array in (inputs if isinstance(inputs, list | tuple) else [inputs])]
+        arrays = [_array(array) for array in (inputs if isinstance(inputs, list | tuple) else [inputs])]
         names = [name for name in node.input if name]
         infos = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

@@ -6,11 +6,11 @@ import numpy as np
 
 from edge_sdk.converters.onnx.call import Call
 from edge_sdk.converters.onnx.layout import Layout, channels_last
+from edge_sdk.converters.onnx.reshaping import reshaped
 from edge_sdk.converters.onnx.table import reads
 from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor
 from edge_sdk.converters.onnx.windows import Windows, pair, windows
-from edge_sdk.errors import ShapeError
-from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, DepthwiseConv2D
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.indexing import Gather
 from edge_sdk.ops.shape import Pad, Slice
@@ -99,7 +99,7 @@ def _volume_convolution(c: Call, x: Tensor, w: Tensor, bias: tuple[Held, ...], f
 
 @reads("ConvTranspose")
 def conv_transpose(c: Call) -> Tensor:
-    """The gradient of a convolution with respect to its input."""
+    """Every pixel adds its multiple of the kernel."""
     x, w, b = c.input(0), c.input(1), c.optional(2)
     if x.rank not in (3, 4) or w.rank != x.rank:
         raise c.unsupported(f"x has shape {x.shape}, w {w.shape}; wanted images or lines")
@@ -121,9 +121,8 @@ def conv_transpose(c: Call) -> Tensor:
     if rank == 1:
         x, w = line_as_image(c, x), line_as_image(c, w)
         found, sizes = found.with_line(), (1, *sizes)
-    y = c.tensor(_transposed(c, x, w, found, sizes, c.integer("group", 1)), channels_last(4))
-    if b is not None:
-        y = c.tensor(c.apply(Add(), y.held, c.plain(b)), y.layout)
+    bias = () if b is None else (c.plain(b),)
+    y = c.tensor(_transposed(c, x, w, bias, found, sizes, c.integer("group", 1)), channels_last(4))
     return image_as_line(c, y) if rank == 1 else y
 
 
@@ -133,23 +132,28 @@ def _split(total: int, automatic: str) -> tuple[int, int]:
     return (smaller, larger) if automatic == "SAME_UPPER" else (larger, smaller)
 
 
-def _transposed(c: Call, x: Tensor, w: Tensor, found: Windows, sizes: tuple[int, ...], groups: int) -> Held:
-    """Images whose convolution with w would have the size of x; what lies beyond the windows is 0."""
-    if min(sizes) < 1 or groups < 1 or w.shape[0] != x.shape[1] or x.shape[1] % groups:
+def _transposed(
+    c: Call, x: Tensor, w: Tensor, bias: tuple[Held, ...], found: Windows, sizes: tuple[int, ...], groups: int
+) -> Held:
+    """The transposed convolution of images, cut or grown to `sizes`."""
+    inputs, each = w.shape[:2]
+    if min(sizes) < 1 or max(sizes) >= 1 << 20 or groups < 1 or inputs != x.shape[1] or inputs % groups:
         raise c.unsupported(f"x has shape {x.shape} and w {w.shape}, with {groups} groups and outputs {sizes}")
-    cut = [(max(before, 0), max(after, 0)) for before, after in found.pads]
-    grow = [(max(-before, 0), max(-after, 0)) for before, after in found.pads]
-    steps = zip(x.shape[2:], found.strides, found.reach, cut, strict=True)
-    reached = [(size - 1) * stride + reach - before - after for size, stride, reach, (before, after) in steps]
-    # The engine wants an input that makes x's size exactly; pixels that no window reaches are added as zeros.
-    inner = [max(min(size, most), 1) for size, most in zip(sizes, reached, strict=True)]
-    if any(size > most + sum(more) and most < 1 for size, most, more in zip(sizes, reached, grow, strict=True)):
-        raise ShapeError("padding that leaves no output")
-    op = Conv2DGradInput(
-        pair(found.strides), (pair(cut[0]), pair(cut[1])), pair(found.dilations), groups, pair(tuple(inner))
+    by_group = reshaped(c, w, (groups, inputs // groups, each, *w.shape[2:]))
+    by_output = c.translation.hold(by_group, Layout((0, 2, 3, 4, 1)))
+    weight = c.translation.reshape(by_output, (groups * each, *w.shape[2:], inputs // groups))
+    before = [max(-first, 0) for first, _ in found.pads]
+    cuts, behind = [], []
+    for size, n, stride, reach, (first, last), more in zip(
+        sizes, x.shape[2:], found.strides, found.reach, found.pads, before, strict=True
+    ):
+        whole = (n - 1) * stride + reach - max(first, 0) - max(last, 0)
+        cuts.append((max(first, 0), max(last, 0)))
+        behind.append(max(size - more - whole, 0))
+    op = ConvTranspose2D(
+        pair(found.strides), (pair(cuts[0]), pair(cuts[1])), pair(found.dilations), groups, pair(tuple(behind))
     )
-    y = c.apply(op, c.images(x), c.translation.hold(w, OUTPUTS_FIRST))
-    behind = [(before, size - most - before) for size, most, (before, _) in zip(sizes, inner, grow, strict=True)]
-    if any(map(any, behind)):
-        y = c.apply(Pad(((0, 0), *behind, (0, 0))), y)
-    return y
+    if not any(before):
+        return c.apply(op, c.images(x), weight, *bias)
+    y = c.apply(Pad(((0, 0), *((size, 0) for size in before), (0, 0))), c.apply(op, c.images(x), weight))
+    return c.apply(Add(), y, *bias) if bias else y

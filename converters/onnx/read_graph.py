@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sdk.converters.onnx.call import Call, described
+from edge_sdk.converters.onnx.definitions import definition, with_attributes
 from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
 from edge_sdk.converters.onnx.proto import MOST_AXES, dtype_name, tensor_array
 from edge_sdk.converters.onnx.table import UnsupportedError, readers
@@ -19,7 +20,7 @@ from edge_sdk.spec import BATCH, Array, Spec, Value
 from edge_sdk.workspace import Workspace
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto
 
 COMPUTED_BYTES = 64 << 20
 """What constants that a file computes may take beside four times its own size."""
@@ -28,6 +29,7 @@ IMAGE_OPERATORS = frozenset({
     "InstanceNormalization", "LRN", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
 })  # fmt: skip
 DEEPEST_SUBGRAPH = 16
+MOST_NODES = 200_000
 _DOMAINS = ("", "ai.onnx")
 
 
@@ -55,12 +57,15 @@ class _Reading:
     """The state while one file is read."""
 
     def __init__(self, model: ModelProto, folder: Path | None, translation: Translation) -> None:
-        self.opset = _opset(model)
+        self.opset = opset_of(model.opset_import, 0)
         self.folder = folder
         self.translation = translation
+        self.functions = {(function.domain, function.name): function for function in model.functions}
+        self.count = 0
         self.problems: list[str] = []
         self.needs: list[str] = []
         self.absent: dict[str, str] = {}
+        self.left_out: frozenset[str] = frozenset()
         self.depth = 0
 
     def initializers(self, graph: GraphProto, scope: dict[str, Tensor | None]) -> None:
@@ -70,16 +75,19 @@ class _Reading:
         for tensor in graph.initializer:
             scope[tensor.name] = constant(tensor_array(tensor, self.folder), tensor.name)
 
-    def nodes(self, graph: GraphProto, scope: dict[str, Tensor | None]) -> None:
+    def nodes(self, nodes: Iterable[NodeProto], scope: dict[str, Tensor | None]) -> None:
         """Read the nodes in order; what cannot be read is collected, and what depends on it left out."""
-        for node in graph.node:
+        for node in nodes:
+            self.count += 1
+            if self.count > MOST_NODES:
+                raise FormatError(f"the file's functions and loops come to more than {MOST_NODES} nodes")
             inputs: list[Tensor | None] = []
             failed = False
             for name in node.input:
                 if name and name not in scope:
                     raise FormatError(f"{described(node)} reads {name[:80]!r}, which nothing before it makes")
-                inputs.append(scope[name] if name else None)
-                failed = failed or bool(name and scope[name] is None)
+                inputs.append(scope[name] if name and name not in self.left_out else None)
+                failed = failed or bool(name and scope[name] is None and name not in self.left_out)
                 if name in self.absent:
                     self.problems.append(self.absent[name])
             outputs: Sequence[Tensor | None] = () if failed else self._read(node, inputs, scope)
@@ -95,6 +103,11 @@ class _Reading:
     def _read(self, node: NodeProto, inputs: list[Tensor | None], scope: dict[str, Tensor | None]) -> Sequence[Any]:
         reader = readers().get(node.op_type) if node.domain in _DOMAINS else None
         if reader is None:
+            function = self.functions.get((node.domain, node.op_type))
+            if function is None and node.domain in _DOMAINS:
+                function = definition(node, self.opset, inputs)
+            if function is not None:
+                return self._call(function, node, inputs)
             kind = node.op_type if node.domain in _DOMAINS else f"{node.domain}::{node.op_type}"
             self.problems.append(f"{kind[:80]} (node {(node.name or ''.join(node.output[:1]))[:80]!r})")
             return ()
@@ -123,6 +136,28 @@ class _Reading:
             return ()
         return result if isinstance(result, tuple) else (result,)
 
+    def _call(
+        self, function: FunctionProto, node: NodeProto, inputs: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Read the body of a function in place of the node that calls it."""
+        if self.depth >= DEEPEST_SUBGRAPH:
+            raise FormatError(f"functions call each other more than {DEEPEST_SUBGRAPH} deep")
+        given = {attribute.name: attribute for attribute in (*function.attribute_proto, *node.attribute)}
+        scope: dict[str, Tensor | None] = {}
+        for index, name in enumerate(function.input):
+            scope[name] = inputs[index] if index < len(inputs) else None
+        kept = self.opset, self.left_out, len(self.problems)
+        self.opset = opset_of(function.opset_import, self.opset)
+        self.left_out = frozenset(name for name in function.input if scope[name] is None)
+        self.depth += 1
+        try:
+            self.nodes((with_attributes(inner, given) for inner in function.node), scope)
+        finally:
+            self.depth -= 1
+            self.opset, self.left_out, before = kept
+        self.problems[before:] = [f"in {described(node)}: {problem}" for problem in self.problems[before:]]
+        return [scope.get(name) for name in function.output]
+
     def _inline(
         self, graph: GraphProto, given: Sequence[Tensor], outer: Mapping[str, Tensor | None]
     ) -> tuple[Tensor, ...]:
@@ -139,7 +174,7 @@ class _Reading:
         self.depth += 1
         try:
             self.initializers(graph, scope)
-            self.nodes(graph, scope)
+            self.nodes(graph.node, scope)
         finally:
             self.depth -= 1
         results = [scope.get(info.name) for info in graph.output]
@@ -192,7 +227,7 @@ def read_graph(
             tensor = _declare(translation, info, (shapes or {}).get(info.name), open_batch, has_images)
             scope[info.name] = tensor
             inputs[info.name] = _border(translation, tensor)
-    reading.nodes(graph, scope)
+    reading.nodes(graph.node, scope)
     outputs = {}
     for info in graph.output:
         if info.name not in scope:
@@ -250,11 +285,12 @@ def _declare(
     return translation.tensor(translation.builder.input(name, Spec(layout.held_shape(shape), dtype)), layout)
 
 
-def _opset(model: ModelProto) -> int:
-    versions = [entry.version for entry in model.opset_import if entry.domain in _DOMAINS]
-    if not versions:
+def opset_of(imports: Iterable[OperatorSetIdProto], otherwise: int) -> int:
+    """The version of ONNX's own operators; raises FormatError where neither file nor function says it."""
+    version = max((entry.version for entry in imports if entry.domain in _DOMAINS), default=otherwise)
+    if version < 1:
         raise FormatError("the file does not say which version of ONNX's operators it uses")
-    return int(max(versions))
+    return int(version)
 
 
 def inputs_behind(model: ModelProto, name: str) -> Collection[str]:

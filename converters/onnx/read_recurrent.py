@@ -1,1 +1,1 @@
-"""."""
+"""Recurrent networks."""

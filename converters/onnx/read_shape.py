@@ -295,7 +295,9 @@ def space_to_depth(c: Call) -> Tensor:
     if block < 1 or height % block or width % block:
         raise c.unsupported(f"blocks of {block} from {height}×{width} pixels")
     parts = (n, height // block, block, width // block, block, channels)
-    moved = c.apply(Transpose((0, 1, 3, 2, 4, 5)), c.translation.reshape(c.images(x), parts))
+    columns_first = c.text("mode", "DCR") == "CRD"
+    order = (0, 1, 3, 5, 2, 4) if columns_first else (0, 1, 3, 2, 4, 5)
+    moved = c.apply(Transpose(order), c.translation.reshape(c.images(x), parts))
     deep = (n, height // block, width // block, block * block * channels)
     return c.tensor(c.translation.reshape(moved, deep), channels_last(4))
 
