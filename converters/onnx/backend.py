@@ -89,6 +89,12 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
             except UnsupportedError as error:
                 needed = inputs_behind(self.model, error.needs) if error.needs else ()
                 more = {name: given[name] for name in needed if name in given and name not in constants}
+                if not more and error.needs:  # it is made inside of a function or subgraph
+                    more = {
+                        name: array
+                        for name, array in given.items()
+                        if array.dtype.kind in "iub" and array.ndim <= 1 and name not in constants
+                    }
                 if not more:
                     raise
                 constants |= more

@@ -31,6 +31,7 @@ class Call:
         opset: int,
         inputs: Sequence[Tensor | None],
         inline: Callable[[Any, Sequence[Tensor]], tuple[Tensor, ...]],
+        read_by: Callable[[str], set[str]],
     ) -> None:
         self.translation = translation
         self.node = node
@@ -38,6 +39,7 @@ class Call:
         self.inputs = inputs
         self.inline = inline
         """Read a subgraph in place of the node, its inputs given: returns its outputs."""
+        self._read_by = read_by
         self._attributes: dict[str, AttributeProto] = {each.name: each for each in node.attribute}
 
     # What the node says.
@@ -78,6 +80,10 @@ class Call:
     def wanted(self, index: int) -> bool:
         """Whether the node's output is given a name."""
         return index < len(self.node.output) and bool(self.node.output[index])
+
+    def only_read_by(self, operator: str) -> bool:
+        """Whether nodes of one kind, and nothing else, read the node's output."""
+        return self._read_by(self.node.output[0]) == {operator}
 
     def integer(self, name: str, default: int | None = None) -> int:
         """A whole number among the attributes."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_sdk.converters.onnx.call import Call
 from edge_sdk.converters.onnx.layout import Layout, plain
+from edge_sdk.converters.onnx.reshaping import reshaped
 from edge_sdk.converters.onnx.table import reads
 from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor
 from edge_sdk.op import Op
@@ -168,7 +169,10 @@ def shrink(c: Call) -> Tensor:
 @reads("PRelu")
 def prelu(c: Call) -> Tensor:
     """x, or slope · x below 0, the slope broadcast."""
-    (x, slope), layout = c.aligned([c.input(0), c.input(1)])
+    operands = [c.input(0), c.input(1)]
+    if c.opset < 7 and operands[1].rank == 1:  # one for each channel, not yet broadcast as NumPy does
+        operands[1] = reshaped(c, operands[1], (*operands[1].shape, *(1,) * (operands[0].rank - 2)))
+    (x, slope), layout = c.aligned(operands)
     channels, wanted = c.shape(x)[-1:], c.shape(slope)
     if c.dtype(x) == "float32" and channels and wanted[-1:] in (channels, (1,), ()) and len(wanted) <= 1:
         if wanted != channels and isinstance(slope, Constant):
@@ -184,7 +188,8 @@ def softmax_axes(c: Call, x: Tensor) -> tuple[int, ...]:
     """The axes that a softmax adds up over: one, before opset 13 all from `axis` on."""
     if c.opset >= 13:
         return (c.axis(c.integer("axis", -1), x.rank),)
-    return tuple(range(c.axis(c.integer("axis", 1), x.rank + 1), x.rank))
+    axis = c.integer("axis", 1)
+    return tuple(range(c.axis(axis + x.rank if axis < 0 else axis, x.rank + 1), x.rank))
 
 
 def softmax_layout(c: Call, x: Tensor) -> tuple[Layout, tuple[int, ...], bool]:

@@ -62,11 +62,20 @@ class _Reading:
         self.translation = translation
         self.functions = {(function.domain, function.name): function for function in model.functions}
         self.count = 0
+        self.consumers: dict[str, set[str]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                self.consumers.setdefault(name, set()).add(node.op_type)
+        for info in model.graph.output:
+            self.consumers.setdefault(info.name, set()).add("output")
         self.problems: list[str] = []
         self.needs: list[str] = []
         self.absent: dict[str, str] = {}
         self.left_out: frozenset[str] = frozenset()
         self.depth = 0
+
+    def _read_by(self, name: str) -> set[str]:
+        return self.consumers.get(name, set()) if self.depth == 0 else set()
 
     def initializers(self, graph: GraphProto, scope: dict[str, Tensor | None]) -> None:
         """Make the stored tensors of a graph known."""
@@ -118,7 +127,7 @@ class _Reading:
             return self._inline(graph, given, scope)
 
         try:
-            result = reader(Call(self.translation, node, self.opset, inputs, inline))
+            result = reader(Call(self.translation, node, self.opset, inputs, inline, self._read_by))
         except (OpenBatchError, RecursionError):
             raise
         except UnsupportedError as error:

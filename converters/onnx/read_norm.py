@@ -6,6 +6,7 @@ import numpy as np
 
 from edge_sdk.converters.onnx.call import Call
 from edge_sdk.converters.onnx.layout import channels_last, plain
+from edge_sdk.converters.onnx.reshaping import reshaped
 from edge_sdk.converters.onnx.table import reads
 from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor
 from edge_sdk.ops.elementwise import Abs, Add, Div, Maximum, Mul, Sqrt, Square, Sub
@@ -71,9 +72,11 @@ def _standardised(c: Call, held: Held, axes: tuple[int, ...], epsilon: float) ->
 def instance_normalization(c: Call) -> Tensor:
     """Each channel of each image by its own mean and deviation."""
     x = c.input(0)
-    y, _, _ = _standardised(c, c.images(x), tuple(range(1, x.rank - 1)), c.real("epsilon", 1e-5))
-    scaled = c.apply(Mul(), y, c.plain(c.input(1)))
-    return c.tensor(c.apply(Add(), scaled, c.plain(c.input(2))), channels_last(x.rank))
+    layout = plain(x.rank) if x.layout.inner else x.layout
+    axes = tuple(sorted(layout.order.index(axis) for axis in range(2, x.rank)))
+    y, _, _ = _standardised(c, c.translation.hold(x, layout), axes, c.real("epsilon", 1e-5))
+    shape = (x.shape[1], *(1,) * (x.rank - 2))
+    return _scaled(c, c.tensor(y, layout), *(reshaped(c, c.input(index), shape) for index in (1, 2)))
 
 
 @reads("GroupNormalization")

@@ -16,6 +16,7 @@ from edge_sdk.converters.onnx.windows import windows
 from edge_sdk.ops.elementwise import Add, Div, Maximum, Minimum, Mul, Sub
 from edge_sdk.ops.functions import Apply
 from edge_sdk.ops.indexing import Gather
+from edge_sdk.ops.quantization import Dequantize, Quantize
 from edge_sdk.spec import FLOATS
 
 
@@ -25,6 +26,9 @@ def quantize_linear(c: Call) -> Tensor:
     x, scale, zero = c.input(0), c.input(1), c.optional(2)
     code = c.integer("output_dtype", 0)
     dtype = zero.dtype if zero is not None else dtype_name(code, "the result") if code else "uint8"
+    known = _known(scale, zero)
+    if known is not None and dtype in ("int8", "uint8") and x.dtype == "float32" and c.only_read_by("DequantizeLinear"):
+        return c.tensor(c.apply(Quantize(*known, dtype), x.held), x.layout)
     return quantized(c, x, _spread(c, x, scale), None if zero is None else _spread(c, x, zero), dtype)
 
 
@@ -32,7 +36,22 @@ def quantize_linear(c: Call) -> Tensor:
 def dequantize_linear(c: Call) -> Tensor:
     """(x - zero point) · scale."""
     x, scale, zero = c.input(0), c.input(1), c.optional(2)
+    known = _known(scale, zero)
+    if x.held_spec.quant is not None:
+        stated = x.held_spec.quant
+        if known is None or (known[0], known[1]) != (stated.scale[0], stated.zero_point[0]):
+            raise c.unsupported("another scale or zero point than what made its input")
+        return c.tensor(c.apply(Dequantize(*known), x.held), x.layout)
     return dequantized(c, x, _spread(c, x, scale), None if zero is None else _spread(c, x, zero))
+
+
+def _known(scale: Tensor, zero: Tensor | None) -> tuple[float, int] | None:
+    """Scale and zero point of a whole tensor, where they are constants."""
+    factor, start = scale.array, None if zero is None else zero.array
+    if factor is None or factor.size != 1 or factor.dtype != np.float32 or (zero is not None and start is None):
+        return None
+    number = float(factor.reshape(()))
+    return (number, 0 if start is None else int(start.reshape(-1)[0])) if 0 < number < np.inf else None
 
 
 def quantized(c: Call, x: Tensor, scale: Tensor, zero: Tensor | None, dtype: str) -> Tensor:

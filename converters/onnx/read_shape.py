@@ -12,7 +12,7 @@ from edge_sdk.converters.onnx.read_reduce import without
 from edge_sdk.converters.onnx.reshaping import expanded, reshaped, transposed
 from edge_sdk.converters.onnx.table import reads
 from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor
-from edge_sdk.converters.onnx.translation import OpenBatchError
+from edge_sdk.converters.onnx.translation import OPEN, OpenBatchError
 from edge_sdk.ops.indexing import Gather
 from edge_sdk.ops.shape import Concat, Pad, Slice, Split, Transpose
 from edge_sdk.spec import BATCH
@@ -25,7 +25,9 @@ def reshape(c: Call) -> Tensor:
     if c.has(1):
         array = c.array(1, "the shape")
         wanted = [int(size) for size in array.reshape(-1)]
-        open_at = [size == BATCH for size in c.sizes(1, "the shape")]
+        c.sizes(1, "the shape")
+        open_at = [size == OPEN for size in wanted]
+        wanted = [BATCH if size == OPEN else size for size in wanted]
     else:
         wanted = list(c.integers("shape"))
         open_at = [False] * len(wanted)
