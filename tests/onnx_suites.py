@@ -53,10 +53,8 @@ class Outcome:
 
     def __str__(self) -> str:
         total = len(self.passed) + self.exempt.total() + self.unread.total() + len(self.failed)
-        lines = [
-            f"{len(self.passed)} of {total} passed ({dict(self.devices)}), {self.exempt.total()} exempt, "
-            f"{self.unread.total()} of operators that are not read, {len(self.failed)} failed"
-        ]
+        counts = f"{self.exempt.total()} exempt, {self.unread.total()} of operators that are not read"
+        lines = [f"{len(self.passed)} of {total} passed ({dict(self.devices)}), {counts}, {len(self.failed)} failed"]
         lines += [f"  exempt {count:4}: {reason}" for reason, count in self.exempt.most_common()]
         lines += [f"  not read: {', '.join(sorted(self.unread))}"]
         return "\n".join(lines + [f"  FAILED {name}: {why}" for name, why in self.failed.items()])

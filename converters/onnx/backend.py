@@ -16,7 +16,6 @@ from edge_sdk.errors import GraphError, UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.ops import logic, shape
 from edge_sdk.ops.control import Identity
-from edge_sdk.ops.functions import Apply, Power, Remainder
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
 
@@ -26,7 +25,6 @@ ANY_TYPE = (
     shape.Pad, shape.Cast, shape.BroadcastTo, Identity,
 )  # fmt: skip
 """Operators whose CPU kernels compute every type; those of the others are for float32."""
-_FLOAT_ONLY = (Apply, Power, Remainder)
 
 
 def device_for(graph: Graph) -> str:
@@ -115,12 +113,12 @@ class EdgeBackend(Backend):  # type: ignore[misc]
     """`prepare`, `run_model`, `run_node` and `supports_device` as ONNX's test runner calls them."""
 
     @classmethod
-    def prepare(cls, model: ModelProto, device: str = "CPU", **keywords: Any) -> PreparedModel:
+    def prepare(cls, model: ModelProto, device: str = "CPU", **_keywords: Any) -> PreparedModel:
         """Return the model ready to run; shapes are bound, and mistakes found, when it does."""
         return PreparedModel(model, _device(device))
 
     @classmethod
-    def run_model(cls, model: ModelProto, inputs: Any, device: str = "CPU", **keywords: Any) -> tuple[Any, ...]:
+    def run_model(cls, model: ModelProto, inputs: Any, device: str = "CPU", **_keywords: Any) -> tuple[Any, ...]:
         """Run a model once."""
         return cls.prepare(model, device).run(inputs)
 
@@ -130,7 +128,7 @@ class EdgeBackend(Backend):  # type: ignore[misc]
         node: NodeProto,
         inputs: Any,
         device: str = "CPU",
-        outputs_info: Sequence[Any] | None = None,
+        outputs_info: Sequence[Any] | None = None,  # noqa: ARG003 - the interface's
         **keywords: Any,
     ) -> tuple[Any, ...]:
         """Run one operator of the newest opset that is read."""

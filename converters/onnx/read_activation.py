@@ -99,7 +99,7 @@ def celu(c: Call) -> Tensor:
 
 @reads("Selu")
 def selu(c: Call) -> Tensor:
-    """gamma times elu."""
+    """Y = gamma · elu(x)."""
     modern = c.opset >= 6
     alpha = c.real("alpha", 1.67326319217681884765625 if modern else 1.6732)
     gamma = c.real("gamma", 1.05070102214813232421875 if modern else 1.0507)
@@ -121,19 +121,19 @@ def softplus(c: Call) -> Tensor:
 
 @reads("Softsign")
 def softsign(c: Call) -> Tensor:
-    """x / (1 + |x|)."""
+    """Y = x / (1 + |x|)."""
     return elementwise(c, lambda x: c.apply(Div(), x, c.apply(Add(), c.apply(Abs(), x), c.number(1.0, x))))
 
 
 @reads("Mish")
 def mish(c: Call) -> Tensor:
-    """x · tanh(softplus(x))."""
+    """Y = x · tanh(softplus(x))."""
     return elementwise(c, lambda x: c.apply(Mul(), x, c.apply(Tanh(), softplus_of(c, x))))
 
 
 @reads("Swish")
 def swish(c: Call) -> Tensor:
-    """x · sigmoid(alpha · x)."""
+    """Y = x · sigmoid(alpha · x)."""
     alpha = c.real("alpha", 1.0)
     if alpha == 1.0:
         return elementwise(c, lambda x: c.apply(Silu(), x))
@@ -142,7 +142,7 @@ def swish(c: Call) -> Tensor:
 
 @reads("ThresholdedRelu")
 def thresholded_relu(c: Call) -> Tensor:
-    """x above alpha, else 0."""
+    """Y = x above alpha, else 0."""
 
     def function(x: Held) -> Held:
         above = c.apply(Compare("greater"), x, c.number(c.real("alpha", 1.0), x))
@@ -153,7 +153,7 @@ def thresholded_relu(c: Call) -> Tensor:
 
 @reads("Shrink")
 def shrink(c: Call) -> Tensor:
-    """x moved by `bias` towards 0 where it is beyond `lambd`, else 0."""
+    """Y = x moved by `bias` towards 0 where it is beyond `lambd`, else 0."""
     threshold, bias = c.real("lambd", 0.5), c.real("bias", 0.0)
 
     def function(x: Held) -> Held:
@@ -215,14 +215,14 @@ def softmax(c: Call) -> Tensor:
 
 @reads("LogSoftmax")
 def log_softmax(c: Call) -> Tensor:
-    """x - ln Σ eˣ."""
+    """Y = x - ln Σ eˣ."""
     x = c.input(0)
     layout, axes, last = softmax_layout(c, x)
     return c.tensor(log_softmax_of(c, c.translation.hold(x, layout), axes, last=last), layout)
 
 
 def log_softmax_of(c: Call, held: Held, axes: tuple[int, ...], *, last: bool) -> Held:
-    """x - ln Σ eˣ over axes as held."""
+    """Y = x - ln Σ eˣ over axes as held."""
     if last:
         return c.apply(LogSoftmax(), held)
     shifted = c.apply(Sub(), held, c.apply(ReduceMax(axes, keep_dims=True), held))

@@ -75,7 +75,7 @@ def image_convolution(c: Call, x: Tensor, w: Tensor, bias: tuple[Held, ...], fou
 
 def _volume_convolution(c: Call, x: Tensor, w: Tensor, bias: tuple[Held, ...], found: Windows, groups: int) -> Tensor:
     """Σ over the slices of the kernel of the convolution of images, one image for each n and depth."""
-    n, _, depth, height, width = x.shape
+    n, _, _, height, width = x.shape
     (count, *_), (stride, *_), (dilation, *_) = found.outputs(x.shape[2:]), found.strides, found.dilations
     if n == BATCH or count < 1:
         raise c.unsupported("volumes need a batch of fixed size that is as deep as the kernel")

@@ -138,7 +138,7 @@ def is_inf(c: Call) -> Tensor:
 
 @reads("Where")
 def where(c: Call) -> Tensor:
-    """a where the condition holds, else b."""
+    """Y = a where the condition holds, else b."""
     held, layout = c.aligned([c.input(0), c.input(1), c.input(2)])
     return c.tensor(c.apply(Where(), *held), layout)
 
@@ -158,7 +158,7 @@ def variadic(c: Call) -> Tensor:
 
 @reads("Clip")
 def clip(c: Call) -> Tensor:
-    """x between two bounds, given as attributes before opset 11 and as inputs since."""
+    """Y = x between two bounds, given as attributes before opset 11 and as inputs since."""
     x = c.input(0)
     if c.opset < 11:
         return _bounded(c, c.real("min", -3.402823466e38), c.real("max", 3.402823466e38))
@@ -188,13 +188,13 @@ def _bounded(c: Call, low: float, high: float) -> Tensor:
 
 @reads("Cast")
 def cast(c: Call) -> Tensor:
-    """x in another type."""
+    """Y = x in another type."""
     return elementwise(c, _to(c, dtype_name(c.integer("to"), "the result")))
 
 
 @reads("CastLike")
 def cast_like(c: Call) -> Tensor:
-    """x in the type of another tensor."""
+    """Y = x in the type of another tensor."""
     return elementwise(c, _to(c, c.input(1).dtype))
 
 

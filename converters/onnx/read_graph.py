@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_sdk.converters.onnx.call import Call, described
 from edge_sdk.converters.onnx.definitions import definition, with_attributes
 from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
@@ -236,7 +238,8 @@ def read_graph(
             tensor = _declare(translation, info, (shapes or {}).get(info.name), open_batch, has_images)
             scope[info.name] = tensor
             inputs[info.name] = _border(translation, tensor)
-    reading.nodes(graph.node, scope)
+    with np.errstate(all="ignore"):  # infinities and what comes of them are the file's own
+        reading.nodes(graph.node, scope)
     outputs = {}
     for info in graph.output:
         if info.name not in scope:

@@ -54,7 +54,7 @@ def gather(c: Call) -> Tensor:
 
 
 def _flat_gather(c: Call, x: Tensor, places: Held, shape: Sequence[int]) -> Tensor:
-    """x at places counted through all of it."""
+    """Y = x at places counted through all of it."""
     flat = c.translation.reshape(c.plain(x), (math.prod(c.fixed(x)),))
     return c.result(c.translation.reshape(c.apply(Gather(0), flat, places), tuple(shape)))
 
@@ -107,7 +107,7 @@ def gather_nd(c: Call) -> Tensor:
 
 
 def _scatter(c: Call, x: Tensor, updates: Tensor, places: Array, mode: str) -> Tensor:
-    """x (flattened) with updates (flattened) at constant places: chosen, or combined one after the other."""
+    """Y = x (flattened) with updates (flattened) at constant places: chosen, or combined one after the other."""
     shape = c.fixed(x)
     count = math.prod(shape)
     c.translation.budget.take(16 * (count + places.size), described(c.node))
@@ -145,7 +145,7 @@ def _rounds(c: Call, places: Array) -> list[Array]:
 
 @reads("ScatterElements", "Scatter")
 def scatter_elements(c: Call) -> Tensor:
-    """x with updates at constant indices along an axis."""
+    """Y = x with updates at constant indices along an axis."""
     x, updates = c.input(0), c.input(2)
     indices = c.array(1, "the indices")
     axis = c.axis(c.integer("axis", 0), x.rank)
@@ -161,7 +161,7 @@ def scatter_elements(c: Call) -> Tensor:
 
 @reads("ScatterND")
 def scatter_nd(c: Call) -> Tensor:
-    """x with blocks of updates at constant places."""
+    """Y = x with blocks of updates at constant places."""
     x, updates = c.input(0), c.input(2)
     indices = c.array(1, "the indices").astype(np.int64)
     shape = c.fixed(x)

@@ -20,7 +20,7 @@ from edge_sdk.spec import BATCH
 
 @reads("Gemm")
 def gemm(c: Call) -> Tensor:
-    """alpha · A · B + beta · C; by constant weights it is a dense layer."""
+    """Y = alpha · A · B + beta · C; by constant weights it is a dense layer."""
     a, b = c.input(0), c.input(1)
     if a.rank != 2 or b.rank != 2:
         raise c.unsupported(f"A has shape {a.shape}, B {b.shape}; wanted matrices")

@@ -112,7 +112,7 @@ def layer_normalization(c: Call) -> tuple[Tensor | None, ...]:
 
 @reads("RMSNormalization")
 def rms_normalization(c: Call) -> Tensor:
-    """x / √(mean of x² + ε) over all axes from `axis` on."""
+    """Y = x / √(mean of x² + ε) over all axes from `axis` on."""
     x, axis = c.input(0), c.axis(c.integer("axis", -1), c.input(0).rank)
     held = c.plain(x)
     mean = c.apply(ReduceMean(tuple(range(axis, x.rank)), keep_dims=True), c.apply(Square(), held))
@@ -143,7 +143,7 @@ def mean_variance_normalization(c: Call) -> Tensor:
 
 @reads("LpNormalization")
 def lp_normalization(c: Call) -> Tensor:
-    """x divided by its norm along an axis; 0 where that is 0."""
+    """Y = x divided by its norm along an axis; 0 where that is 0."""
     x, p = c.input(0), c.integer("p", 2)
     layout = plain(x.rank) if x.layout.inner else x.layout
     axes = (layout.order.index(c.axis(c.integer("axis", -1), x.rank)),)
@@ -162,7 +162,6 @@ def lp_normalization(c: Call) -> Tensor:
 @reads("Dropout")
 def dropout(c: Call) -> tuple[Tensor | None, ...]:
     """The inference form: nothing is dropped."""
-
     x = c.input(0)
     if c.has(2) and bool(c.array(2, "training_mode").any()):
         ratio = float(c.array(1, "ratio")) if c.has(1) else 0.5

@@ -111,7 +111,7 @@ def dynamic_quantize_linear(c: Call) -> tuple[Tensor | None, ...]:
 
 
 def _centred(c: Call, x: Tensor, zero: Tensor | None, dtype: str) -> Tensor:
-    """x - zero point in a type that holds all products exactly."""
+    """Y = x - zero point in a type that holds all products exactly."""
     result = c.tensor(c.cast(x.held, dtype), x.layout)
     if zero is None:
         return result

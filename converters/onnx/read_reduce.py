@@ -90,7 +90,7 @@ def _joined(c: Call, axis: int, *parts: Held) -> Held:
 
 
 def _log_sum_exp(c: Call, x: Held, axes: tuple[int, ...]) -> Held:
-    """ln Σ eˣ, from the largest on, which keeps it finite."""
+    """Y = ln Σ eˣ, from the largest on, which keeps it finite."""
     top = largest(c, x, axes)
     if any(c.shape(x)[axis] == 0 for axis in axes):
         return c.apply(Log(), total(c, c.apply(Exp(), x), axes))

@@ -117,7 +117,7 @@ def _as_engine(rule: Rule, x: Tensor, axes: list[int], sizes: dict[int, int]) ->
 
 
 def _along(c: Call, held: Held, place: int, weights: Array, offset: Array | None, *, nearest: bool) -> Held:
-    """weights · x along an axis as held."""
+    """Y = weights · x along an axis as held."""
     if nearest and offset is None:
         return c.apply(Gather(place), held, Constant(weights.argmax(axis=1).astype(np.int64)))
     shape = c.shape(held)

@@ -34,7 +34,9 @@ def reshape(c: Call) -> Tensor:
     if not c.integer("allowzero", 0):
         if any(size == 0 and index >= x.rank for index, size in enumerate(wanted)):
             raise c.unsupported(f"shape {wanted} keeps a size that x of shape {x.shape} does not have")
-        open_at = [o or (size == 0 and x.shape[i] == BATCH) for i, (o, size) in enumerate(zip(open_at, wanted))]
+        open_at = [
+            o or (size == 0 and x.shape[i] == BATCH) for i, (o, size) in enumerate(zip(open_at, wanted, strict=True))
+        ]
         wanted = [x.shape[index] if size == 0 else size for index, size in enumerate(wanted)]
     return reshaped(c, x, _resolved(c, x, wanted, open_at))
 
@@ -254,7 +256,7 @@ def expand(c: Call) -> Tensor:
 
 @reads("Tile")
 def tile(c: Call) -> Tensor:
-    """x so many times along each axis."""
+    """Y = x so many times along each axis."""
     x = movable(c, c.input(0))
     if c.opset < 6:
         raise c.unsupported("the form before opset 6")

@@ -63,9 +63,8 @@ def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[Group] | None:
         left, right = [i], [j]
         many, wanted = old[i], new[j]
         i, j = i + 1, j + 1
-        if BATCH in (many, wanted):
-            if many != wanted:
-                return None
+        if BATCH in (many, wanted) and many != wanted:
+            return None
         while many != wanted:
             if many < wanted:
                 if i == len(old):
@@ -104,7 +103,7 @@ def _scattered(x: Tensor, axes: tuple[int, ...]) -> bool:
 
 
 def expanded(c: Call, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """x with new axes of size 1 at these places of the result."""
+    """Y = x with new axes of size 1 at these places of the result."""
     rank = x.rank + len(axes)
     sizes = iter(x.shape)
     return reshaped(c, x, tuple(1 if axis in axes else next(sizes) for axis in range(rank)))

@@ -1,7 +1,7 @@
 """Write the ONNX files of this folder with torch.onnx and onnxruntime, and their outputs by onnxruntime.
 
 Run where torch 2.13, onnxscript and onnxruntime are installed: python make_onnx.py
-The files: three small networks by both of PyTorch's exporters in several opsets, and one of them in 8 bits (QDQ).
+The files: four small networks by both of PyTorch's exporters in several opsets, and one of them in 8 bits (QDQ).
 """
 
 from __future__ import annotations
@@ -62,10 +62,35 @@ class Plain(nn.Module):
             nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 5, 2), nn.PReLU(8), nn.MaxPool2d(3, 2, ceil_mode=True),
             nn.Conv2d(8, 12, 3, padding=1, groups=2), nn.LeakyReLU(0.1), nn.AvgPool2d(2, 2),
         )  # fmt: skip
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(12 * 3 * 4, 16), nn.ReLU(), nn.Linear(16, 7))
+        self.classifier = nn.Sequential(
+            nn.Flatten(), nn.Dropout(), nn.Linear(12 * 3 * 4, 16), nn.ReLU(), nn.Linear(16, 7)
+        )
 
     def forward(self, x):
         return torch.softmax(self.classifier(self.features(x)), 1)
+
+
+class Residual(nn.Module):
+    """A residual network of two blocks, the second with half of the pixels."""
+
+    def __init__(self):
+        super().__init__()
+
+        def unit(inputs, outputs, kernel, stride):
+            conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+            return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+        self.stem = nn.Sequential(unit(3, 8, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.first = nn.Sequential(unit(8, 8, 3, 1), nn.ReLU(), unit(8, 8, 3, 1))
+        self.second = nn.Sequential(unit(8, 16, 3, 2), nn.ReLU(), unit(16, 16, 3, 1))
+        self.down = unit(8, 16, 1, 2)
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(16, 7)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = nn.functional.relu(x + self.first(x))
+        x = nn.functional.relu(self.down(x) + self.second(x))
+        return self.fc(torch.flatten(self.pool(x), 1))
 
 
 class Shuffle(nn.Module):
@@ -74,9 +99,7 @@ class Shuffle(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU())
-        self.branch = nn.Sequential(
-            nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.ELU()
-        )
+        self.branch = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.ELU())
         self.small = nn.Conv2d(16, 6, 3, 2, 1)
         self.norm = nn.GroupNorm(2, 22)
         self.last = nn.Conv2d(22, 7, 1)
@@ -95,7 +118,11 @@ class Shuffle(nn.Module):
 def images():
     """The input by a formula, so that it need not be stored."""
     count = int(np.prod(SHAPE))
-    return np.sin(np.arange(count, dtype=np.float64) * 0.37 + np.arange(count) ** 2 * 1e-4).astype(np.float32).reshape(SHAPE)
+    return (
+        np.sin(np.arange(count, dtype=np.float64) * 0.37 + np.arange(count) ** 2 * 1e-4)
+        .astype(np.float32)
+        .reshape(SHAPE)
+    )
 
 
 def network(make):
@@ -163,7 +190,7 @@ def quantize(name):
 def main():
     names = [
         export(make, opset, dynamo)
-        for make in (Mobile, Plain, Shuffle)
+        for make in (Mobile, Plain, Residual, Shuffle)
         for opset, dynamo in ((13, False), (17, False), (18, True), (21, True))
     ]
     names.append(quantize("plain-script-13.onnx"))
