@@ -40,7 +40,7 @@ def device_for(graph: Graph) -> str:
     return "cpu"
 
 
-class PreparedModel(BackendRep):  # type: ignore[misc]
+class PreparedModel(BackendRep):
     """A model that is translated when it runs, for the shapes that it is then given.
 
     Inputs that shapes depend on (a shape, axes, repeats, indices that scatter) become constants with the values that
@@ -109,7 +109,7 @@ def _released(border: Border, computed: Mapping[str, Array]) -> Array:
     return np.array(array, order="C")
 
 
-class EdgeBackend(Backend):  # type: ignore[misc]
+class EdgeBackend(Backend):
     """`prepare`, `run_model`, `run_node` and `supports_device` as ONNX's test runner calls them."""
 
     @classmethod

@@ -49,7 +49,7 @@ def onnx_package() -> Any:
 def parse_model(path: Path) -> ModelProto:
     """Parse a file; raises FormatError when it is no ONNX model, UsageError when it cannot be opened."""
     onnx = onnx_package()
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         if path.stat().st_size >= LARGEST_FILE:
@@ -64,8 +64,23 @@ def parse_model(path: Path) -> ModelProto:
         raise FormatError(f"{path}: not an ONNX file, or a damaged one: {str(error)[:200]}") from error
     if not model.HasField("graph") or not model.graph.node:
         raise FormatError(f"{path}: not an ONNX file: it has no graph")
+    if not _is_text(model):
+        raise FormatError(f"{path}: a damaged ONNX file: a name in it is no text")
     result: ModelProto = model
     return result
+
+
+def _is_text(message: Any) -> bool:
+    """Whether every string of a message is UTF-8; protobuf hands out bytes for one that is not."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            if any(isinstance(each, bytes) for each in ([value] if isinstance(value, str | bytes) else value)):
+                return False
+        elif field.type == field.TYPE_MESSAGE and not all(
+            map(_is_text, [value] if hasattr(value, "ListFields") else value)
+        ):
+            return False
+    return True
 
 
 def dtype_name(code: int, what: str) -> str:

@@ -101,8 +101,8 @@ def modulo(c: Call) -> Tensor:
 def bit_shift(c: Call) -> Tensor:
     """Bits moved to the left or to the right."""
     held, layout = c.aligned([c.input(0), c.input(1)])
-    direction = "shift_left" if c.text("direction") == "LEFT" else "shift_right"
-    return c.tensor(c.apply(Bitwise(direction), *held), layout)
+    op = Bitwise("shift_left") if c.text("direction") == "LEFT" else Bitwise("shift_right")
+    return c.tensor(c.apply(op, *held), layout)
 
 
 @reads("Not", "BitwiseNot")

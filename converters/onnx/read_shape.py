@@ -226,15 +226,15 @@ def padded(c: Call, held: Held, pairs: list[tuple[int, int]], mode: str, value: 
             held = c.apply(Slice(tuple(before for before, _ in cuts), size), held)
         grow = tuple((max(before, 0), max(after, 0)) for before, after in pairs)
         return c.apply(Pad(grow, value), held) if any(map(any, grow)) else held
-    names = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
-    if mode not in names:
+    if mode not in ("edge", "reflect", "wrap"):
         raise c.unsupported(f"mode {mode!r}")
     for place, (before, after) in enumerate(pairs):
         if before or after:
-            size = c.shape(held)[place]
-            if size < 1 or (mode == "reflect" and size == 1):
-                raise c.unsupported(f"mode {mode!r} of an axis of size {size}")
-            places = np.pad(np.arange(size), (max(before, 0), max(after, 0)), names[mode])  # type: ignore[call-overload]
+            extent = c.shape(held)[place]
+            if extent < 1 or (mode == "reflect" and extent == 1):
+                raise c.unsupported(f"mode {mode!r} of an axis of size {extent}")
+            c.translation.budget.take(16 * (extent + abs(before) + abs(after)), described(c.node))
+            places = np.pad(np.arange(extent), (max(before, 0), max(after, 0)), mode)  # type: ignore[call-overload]
             places = places[max(-before, 0) : len(places) - max(-after, 0)]
             held = c.apply(Gather(place), held, Constant(places.astype(np.int64)))
     return held

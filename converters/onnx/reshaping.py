@@ -78,10 +78,10 @@ def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[Group] | None:
     if not groups:
         return None
     # Axes of size 1 at the end belong to the last group.
-    left, right = groups[-1]
+    last_old, last_new = groups[-1]
     if any(size != 1 for size in (*old[i:], *new[j:])):
         return None
-    groups[-1] = (*left, *range(i, len(old))), (*right, *range(j, len(new)))
+    groups[-1] = (*last_old, *range(i, len(old))), (*last_new, *range(j, len(new)))
     return groups
 
 

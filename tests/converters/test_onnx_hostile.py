@@ -184,7 +184,7 @@ def test_deep_nesting_is_refused(tmp_path):
     yes = numpy_helper.from_array(np.array(1, bool), "yes")
     output = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
     branch = helper.make_graph([helper.make_node("Identity", ["x"], ["out"])], "leaf", [], [output])
-    for depth in range(40):
+    for depth in range(24):
         node = helper.make_node("If", ["yes"], ["out"], then_branch=branch, else_branch=branch if depth == 0 else None)
         branch = helper.make_graph([node], f"level{depth}", [], [output])
     graph = helper.make_graph(
