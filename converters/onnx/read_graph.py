@@ -15,7 +15,7 @@ from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
 from edge_sdk.converters.onnx.proto import MOST_AXES, dtype_name, tensor_array
 from edge_sdk.converters.onnx.table import UnsupportedError, readers
 from edge_sdk.converters.onnx.tensor import Constant, Tensor, constant
-from edge_sdk.converters.onnx.translation import Budget, OpenBatchError, Translation, printable
+from edge_sdk.converters.onnx.translation import MOST_NODES, Budget, OpenBatchError, Translation, printable
 from edge_sdk.errors import EdgeError, FormatError
 from edge_sdk.graph import Graph
 from edge_sdk.spec import BATCH, Array, Spec, Value
@@ -31,7 +31,6 @@ IMAGE_OPERATORS = frozenset({
     "InstanceNormalization", "LRN", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
 })  # fmt: skip
 DEEPEST_SUBGRAPH = 16
-MOST_NODES = 200_000
 _DOMAINS = ("", "ai.onnx")
 
 

@@ -24,6 +24,10 @@ _DERIVED_FROM_OPEN = range(1 << 36, 1 << 60)
 _RESULT_OVERHEAD = 128  # bytes of an array object, so that even millions of tiny constants are noticed
 
 
+MOST_NODES = 200_000
+"""Operators of a network, after loops and functions are written out."""
+
+
 class OpenBatchError(FormatError):
     """The file computes with the size of the batch in a way that an open batch cannot have."""
 
@@ -95,6 +99,8 @@ class Translation:
         """Add an operator, or compute it where all of its inputs are constants."""
         if all(isinstance(held, Constant) for held in inputs):
             return self._compute(op, [held.array for held in inputs if isinstance(held, Constant)])
+        if len(self.builder.nodes) >= MOST_NODES:
+            raise FormatError(f"{self.where}: the network comes to more than {MOST_NODES} operators")
         return self.builder.add_multi(op, *(self.value(held) for held in inputs), name=self.label or op.name)
 
     def hold(self, tensor: Tensor, layout: Layout) -> Held:
