@@ -287,7 +287,7 @@ def _declare(
         sizes = [dim.dim_value if dim.WhichOneof("value") == "dim_value" else BATCH for dim in dims]
         if any(size < 0 or size >= 1 << 31 for size in sizes if size != BATCH) or BATCH in sizes[1:]:
             shown = [dim.dim_param or dim.dim_value or "?" for dim in dims]
-            raise FormatError(f"{what} has shape {shown}; only its first size may be open")
+            raise FormatError(f"{what} has shape {shown}; only the first may be open; a Preprocess says the others")
         if sizes and sizes[0] in (1, BATCH):
             sizes[0] = BATCH if open_batch and len(sizes) > 1 else 1
         shape = tuple(sizes)

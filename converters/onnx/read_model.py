@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_sdk.converters.classifier import as_classifier
 from edge_sdk.converters.onnx.layout import channels_last
@@ -19,6 +20,9 @@ from edge_sdk.passes.constant_folding import constant_folding
 from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import Value
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 def read(
@@ -35,7 +39,8 @@ def read(
 
     Args:
         path: an .onnx file; data that it keeps in other files must lie in its folder.
-        preprocess: how photos were fed when the network was trained; ONNX files do not say.
+        preprocess: how photos were fed when the network was trained; ONNX files do not say. Its size is the photos'
+            where the file leaves that open.
         labels: the classes' names, in order.
         computed_bytes: memory that constants which the file computes may take beside four times its size.
 
@@ -49,6 +54,8 @@ def read(
         raise UsageError(f"computed_bytes must be 0 or more, got {computed_bytes}")
     try:
         model = parse_model(path)
+        if preprocess is not None:
+            _set_open_size(model, preprocess.size)
         found = read_graph(model, folder=path.parent, open_batch=True, computed_bytes=computed_bytes)
     except OpenBatchError as error:
         raise FormatError(
@@ -75,6 +82,17 @@ def read(
         raise
     except EdgeError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def _set_open_size(model: ModelProto, size: tuple[int, int]) -> None:
+    """Let photos whose height and width the file leaves open have a size."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for info in model.graph.input:
+        dims = info.type.tensor_type.shape.dim
+        if info.name not in stored and len(dims) == 4:
+            for dim, extent in zip(dims[2:], size, strict=True):
+                if dim.WhichOneof("value") != "dim_value":
+                    dim.dim_value = extent
 
 
 def _unrounded(graph: Graph, output: Value) -> Value:

@@ -141,6 +141,23 @@ def test_a_batch_of_one_is_opened(tmp_path):
     assert transposes(model) == 0
 
 
+def test_an_open_size_is_the_preprocessings(tmp_path):
+    """A file for photos of any size is read for the one that they are brought to; without one it is refused."""
+    kernel = np.random.default_rng(1).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"]),
+        helper.make_node("GlobalAveragePool", ["c"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["y"]),
+    ]
+    path = saved(network(nodes, ["n", 3, "h", "w"], ["n", 4], [("k", kernel)]), tmp_path)
+
+    model = read(path, preprocess=edge.Preprocess((8, 6)))
+
+    assert model.graph.specs["image"].shape == (-1, 8, 6, 3)
+    with pytest.raises(FormatError, match="Preprocess"):
+        read(path)
+
+
 def test_all_operators_that_are_not_read_are_named_at_once(tmp_path):
     """The error lists each with the name of its node, and of what depends on it says nothing."""
     nodes = [
