@@ -11,6 +11,7 @@ from edge_sdk.converters.classifier import as_classifier
 from edge_sdk.converters.onnx.layout import channels_last
 from edge_sdk.converters.onnx.proto import parse_model
 from edge_sdk.converters.onnx.read_graph import COMPUTED_BYTES, Border, ReadGraph, read_graph
+from edge_sdk.converters.onnx.recognise import recognise_activations
 from edge_sdk.converters.onnx.translation import OpenBatchError
 from edge_sdk.errors import EdgeError, FormatError, UsageError
 from edge_sdk.graph import Graph
@@ -73,7 +74,7 @@ def read(
         raise FormatError(f"{path}: the output is a flattened image; wanted one score for each class")
     source = {"format": "onnx", "producer": _producer(model), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     try:
-        graph, workspace = dead_code(*constant_folding(found.graph, found.workspace))
+        graph, workspace = recognise_activations(*dead_code(*constant_folding(found.graph, found.workspace)))
         return as_classifier(
             graph, workspace, image=image.value, output=_unrounded(graph, output.value), source=path.name,
             preprocess=preprocess, labels=labels, provenance=source,

@@ -59,6 +59,39 @@ def test_files_by_pytorch_give_the_outputs_of_onnxruntime(name):
     assert transposes(model) == TRANSPOSES.get(name, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "operator"), [("shuffle-script-17.onnx", "gelu"), ("mobile-script-13.onnx", "hard_swish")]
+)
+def test_activations_that_were_written_out_are_recognised(name, operator):
+    """What the exporter made of products, sums and erf, or of a hard sigmoid, is one operator again."""
+    names = [node.op.name for node in read(FILES / name).graph.nodes]
+
+    assert operator in names
+    assert "apply" not in names
+
+
+@pytest.mark.parametrize("divide_first", [True, False])
+def test_a_hard_swish_of_older_exporters_is_recognised(divide_first, tmp_path):
+    """As x · relu6(x + 3) / 6, the division before or behind the product."""
+    tail = [
+        helper.make_node("Div", ["r", "six"], ["d"]), helper.make_node("Mul", ["x", "d"], ["h"]),
+    ] if divide_first else [
+        helper.make_node("Mul", ["x", "r"], ["d"]), helper.make_node("Div", ["d", "six"], ["h"]),
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("Add", ["x", "three"], ["s"]),
+        helper.make_node("Clip", ["s", "zero", "six"], ["r"]),
+        *tail,
+        helper.make_node("GlobalAveragePool", ["h"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["y"]),
+    ]
+    weights = [(name, np.array(v, np.float32)) for name, v in (("zero", 0), ("three", 3), ("six", 6))]
+
+    model = read(saved(network(nodes, ["n", 3, 4, 4], ["n", 3], weights), tmp_path))
+
+    assert [node.op.name for node in model.graph.nodes] == ["hard_swish", "global_avg_pool"]
+
+
 def test_a_quantized_file_keeps_its_rounding():
     """It rounds to 8 bits where the file does; onnxruntime's own kernels may be one step of 255 away."""
     wanted = np.array(STORED["outputs"]["plain-script-13-qdq.onnx"])
