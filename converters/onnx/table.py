@@ -55,10 +55,21 @@ def readers() -> Mapping[str, Reader]:
         read_recurrent,
         read_reduce,
         read_resize,
+        read_sample,
         read_scan,
         read_shape,
     )
 
     del read_activation, read_constant, read_conv, read_elementwise, read_indexing, read_linear, read_loss
-    del read_norm, read_pool, read_quantization, read_recurrent, read_reduce, read_resize, read_scan, read_shape
+    del (
+        read_norm,
+        read_pool,
+        read_quantization,
+        read_recurrent,
+        read_reduce,
+        read_resize,
+        read_sample,
+        read_scan,
+        read_shape,
+    )
     return READERS
