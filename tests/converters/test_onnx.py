@@ -129,17 +129,18 @@ def test_a_read_file_is_saved_and_exported(name, small, tmp_path):
 def test_a_read_file_is_fine_tuned(name):
     """Batch norms are whole, every operator has a gradient, and a few steps make the loss smaller."""
     model = read(FILES / name)
-    photos = np.random.default_rng(7).integers(0, 256, (8, 32, 40, 3), np.uint8)
-    feeds = {"image": model.preprocess.normalise(photos), "label": np.arange(8, dtype=np.int32) % 7}
+    dark, bright = (np.full((4, 32, 40, 3), grey, np.uint8) for grey in (30, 220))
+    pixels = model.preprocess.normalise(np.concatenate([dark, bright]))
+    feeds = {"image": pixels, "label": np.repeat(np.arange(2, dtype=np.int32), 4)}
     step = edge.training_session(model, batch=8, learning_rate=0.05)
 
-    losses = [float(step.run(feeds)["loss"]) for _ in range(6)]
+    losses = [float(step.run(feeds)["loss"]) for _ in range(20)]
 
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_importing_the_reader_does_not_import_the_package():
-    """onnx is loaded when a file is read."""
+    """It is loaded when a file is read."""
     code = "import sys, edge_sdk.converters.onnx; sys.exit('onnx' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
