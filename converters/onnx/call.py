@@ -202,6 +202,8 @@ class Call:
     def _spread(self, tensor: Tensor, layout: Layout, rank: int, beside_larger: bool) -> Held:
         """A tensor with as many axes as the others; constants lose those that broadcasting gives back."""
         if isinstance(tensor.held, Constant):
+            if layout.inner or tensor.layout.inner:
+                self.translation.budget.take(tensor.held.array.nbytes, described(self.node))
             array = layout.hold(
                 tensor.layout.release(tensor.held.array).reshape((1,) * (rank - tensor.rank) + tensor.shape)
             )

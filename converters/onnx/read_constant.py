@@ -39,6 +39,7 @@ def constant_of_shape(c: Call) -> Tensor:
     if filled.size != 1:
         raise c.unsupported(f"its value has {filled.size} elements, wanted 1")
     shape = _sizes(c, c.sizes(0, "the shape"))
+    c.translation.budget.allow(int(np.prod(shape, dtype=np.float64)) * filled.itemsize, described(c.node))
     return constant(np.broadcast_to(filled.reshape(()), shape), c.node.output[0])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 
 from edge_sdk.converters.onnx.call import Call
 from edge_sdk.converters.onnx.layout import Layout, channels_last
@@ -83,7 +82,7 @@ def _volume_convolution(c: Call, x: Tensor, w: Tensor, bias: tuple[Held, ...], f
     flat = Windows(found.kernel[1:], found.strides[1:], found.dilations[1:], found.pads[1:])
     total: Held | None = None
     for place in range(found.kernel[0]):
-        rows = Constant(np.arange(count, dtype=np.int64) * stride + place * dilation)
+        rows = Constant(c.translation.count(count) * stride + place * dilation)
         images = c.translation.reshape(c.apply(Gather(1), padded, rows), (n * count, height, width, x.shape[1]))
         weights = c.plain(w)
         begin, size = (0, 0, place, 0, 0), (-1, -1, 1, -1, -1)

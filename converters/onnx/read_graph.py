@@ -140,7 +140,7 @@ class _Reading:
             message = str(error)
             self.problems.append(message if message.startswith(node.op_type) else f"{described(node)}: {message}")
             return ()
-        except (ValueError, IndexError, OverflowError, ZeroDivisionError, TypeError) as error:
+        except (ValueError, IndexError, OverflowError, ZeroDivisionError, TypeError, MemoryError) as error:
             # What NumPy says of shapes and values that do not fit together: the file's mistake.
             self.problems.append(f"{described(node)}: {str(error)[:200]}")
             return ()

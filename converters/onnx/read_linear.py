@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edge_sdk.converters.onnx.call import Call
+from edge_sdk.converters.onnx.call import Call, described
 from edge_sdk.converters.onnx.layout import Layout, plain
 from edge_sdk.converters.onnx.reshaping import expanded, reshaped, transposed
 from edge_sdk.converters.onnx.table import reads
@@ -33,8 +33,8 @@ def gemm(c: Call) -> Tensor:
         offset = np.broadcast_to(addend.array.reshape(-1), (b.shape[1],)) if addend.array is not None else None
         if offset is not None:
             bias = Constant(offset if beta == 1.0 else (offset * beta).astype(offset.dtype), addend.name)
-            return dense(c, a, _scaled(weights, alpha), b.name, bias)
-    y = dense(c, a, _scaled(weights, alpha), b.name) if weights is not None else product(c, a, b)
+            return dense(c, a, _scaled(c, weights, alpha), b.name, bias)
+    y = dense(c, a, _scaled(c, weights, alpha), b.name) if weights is not None else product(c, a, b)
     if alpha != 1.0 and weights is None:
         y = c.tensor(c.apply(Mul(), y.held, c.number(alpha, y)), y.layout)
     if addend is None or beta == 0.0:
@@ -48,15 +48,20 @@ def _fits_bias(addend: Tensor, columns: int) -> bool:
     return addend.shape in ((columns,), (1, columns), (), (1,), (1, 1)) and addend.array is not None
 
 
-def _scaled(weights: np.ndarray, alpha: float) -> np.ndarray:
-    return weights if alpha == 1.0 else (weights * alpha).astype(weights.dtype)
+def _scaled(c: Call, weights: np.ndarray, alpha: float) -> np.ndarray:
+    if alpha == 1.0:
+        return weights
+    c.translation.budget.take(weights.nbytes, described(c.node))
+    return (weights * alpha).astype(weights.dtype)
 
 
 def dense(c: Call, a: Tensor, weights: np.ndarray, name: str, *bias: Held) -> Tensor:
     """A (n, k) · weights (k, out): flattened images are met by weights in the order of their columns."""
     if a.shape[1] != weights.shape[0]:
         raise c.unsupported(f"A has shape {a.shape}, B {weights.shape}")
-    by_output = np.ascontiguousarray(a.layout.hold(weights.T) if a.layout.inner else weights.T)
+    if a.layout.inner:
+        c.translation.budget.take(weights.nbytes, described(c.node))
+    by_output = a.layout.hold(weights.T) if a.layout.inner else weights.T
     layout = a.layout if a.layout.inner else plain(2)
     return c.result(c.apply(Linear(), c.translation.hold(a, layout), Constant(by_output, name), *bias))
 
@@ -93,7 +98,7 @@ def _dense_on_last(c: Call, a: Tensor, weights: np.ndarray, name: str) -> Tensor
     held = c.translation.hold(a, layout)
     n, *middle, k = c.shape(held)
     rows = c.translation.reshape(held, (n, 1, math.prod(middle), k))
-    by_output = Constant(np.ascontiguousarray(weights.T)[:, np.newaxis, np.newaxis, :], name)
+    by_output = Constant(weights.T[:, np.newaxis, np.newaxis, :], name)
     y = c.apply(Conv2D(), rows, by_output)
     return c.tensor(c.translation.reshape(y, (n, *middle, weights.shape[1])), layout)
 
@@ -173,7 +178,7 @@ def _diagonal(c: Call, term: str, x: Tensor) -> tuple[str, Tensor]:
         others = [axis for axis in range(x.rank) if axis not in (first, second)]
         y = transposed(c, x, [first, second, *others])
         flat = reshaped(c, y, (size * size, *y.shape[2:]))
-        held = c.apply(Gather(0), c.plain(flat), Constant(np.arange(size, dtype=np.int64) * (size + 1)))
+        held = c.apply(Gather(0), c.plain(flat), Constant(c.translation.count(size) * (size + 1)))
         term, x = letter + "".join(term[axis] for axis in others), c.result(held)
     return term, x
 

@@ -17,8 +17,6 @@ from edge_sdk.errors import EdgeError, FormatError, UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model
 from edge_sdk.ops.quantization import Dequantize, Quantize
-from edge_sdk.passes.constant_folding import constant_folding
-from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import Value
 
@@ -74,7 +72,7 @@ def read(
         raise FormatError(f"{path}: the output is a flattened image; wanted one score for each class")
     source = {"format": "onnx", "producer": _producer(model), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     try:
-        graph, workspace = recognise_activations(*dead_code(*constant_folding(found.graph, found.workspace)))
+        graph, workspace = recognise_activations(found.graph, found.workspace)
         return as_classifier(
             graph, workspace, image=image.value, output=_unrounded(graph, output.value), source=path.name,
             preprocess=preprocess, labels=labels, provenance=source,

@@ -8,7 +8,7 @@ from functools import reduce
 
 import numpy as np
 
-from edge_sdk.converters.onnx.call import Call
+from edge_sdk.converters.onnx.call import Call, described
 from edge_sdk.converters.onnx.layout import channels_last
 from edge_sdk.converters.onnx.read_conv import image_as_line, line_as_image
 from edge_sdk.converters.onnx.table import reads
@@ -46,7 +46,7 @@ def average_pool(c: Call) -> Tensor:
     if x.rank in (3, 4) and x.dtype == "float32" and set(found.dilations) == {1}:
         return _pool_images(c, x, found, lambda w: AvgPool2D(pair(w.kernel), pair(w.strides), w.padding, ceil, counted))
     total = _by_axis(c, x, found, ceil=ceil, fill=0.0, op=ReduceSum)
-    counts = Constant(_counts(x.shape[2:], found, ceil=ceil, padding=counted).astype(x.dtype)[..., np.newaxis])
+    counts = Constant(_counts(c, x.shape[2:], found, ceil=ceil, padding=counted).astype(x.dtype)[..., np.newaxis])
     return c.tensor(c.apply(Div(), total, counts), channels_last(x.rank))
 
 
@@ -119,6 +119,7 @@ def _by_axis(c: Call, x: Tensor, found: Windows, *, ceil: bool, fill: float, op:
     for axis, count in enumerate(outputs, start=1):
         size, kernel = x.shape[axis + 1], found.kernel[axis - 1]
         stride, dilation, (before, _) = found.strides[axis - 1], found.dilations[axis - 1], found.pads[axis - 1]
+        c.translation.budget.take(24 * count * kernel, described(c.node))
         places = np.arange(count)[:, np.newaxis] * stride + np.arange(kernel) * dilation
         behind = max(int(places.max()) + 1 - size - before, 0)
         pads = tuple((before, behind) if each == axis else (0, 0) for each in range(x.rank))
@@ -128,11 +129,12 @@ def _by_axis(c: Call, x: Tensor, found: Windows, *, ceil: bool, fill: float, op:
     return c.cast(held, x.dtype) if small else held
 
 
-def _counts(sizes: tuple[int, ...], found: Windows, *, ceil: bool, padding: bool) -> Array:
+def _counts(c: Call, sizes: tuple[int, ...], found: Windows, *, ceil: bool, padding: bool) -> Array:
     """How many pixels count in each window."""
     each = []
     for axis, count in enumerate(found.outputs(sizes, ceil=ceil)):
         before, after = found.pads[axis] if padding else (0, 0)
+        c.translation.budget.take(24 * count * found.kernel[axis], described(c.node))
         first = np.arange(count) * found.strides[axis] - found.pads[axis][0]
         places = first[:, np.newaxis] + np.arange(found.kernel[axis]) * found.dilations[axis]
         inside = (places >= -before) & (places < sizes[axis] + after)

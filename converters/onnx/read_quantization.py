@@ -91,7 +91,7 @@ def _spread(c: Call, x: Tensor, parameter: Tensor) -> Tensor:
     block = c.integer("block_size", 0)
     if parameter.rank != x.rank or block < 1 or x.shape[axis] < 1:
         raise c.unsupported(f"scales of shape {parameter.shape} in blocks of {block} for x of shape {x.shape}")
-    places = np.arange(x.shape[axis], dtype=np.int64) // block
+    places = c.translation.count(x.shape[axis]) // block
     return c.result(c.apply(Gather(axis), c.plain(parameter), Constant(places)))
 
 

@@ -177,7 +177,7 @@ def arg_extreme_of(c: Call, held: Held, place: int, extreme: Reduction, *, last:
     size = c.shape(held)[place]
     if size < 1:
         raise c.unsupported("there is no largest of no elements, or of an open batch")
-    places = np.arange(1, size + 1, dtype=np.int64)
+    places = c.translation.count(size) + 1
     column = places.reshape(-1, *(1,) * (len(c.shape(held)) - place - 1))
     there = c.cast(c.apply(Compare("equal"), held, extreme(c, held, (place,))), "int64")
     if last:
@@ -205,6 +205,6 @@ def hardmax(c: Call) -> Tensor:
     place = 1 if rows else axes[0]
     index = arg_extreme_of(c, held, place, largest, last=False)
     size = c.shape(held)[place]
-    numbers = np.arange(size, dtype=np.int64).reshape(-1, *(1,) * (len(c.shape(held)) - place - 1))
+    numbers = c.translation.count(size).reshape(-1, *(1,) * (len(c.shape(held)) - place - 1))
     hot = c.cast(c.apply(Compare("equal"), index, Constant(numbers)), x.dtype)
     return c.result(c.translation.reshape(hot, shape))

@@ -36,7 +36,7 @@ def resize(c: Call) -> Tensor:
     held = x.held
     for index in moving:
         axis = axes[index]
-        c.translation.budget.take(24 * x.shape[axis] * sizes[index], described(c.node))
+        c.translation.budget.take(24 * (x.shape[axis] + 16) * sizes[index], described(c.node))
         weights, offset = matrix(rule, x.shape[axis], sizes[index], scales[index], regions[index])
         held = _along(c, held, x.layout.order.index(axis), weights, offset, nearest=rule.mode == "nearest")
     return c.tensor(held, x.layout)

@@ -27,7 +27,7 @@ def grid_sample(c: Call) -> Tensor:
     x, grid = c.input(0), c.input(1)
     shape, places = c.fixed(x), c.fixed(grid)
     axes = x.rank - 2
-    if axes < 1 or grid.rank != x.rank or places[0] != shape[0] or places[-1] != axes or 0 in shape:
+    if not 1 <= axes <= 3 or grid.rank != x.rank or places[0] != shape[0] or places[-1] != axes or 0 in shape:
         raise c.unsupported(f"x has shape {shape}, the grid {places}")
     mode = {"bilinear": "linear", "bicubic": "cubic"}.get(c.text("mode", "linear"), c.text("mode", "linear"))
     if mode not in ("nearest", "linear", "cubic"):

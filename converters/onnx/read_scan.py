@@ -29,7 +29,7 @@ def running(c: Call) -> Tensor:
     if size == BATCH:
         raise c.unsupported("it runs over an open batch")
     op, neutral = (Add(), 0.0) if c.node.op_type == "CumSum" else (Mul(), 1.0)
-    backward = Constant(np.arange(size, dtype=np.int64)[::-1].copy())
+    backward = Constant(c.translation.count(size)[::-1].copy())
     turned = bool(c.integer("reverse", 0))
     if turned:
         held = c.apply(Gather(place), held, backward)

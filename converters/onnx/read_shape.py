@@ -190,7 +190,8 @@ def cut(c: Call) -> Tensor:
         if step == 1:
             begin[place], size[place] = chosen.start if len(chosen) else 0, len(chosen)
         else:
-            held = c.apply(Gather(place), held, Constant(np.array(chosen, np.int64)))
+            places = Constant(c.translation.count(len(chosen)) * step + chosen.start)
+            held = c.apply(Gather(place), held, places)
     if any(begin) or any(n != -1 and n != m for n, m in zip(size, c.shape(held), strict=True)):
         held = c.apply(Slice(tuple(begin), tuple(size)), held)
     return c.tensor(held, x.layout)

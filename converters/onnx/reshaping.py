@@ -32,7 +32,7 @@ def reshaped(c: Call, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if shape == x.shape:
         return x
     if isinstance(x.held, Constant):
-        array = x.layout.release(x.held.array).reshape(shape)
+        array = c.translation.reshape_array(x.layout.release(x.held.array), shape)
         return c.result(Constant(array, x.held.name))
     if x.layout.inner:
         if shape == (x.shape[0], *x.layout.inner):

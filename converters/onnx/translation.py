@@ -15,6 +15,10 @@ from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor
 from edge_sdk.errors import FormatError
 from edge_sdk.kernel import find_kernel, load_device
 from edge_sdk.op import Op
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
+from edge_sdk.ops.norm import LocalResponseNorm
+from edge_sdk.ops.pool import AvgPool2D, MaxPool2D
+from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import BroadcastTo, Reshape, Transpose
 from edge_sdk.spec import BATCH, Array, Spec, Value
 
@@ -28,6 +32,11 @@ MOST_NODES = 200_000
 """Operators of a network, after loops and functions are written out."""
 
 
+# Their reference kernels loop over pixels; a file that applies them to large constants would hang its reader.
+_SLOW = (Conv2D, DepthwiseConv2D, ConvTranspose2D, MaxPool2D, AvgPool2D, LocalResponseNorm, Resize)
+MOST_SLOW_RESULTS = 1 << 16
+
+
 class OpenBatchError(FormatError):
     """The file computes with the size of the batch in a way that an open batch cannot have."""
 
@@ -37,6 +46,11 @@ class Budget:
     """Bytes that constants which the file computes may still take."""
 
     left: int
+
+    def allow(self, size: int, what: str) -> None:
+        """Raise FormatError where `size` bytes are more than are left; what takes no memory yet is not counted."""
+        if size > self.left:
+            self.take(size, what)
 
     def take(self, size: int, what: str) -> None:
         """Note that `size` bytes are needed; raises FormatError when there are no more."""
@@ -82,8 +96,7 @@ class Translation:
         key = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
         if key not in self._params:
             if not array.flags.c_contiguous or array.dtype.byteorder == ">":
-                if 0 in array.strides and array.size > 1:
-                    self.budget.take(array.nbytes, self.where)
+                self.budget.take(array.nbytes, self.where)
                 array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
             name = self._free(printable(held.name) or "constant")
             value = self.builder.param(name, Spec(array.shape, array.dtype.name))
@@ -127,18 +140,30 @@ class Translation:
         if self.spec(held).shape == shape:
             return held
         if isinstance(held, Constant):
-            return Constant(held.array.reshape(shape), held.name)
+            return Constant(self.reshape_array(held.array, shape), held.name)
         if held in self._reshaped:
             return self.reshape(self._reshaped[held], shape)
         reshaped = self._once(held, Reshape(shape))
         self._reshaped[reshaped] = held
         return reshaped
 
+    def reshape_array(self, array: Array, shape: tuple[int, ...]) -> Array:
+        """A constant in another shape; what must be copied for that is counted."""
+        if not array.flags.c_contiguous:
+            self.budget.take(array.nbytes, self.where)
+        return array.reshape(shape)
+
+    def count(self, count: int) -> Array:
+        """The whole numbers below `count`, int64."""
+        self.budget.take(8 * count, self.where)
+        return np.arange(count, dtype=np.int64)
+
     def broadcast(self, held: Held, shape: tuple[int, ...]) -> Held:
         """What is held, broadcast to a shape."""
         if self.spec(held).shape == shape:
             return held
         if isinstance(held, Constant):
+            self.budget.allow(elements(shape) * held.array.itemsize, self.where)
             return Constant(np.broadcast_to(held.array, shape), held.name)
         return self.apply(BroadcastTo(shape), held)
 
@@ -159,6 +184,8 @@ class Translation:
     def _compute(self, op: Op, arrays: list[Array]) -> tuple[Held, ...]:
         specs = op.infer_outputs(inputs := [Spec(array.shape, array.dtype.name) for array in arrays])
         self.budget.take(sum(spec.bytes for spec in specs), f"{self.where}: {op.name}")
+        if isinstance(op, _SLOW) and specs[0].elements > MOST_SLOW_RESULTS:
+            raise FormatError(f"{self.where}: {op.name} of constants, {specs[0]}; that belongs into the file")
         kernel = find_kernel(op, "reference", inputs)
         if kernel is None:
             raise FormatError(f"{self.where}: {op.name} cannot be computed on constants")

@@ -162,6 +162,21 @@ BOMBS = {
         [helper.make_node("ConstantOfShape", ["s"], ["a"]), helper.make_node("Trilu", ["a"], ["big"])],
         [("s", LARGE // 2)],
     ),
+    "reshaped-again-and-again": (
+        [helper.make_node("ConstantOfShape", ["s"], ["a0"]),
+         *(helper.make_node("Reshape", [f"a{i}", "s" if i % 2 else "t"], [f"a{i + 1}"]) for i in range(40)),
+         helper.make_node("Neg", ["a40"], ["big"])],
+        [("s", np.array([1 << 10, 1 << 9])), ("t", np.array([1 << 9, 1 << 10]))],
+    ),
+    "wide-pool": (
+        [helper.make_node("AveragePool", ["x"], ["big"], kernel_shape=[1 << 18, 1], pads=[1 << 18, 0, 1 << 18, 0],
+                          dilations=[2, 1])],
+        [],
+    ),
+    "convolution-of-constants": (
+        [helper.make_node("ConstantOfShape", ["s"], ["a"]), helper.make_node("Conv", ["a", "k"], ["big"])],
+        [("s", np.array([1, 1, 1000, 1000])), ("k", np.ones((1, 1, 3, 3), np.float32))],
+    ),
     "eye": (
         [helper.make_node("ConstantOfShape", ["s"], ["a"]), helper.make_node("EyeLike", ["a"], ["big"])],
         [("s", LARGE // 2)],
