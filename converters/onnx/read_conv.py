@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from edge_sdk.converters.onnx.call import Call
 from edge_sdk.converters.onnx.layout import Layout, channels_last
 from edge_sdk.converters.onnx.reshaping import reshaped
