@@ -21,7 +21,7 @@ from edge_sdk.errors import EdgeError, FormatError
 
 RANDOM = "its numbers are random, and no two implementations draw the same"
 HALF = "float16 sums are rounded in another order; the tolerance is less than half a unit in the last place"
-SEQUENCE = "sequences and optional values are no tensors of a static graph"
+OPTIONAL = "optional values are no tensors of a static graph"
 INDICES = "the indices of a pool's largest elements are not computed"
 VOLUME = "transposed convolutions of volumes: the engine's are of images"
 OLD = "the form before opset 9, which no exporter writes"
@@ -85,9 +85,11 @@ def reason_to_skip(model):
     """Why the engine cannot have the types of a model's border, or an empty string."""
     codes = [entry.data_type for entry in model.graph.initializer]
     for info in (*model.graph.input, *model.graph.output):
-        if info.type.WhichOneof("value") != "tensor_type":
-            return SEQUENCE
-        codes.append(info.type.tensor_type.elem_type)
+        kind = info.type.WhichOneof("value")
+        if kind not in ("tensor_type", "sequence_type"):
+            return OPTIONAL
+        holder = info.type if kind == "tensor_type" else info.type.sequence_type.elem_type
+        codes.append(holder.tensor_type.elem_type)
     for node in model.graph.node:
         codes += [attribute.t.data_type for attribute in node.attribute if attribute.HasField("t")]
         codes += [attribute.i for attribute in node.attribute if (node.op_type, attribute.name) == ("Cast", "to")]
@@ -104,15 +106,24 @@ def reason_to_skip(model):
 def stored(folder):
     """The inputs and outputs that lie beside a stored model."""
 
-    def arrays(kind, data):
-        count = len(list(data.glob(f"{kind}_*.pb")))
-        return [numpy_helper.to_array(onnx.load_tensor(data / f"{kind}_{index}.pb")) for index in range(count)]
+    def array(path, info):
+        if info.type.WhichOneof("value") == "sequence_type":
+            return numpy_helper.to_list(onnx.SequenceProto.FromString(path.read_bytes()))
+        return numpy_helper.to_array(onnx.load_tensor(path))
 
-    return [(arrays("input", data), arrays("output", data)) for data in sorted(folder.glob("test_data_set_*"))]
+    def arrays(kind, data, infos):
+        count = len(list(data.glob(f"{kind}_*.pb")))
+        return [array(data / f"{kind}_{index}.pb", infos[index]) for index in range(count)]
+
+    graph = onnx.load(folder / "model.onnx").graph
+    data_sets = sorted(folder.glob("test_data_set_*"))
+    return [(arrays("input", data, graph.input), arrays("output", data, graph.output)) for data in data_sets]
 
 
 def as_array(value):
-    """What a test gives, which may be a stored tensor."""
+    """What a test gives, which may be a stored tensor, or a sequence of them."""
+    if isinstance(value, list):
+        return [as_array(each) for each in value]
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -25,6 +25,8 @@ ANY_TYPE = (
     shape.Pad, shape.Cast, shape.BroadcastTo, Identity,
 )  # fmt: skip
 """Operators whose CPU kernels compute every type; those of the others are for float32."""
+Given: TypeAlias = Array | list[Array]
+"""A tensor, or a sequence of them."""
 
 
 def device_for(graph: Graph) -> str:
@@ -58,39 +60,46 @@ class PreparedModel(BackendRep):
     def run(self, inputs: Any, **keywords: Any) -> tuple[Any, ...]:
         """Return the outputs for a list of arrays, or a mapping of names to arrays."""
         if isinstance(inputs, Mapping):
-            given = {str(name): _array(array) for name, array in inputs.items()}
+            given = {str(name): _given(array) for name, array in inputs.items()}
         else:
             arrays = inputs if isinstance(inputs, list | tuple) else [inputs]
-            given = {name: _array(array) for name, array in zip(self.input_names, arrays, strict=False)}
+            given = {name: _given(array) for name, array in zip(self.input_names, arrays, strict=False)}
         read = self._translated(given)
         computed: Mapping[str, Array] = {}
         if read.graph.outputs:
-            # What is fed and handed on unchanged has no node that computes it.
-            feeds = {
-                str(border.value): np.array(border.layout.hold(given[name]), order="C")
-                for name, border in read.inputs.items()
-                if border.value is not None
-            }
+            feeds: dict[str, Array] = {}
+            for name, border in read.inputs.items():
+                array = given[name]
+                pairs = [(border, array)] if border.parts is None else list(zip(border.parts, array, strict=True))
+                for part, one in pairs:
+                    if part.value is not None:
+                        feeds[part.value] = np.array(part.layout.hold(np.asarray(one)), order="C")
             self.device = device_for(read.graph) if self.asked == "cpu" else self.asked
             computed = Session(read.graph, read.workspace, self.device, precise=True).run(feeds)
         names = [info.name for info in self.model.graph.output]
         values = [_released(read.outputs[name], computed) for name in names]
         return tuple(namedtupledict("Outputs", names)(*values))
 
-    def _translated(self, given: Mapping[str, Array]) -> ReadGraph:
+    def _translated(self, given: Mapping[str, Given]) -> ReadGraph:
         """Translate, making constants of inputs that have to be, until it works."""
         constants: dict[str, Array] = {}
         while True:
-            shapes = {name: array.shape for name, array in given.items() if name not in constants}
+            single = {name: array for name, array in given.items() if not isinstance(array, list)}
             try:
-                return read_graph(self.model, constants=constants, shapes=shapes, computed_bytes=COMPUTED_BYTES)
+                return read_graph(
+                    self.model,
+                    constants=constants,
+                    shapes={name: array.shape for name, array in single.items() if name not in constants},
+                    sequences={name: [e.shape for e in a] for name, a in given.items() if isinstance(a, list)},
+                    computed_bytes=COMPUTED_BYTES,
+                )
             except UnsupportedError as error:
                 needed = inputs_behind(self.model, error.needs) if error.needs else ()
-                more = {name: given[name] for name in needed if name in given and name not in constants}
+                more = {name: single[name] for name in needed if name in single and name not in constants}
                 if not more and error.needs:  # it is made inside of a function or subgraph
                     more = {
                         name: array
-                        for name, array in given.items()
+                        for name, array in single.items()
                         if array.dtype.kind in "iub" and array.ndim <= 1 and name not in constants
                     }
                 if not more:
@@ -102,7 +111,14 @@ def _array(given: Any) -> Array:
     return tensor_array(given, None) if isinstance(given, TensorProto) else np.asarray(given)
 
 
-def _released(border: Border, computed: Mapping[str, Array]) -> Array:
+def _given(value: Any) -> Given:
+    """An array, or the arrays of a sequence."""
+    return [_array(each) for each in value] if isinstance(value, list) else _array(value)
+
+
+def _released(border: Border, computed: Mapping[str, Array]) -> Given:
+    if border.parts is not None:
+        return [np.asarray(_released(part, computed)) for part in border.parts]
     array = border.array if border.value is None else border.layout.release(computed[border.value])
     if array is None:
         raise GraphError("an output that is neither a constant nor computed")

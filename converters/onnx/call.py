@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
 from edge_sdk.converters.onnx.table import UnsupportedError
-from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor
+from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor, TensorList
 from edge_sdk.converters.onnx.translation import OpenBatchError, Translation, elements, known_sizes
 from edge_sdk.op import Op
 from edge_sdk.ops.shape import Cast
@@ -54,14 +54,28 @@ class Call:
 
     def input(self, index: int) -> Tensor:
         """An input that must be there."""
-        tensor = self.inputs[index] if index < len(self.inputs) else None
-        if tensor is None:
-            raise self.unsupported(f"input {index} is missing")
+        tensor = self.either(index)
+        if isinstance(tensor, TensorList):
+            raise self.unsupported(f"input {index} is a sequence; wanted a tensor")
         return tensor
 
     def optional(self, index: int) -> Tensor | None:
         """An input that may be left out."""
-        return self.inputs[index] if index < len(self.inputs) else None
+        return self.input(index) if self.has(index) else None
+
+    def sequence(self, index: int) -> TensorList:
+        """An input that must be a sequence of tensors."""
+        given = self.either(index)
+        if not isinstance(given, TensorList):
+            raise self.unsupported(f"input {index} is a tensor; wanted a sequence of tensors")
+        return given
+
+    def either(self, index: int) -> Tensor:
+        """An input that may be a tensor or a sequence of them."""
+        given = self.inputs[index] if index < len(self.inputs) else None
+        if given is None:
+            raise self.unsupported(f"input {index} is missing")
+        return given
 
     def array(self, index: int, what: str) -> Array:
         """An input that must be a constant."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edge_sdk.converters.onnx.proto import onnx_package
-from edge_sdk.converters.onnx.tensor import Tensor
+from edge_sdk.converters.onnx.tensor import Tensor, TensorList
+from edge_sdk.errors import FormatError
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, FunctionProto, NodeProto
@@ -35,9 +36,12 @@ def definition(node: NodeProto, opset: int, inputs: Sequence[Tensor | None]) -> 
         types = [b"" if tensor is None else _type(onnx, tensor) for tensor in inputs]
         asked = onnx.NodeProto()
         asked.CopyFrom(node)
-        found = schema.get_context_dependent_function_with_opset_version(
-            max(contextual), asked.SerializeToString(), types
-        )
+        try:
+            found = schema.get_context_dependent_function_with_opset_version(
+                max(contextual), asked.SerializeToString(), types
+            )
+        except (ValueError, RuntimeError, TypeError) as error:  # what ONNX says of inputs that do not fit
+            raise FormatError(f"{node.op_type} (node {node.name[:80]!r}): {str(error)[:200]}") from error
         function.ParseFromString(found)
     else:
         return None
@@ -57,6 +61,10 @@ def _schema(name: str, opset: int) -> Any:
 
 
 def _type(onnx: Any, tensor: Tensor) -> bytes:
+    if isinstance(tensor, TensorList):
+        element = onnx.helper.make_tensor_type_proto(_CODES[tensor.parts[0].dtype] if tensor.parts else 1, None)
+        sequence: bytes = onnx.helper.make_sequence_type_proto(element).SerializeToString()
+        return sequence
     shape = [None if size < 0 else size for size in tensor.shape]
     serialized: bytes = onnx.helper.make_tensor_type_proto(_CODES[tensor.dtype], shape).SerializeToString()
     return serialized

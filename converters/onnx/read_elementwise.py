@@ -72,8 +72,8 @@ def reciprocal(c: Call) -> Tensor:
 
 @reads("Identity")
 def identity(c: Call) -> Tensor:
-    """x: nothing is added to the graph."""
-    return c.input(0)
+    """The input: nothing is added to the graph."""
+    return c.either(0)
 
 
 @reads("Pow")

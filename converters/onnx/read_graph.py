@@ -14,7 +14,7 @@ from edge_sdk.converters.onnx.definitions import definition, with_attributes
 from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
 from edge_sdk.converters.onnx.proto import MOST_AXES, dtype_name, tensor_array
 from edge_sdk.converters.onnx.table import UnsupportedError, readers
-from edge_sdk.converters.onnx.tensor import Constant, Tensor, constant
+from edge_sdk.converters.onnx.tensor import Constant, Tensor, TensorList, constant, tensor_list
 from edge_sdk.converters.onnx.translation import MOST_NODES, Budget, OpenBatchError, Translation, printable
 from edge_sdk.errors import EdgeError, FormatError
 from edge_sdk.graph import Graph
@@ -42,6 +42,8 @@ class Border:
     layout: Layout
     dtype: str
     array: Array | None = None
+    parts: tuple[Border, ...] | None = None
+    """Those of the tensors of a sequence."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,11 @@ class _Reading:
         if reader is None:
             function = self.functions.get((node.domain, node.op_type))
             if function is None and node.domain in _DOMAINS:
-                function = definition(node, self.opset, inputs)
+                try:
+                    function = definition(node, self.opset, inputs)
+                except FormatError as error:
+                    self.problems.append(str(error))
+                    return ()
             if function is not None:
                 return self._call(function, node, inputs)
             kind = node.op_type if node.domain in _DOMAINS else f"{node.domain}::{node.op_type}"
@@ -202,6 +208,7 @@ def read_graph(
     open_batch: bool = False,
     constants: Mapping[str, Array] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    sequences: Mapping[str, Sequence[tuple[int, ...]]] | None = None,
     computed_bytes: int = COMPUTED_BYTES,
 ) -> ReadGraph:
     """Translate the graph of a parsed ONNX file; nothing of it is run but what depends on constants alone.
@@ -215,6 +222,7 @@ def read_graph(
         open_batch: leave the first size of inputs open where the file leaves it open or says 1.
         constants: values of inputs that are to be constants, because shapes depend on them.
         shapes: sizes of inputs, where the file leaves them open.
+        sequences: sizes of each tensor of inputs that are sequences.
         computed_bytes: memory for constants that the file computes, beside four times its size.
 
     Raises:
@@ -233,6 +241,9 @@ def read_graph(
             scope[info.name] = constant(given[info.name], info.name)
             array = given[info.name]
             inputs[info.name] = Border(None, plain(array.ndim), array.dtype.name, array)
+        elif info.name in (sequences or {}):
+            scope[info.name] = tensor = _declare_sequence(translation, info, (sequences or {})[info.name])
+            inputs[info.name] = _border(translation, tensor)
         elif info.name not in scope:
             tensor = _declare(translation, info, (shapes or {}).get(info.name), open_batch, has_images)
             scope[info.name] = tensor
@@ -250,7 +261,8 @@ def read_graph(
             reading.problems.append(reading.absent[info.name])
     if reading.problems:
         raise _problems(reading)
-    values = tuple(dict.fromkeys(border.value for border in outputs.values() if border.value is not None))
+    single = [part for border in outputs.values() for part in (border.parts or (border,))]
+    values = tuple(dict.fromkeys(border.value for border in single if border.value is not None))
     built = translation.builder.build(*values)
     return ReadGraph(built, Workspace(translation.arrays), inputs, outputs)
 
@@ -267,6 +279,8 @@ def _translation(model: ModelProto, computed_bytes: int) -> Translation:
 
 
 def _border(translation: Translation, tensor: Tensor) -> Border:
+    if isinstance(tensor, TensorList):
+        return Border(None, tensor.layout, "", None, tuple(_border(translation, part) for part in tensor.parts))
     if isinstance(tensor.held, Constant):
         return Border(None, plain(tensor.rank), tensor.dtype, tensor.array)
     return Border(tensor.held, tensor.layout, tensor.dtype)
@@ -294,6 +308,16 @@ def _declare(
     layout = channels_last(len(shape)) if has_images and len(shape) > 2 else plain(len(shape))
     name = printable(info.name) or "input"
     return translation.tensor(translation.builder.input(name, Spec(layout.held_shape(shape), dtype)), layout)
+
+
+def _declare_sequence(translation: Translation, info: ValueInfoProto, shapes: Sequence[tuple[int, ...]]) -> TensorList:
+    what = f"input {info.name[:80]!r}"
+    if info.type.WhichOneof("value") != "sequence_type":
+        raise FormatError(f"{what} is no sequence")
+    dtype = dtype_name(info.type.sequence_type.elem_type.tensor_type.elem_type, what)
+    name = printable(info.name) or "input"
+    declared = [translation.builder.input(f"{name}.{index}", Spec(shape, dtype)) for index, shape in enumerate(shapes)]
+    return tensor_list(tuple(translation.tensor(value, plain(translation.spec(value).rank)) for value in declared))
 
 
 def opset_of(imports: Iterable[OperatorSetIdProto], otherwise: int) -> int:

@@ -101,7 +101,7 @@ def loop(c: Call) -> tuple[Tensor | None, ...]:
         raise c.unsupported("a loop without a body")
     limit = int(c.array(0, "the number of rounds").reshape(())) if c.has(0) else MOST_ROUNDS + 1
     going = bool(c.array(1, "the condition").reshape(())) if c.has(1) else True
-    states = [c.input(index) for index in range(2, len(c.inputs))]
+    states = [c.either(index) for index in range(2, len(c.inputs))]
     collected: list[list[Tensor]] = [[] for _ in range(len(body.output) - 1 - len(states))]
     number = 0
     while going and number < limit:

@@ -123,8 +123,12 @@ def unsqueeze(c: Call) -> Tensor:
 def concat(c: Call) -> Tensor:
     """One after the other along an axis."""
     parts = [c.input(index) for index in range(len(c.inputs))]
+    return concatenated(c, parts, c.axis(c.integer("axis", 1 if c.opset < 4 else None), parts[0].rank))
+
+
+def concatenated(c: Call, parts: list[Tensor], axis: int) -> Tensor:
+    """Tensors one after the other, in the layout of the largest."""
     rank = parts[0].rank
-    axis = c.axis(c.integer("axis", 1 if c.opset < 4 else None), rank)
     if any(part.rank != rank for part in parts):
         raise c.unsupported(f"shapes {[part.shape for part in parts]} differ in rank")
     layout = _common_layout(parts)

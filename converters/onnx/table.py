@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 Reader = Callable[["Call"], "Tensor | tuple[Tensor | None, ...]"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_FAMILIES = (
+    "activation", "constant", "conv", "elementwise", "indexing", "linear", "loss", "norm", "pool", "quantization",
+    "recurrent", "reduce", "resize", "sample", "scan", "sequence", "shape",
+)  # fmt: skip
 READERS: dict[str, Reader] = {}
 """Every operator that is read, by its ONNX name."""
 
@@ -41,35 +46,6 @@ def reads(*names: str) -> Callable[[Function], Function]:
 
 def readers() -> Mapping[str, Reader]:
     """The whole table, from every family's file."""
-    from edge_sdk.converters.onnx import (
-        read_activation,
-        read_constant,
-        read_conv,
-        read_elementwise,
-        read_indexing,
-        read_linear,
-        read_loss,
-        read_norm,
-        read_pool,
-        read_quantization,
-        read_recurrent,
-        read_reduce,
-        read_resize,
-        read_sample,
-        read_scan,
-        read_shape,
-    )
-
-    del read_activation, read_constant, read_conv, read_elementwise, read_indexing, read_linear, read_loss
-    del (
-        read_norm,
-        read_pool,
-        read_quantization,
-        read_recurrent,
-        read_reduce,
-        read_resize,
-        read_sample,
-        read_scan,
-        read_shape,
-    )
+    for family in _FAMILIES:
+        importlib.import_module(f"edge_sdk.converters.onnx.read_{family}")
     return READERS

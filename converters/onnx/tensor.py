@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
+
 from edge_sdk.converters.onnx.layout import Layout, plain
 from edge_sdk.spec import Array, Spec, Value
 
@@ -49,6 +51,19 @@ class Tensor:
     def array(self) -> Array | None:
         """The constant in ONNX's order, or None for what only a run computes."""
         return self.layout.release(self.held.array) if isinstance(self.held, Constant) else None
+
+
+@dataclass(frozen=True)
+class TensorList(Tensor):
+    """A sequence of tensors. It is nothing that an operator of the engine takes."""
+
+    parts: tuple[Tensor, ...] = ()
+
+
+def tensor_list(parts: tuple[Tensor, ...]) -> TensorList:
+    """A sequence of tensors."""
+    nothing = Constant(np.zeros(0, np.int8))
+    return TensorList(nothing, plain(1), Spec((0,), "int8"), parts=parts)
 
 
 def constant(array: Array, name: str = "") -> Tensor:
