@@ -242,8 +242,9 @@ def read_graph(
             array = given[info.name]
             inputs[info.name] = Border(None, plain(array.ndim), array.dtype.name, array)
         elif info.name in (sequences or {}):
-            scope[info.name] = tensor = _declare_sequence(translation, info, (sequences or {})[info.name])
-            inputs[info.name] = _border(translation, tensor)
+            listed = _declare_sequence(translation, info, (sequences or {})[info.name])
+            scope[info.name] = listed
+            inputs[info.name] = _border(translation, listed)
         elif info.name not in scope:
             tensor = _declare(translation, info, (shapes or {}).get(info.name), open_batch, has_images)
             scope[info.name] = tensor
