@@ -1,4 +1,4 @@
-"""Reader of ONNX files, opsets 6 to 26; needs the package `onnx`."""
+"""Reader of ONNX files, opsets 6 to 28; needs the package `onnx`."""
 
 from __future__ import annotations
 
