@@ -24,8 +24,8 @@ LAYOUTS = ("plain", "channels_last")
 @click.option("--torch-python", default=sys.executable, help="Interpreter that has torch and torchvision.")
 @click.option("--vs", type=click.Choice(["torch", "none"]), default="torch", show_default=True)
 @click.option("--threads", default=2, show_default=True)
-@click.option("--recompute", is_flag=True, help="Train with recompute='activations' as well.")
-def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, recompute: bool) -> None:
+@click.option("--kept", is_flag=True, help="Train with all activations kept as well.")
+def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, kept: bool) -> None:
     """Measure one process after the other and print a table."""
     from edge_sdk.pretrained import list_models
 
@@ -34,8 +34,8 @@ def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, reco
         for model in models or tuple(name for name in batches if name in list_models()):
             size = (model, str(batches.get(model, 16)))
             forms: list[tuple[str, ...]] = [()]
-            if recompute and task == "train":
-                forms.append(("float32", "activations"))
+            if kept and task == "train":
+                forms.append(("float32", "kept"))
             peer: float | None = None
             if vs == "torch":
                 programs = [
@@ -44,7 +44,7 @@ def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, reco
                 peer = min(peak_mib(program, threads) for program in programs)
             for form in forms:
                 ours = peak_mib(Program("edge_sdk", sys.executable, f"edge_{task}.py", (*size, *form)), threads)
-                name = f"{task} {model} b{size[1]} {'recompute' if form else ''}"
+                name = f"{task} {model} b{size[1]} {'kept' if form else ''}"
                 other, ratio = ("", "") if peer is None else (f"{peer:.0f}", f"{ours / peer:.2f}")
                 click.echo(f"{name:34} {ours:9.0f} {other:>9} {ratio:>6}")
     click.echo("MiB, peak of the whole process")

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def command(
     model: str, batch: int | None, train: bool, runs: int, nodes: bool, autotune: bool, as_json: bool
 ) -> None:  # fmt: skip
-    """Time MODEL (a zoo network, with random weights, or an .edge file) on random photos, and each of its operators.
+    """Time MODEL on random photos, and each of its operators.
+
+    MODEL is a zoo network, which gets random weights, or an .edge, .tflite or .onnx file.
 
     GFLOP/s counts a multiply-add as two operations, of the direct sum: Winograd's algorithm does a quarter of them, so
     it may exceed the machine's peak. GB/s counts every input and output of a node once; what stays in caches may exceed
@@ -36,6 +38,7 @@ def command(
     \b
     Examples:
       edge benchmark resnet18
+      edge benchmark model.tflite
       edge benchmark runs/a/best.edge --batch 16 --nodes
       edge benchmark mobilenetv2 --train --batch 16 --json
     """
@@ -58,8 +61,6 @@ def _model(name: str) -> Model:
     from edge_sdk import pretrained
     from edge_sdk.opening import load
 
-    if name.endswith(".tflite"):
-        raise UsageError(f"{name}: .tflite files are not profiled yet; give the .edge file that it was exported from")
     if name in pretrained.architectures.ZOO or name in pretrained.architectures.ALIASES:
         return pretrained.load(name, weights=None)
     if not Path(name).exists():

@@ -15,7 +15,7 @@ from edge_sdk.cli.output import json_option, print_evaluation, print_json
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), default=16, show_default=True)
 @json_option
 def command(model: Path, data: Path, batch_size: int, as_json: bool) -> None:
-    """Measure MODEL (.edge, .tflite or a run's folder) on DATA, a folder with one sub-folder a class.
+    """Measure MODEL (.edge, .tflite, .onnx or a run's folder) on DATA, a folder with one sub-folder a class.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ def command(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Write MODEL (an .edge file or a run's folder) as a .tflite file, re-run it in the runtime and compare.
+    """Write MODEL (.edge, .onnx, .tflite or a run's folder) as a .tflite file, re-run it in the runtime and compare.
 
     \b
     Examples:

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Batch of the memory plan.")
 @click.option("--memory", type=click.Path(path_type=Path), help="Draw the memory plan over time into this SVG file.")
 @click.option("--train", is_flag=True, help="Plan a training step of all layers (SGD with momentum) instead.")
-@click.option("--recompute", type=click.Choice(["activations"]), help="With --train: what is made twice.")
+@click.option(
+    "--recompute", type=click.Choice(["activations", "none"]), help="With --train: what is made twice (activations)."
+)
 @json_option
 def command(
     model: Path, dot: bool, plan: bool, optimized: bool, batch: int, memory: Path | None, train: bool,
-    recompute: Recompute, as_json: bool,
+    recompute: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print the program of MODEL (an .edge file or a run's folder) with its costs and sizes.
+    """Print the program of MODEL (.edge, .tflite, .onnx or a run's folder) with its costs and sizes.
 
     \b
     Examples:
       edge inspect model.edge
+      edge inspect model.tflite --optimized
       edge inspect model.edge --dot | dot -Tsvg -o model.svg
       edge inspect model.edge --plan --batch 16
       edge inspect model.edge --memory memory.svg --train --batch 16
@@ -56,7 +59,8 @@ def command(
     if recompute and not train:
         raise UsageError("--recompute goes with --train: inference keeps nothing for gradients")
     inference = loaded.execution
-    session = training_session(loaded, batch, recompute=recompute) if train else Session(*inference, batch=batch)
+    kept: Recompute = None if recompute == "none" else "activations"
+    session = training_session(loaded, batch, recompute=kept) if train else Session(*inference, batch=batch)
     if memory is not None:
         atomic_write_bytes(memory, draw_memory(session).encode())
         note(f"memory plan drawn into {memory}")
@@ -72,6 +76,7 @@ def command(
         "multiply_adds": products,
         "peak_bytes": planned.peak_bytes,
         "arena_bytes": planned.arena_bytes,
+        "packed_bytes": planned.packed_bytes,
         "threads": planned.threads,
         "threading_layer": planned.threading_layer,
         "input": list(loaded.preprocess.shape),

@@ -16,6 +16,7 @@ from edge_sdk.errors import EdgeError, suggestion
 # Name → one line for `edge --help`; the command itself is `command` in edge_sdk.cli.<name>.
 COMMANDS = {
     "benchmark": "Time a model, and each of its operators beside the machine's peaks.",
+    "convert": "Turn a network of other software, or a checkpoint, into an .edge file.",
     "demo": "Fine-tune, export and run a network on real photos, in minutes.",
     "eval": "Measure the accuracy of a model file on labelled photos.",
     "export": "Write a model as a .tflite file and prove it in the runtime.",
@@ -23,6 +24,7 @@ COMMANDS = {
     "predict": "Classify photos with a model file.",
     "train": "Fine-tune a network on a folder of labelled photos.",
     "warmup": "Compile everything that the zoo's networks need, once.",
+    "zoo": "List, download, check and remove published weights.",
 }
 
 

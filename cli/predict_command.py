@@ -16,7 +16,7 @@ from edge_sdk.cli.output import json_option, percent, print_json, print_table
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many labels to print.")
 @json_option
 def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
-    """Classify IMAGES with MODEL (.edge, .tflite or a run's folder).
+    """Classify IMAGES with MODEL (.edge, .tflite, .onnx or a run's folder).
 
     \b
     Examples:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_sdk.cli.download_display import DownloadDisplay
 from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json
 from edge_sdk.errors import UsageError
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or an .edge file.")
-@click.option("--weights", default="imagenet", show_default=True, help="imagenet, none, or a file.")
+@click.option(
+    "--weights", default="imagenet", show_default=True, help="imagenet, others of `edge zoo list`, none, or a file."
+)
 @click.option("--image-size", type=int, help="Side of the network's input; the network's own when left out.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--epochs", type=int, default=5, show_default=True)
@@ -47,14 +50,14 @@ if TYPE_CHECKING:
     help="bf16 multiplies in bfloat16 and keeps weights and sums in float32; needs a processor with AVX-512 BF16.",
 )
 @click.option(
-    "--recompute", type=click.Choice(["activations"]),
-    help="Make cheap activations twice instead of keeping them: the same weights, less memory, more time.",
+    "--recompute", type=click.Choice(["activations", "none"]), default="activations", show_default=True,
+    help="What is made twice instead of being kept: the same weights; none takes more memory and less time.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
-    precise: bool, resume: bool, no_feature_cache: bool, as_json: bool, **settings: Any,
+    precise: bool, resume: bool, no_feature_cache: bool, recompute: str, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 
@@ -83,7 +86,8 @@ def command(
         with TrainingDisplay() as display:
             run = fit(
                 model, data, out=out, resume=resume, listener=display, freeze=frozen,
-                feature_cache=not no_feature_cache, **settings,
+                feature_cache=not no_feature_cache, recompute=None if recompute == "none" else "activations",
+                **settings,
             )  # fmt: skip
     except Interrupted as stop:
         note(f"\n{stop}; a checkpoint is in {stop.folder}. Go on with the same command and --resume")
@@ -103,15 +107,18 @@ def command(
 
 def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ...], image_size: int | None) -> Model:
     from edge_sdk import pretrained
-    from edge_sdk.opening import load
+    from edge_sdk.opening import ENDINGS, load
 
-    if name.endswith(".edge"):
+    if name.endswith(ENDINGS):
         if image_size is not None:
-            raise UsageError("--image-size goes with a zoo network; an .edge file has its own")
+            raise UsageError("--image-size goes with a zoo network; a model file has its own")
         model = load(name)
         if model.num_classes == classes:
             return model
         note(f"{name} has {model.num_classes} classes, the photos {classes}: its classifier starts anew")
         return model.with_labels(labels)
     chosen = None if weights == "none" else weights
-    return pretrained.load(name, weights=chosen, num_classes=classes, image_size=image_size, labels=labels)
+    with DownloadDisplay(name) as display:
+        return pretrained.load(
+            name, chosen, num_classes=classes, image_size=image_size, labels=labels, on_progress=display.on_progress
+        )

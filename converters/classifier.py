@@ -60,7 +60,7 @@ def as_classifier(
         raise FormatError(f"{source}: the output {output!r} is {spec}, wanted (n, classes) for a classifier")
     graph, workspace = prune(builder.build(logits), workspace, outputs=(logits,))
     renamed = {image: INPUT, logits: OUTPUT, **_head_names(graph, logits, spec.shape[1])}
-    graph, workspace = _rename(graph, workspace, {old: Value(new) for old, new in renamed.items()})
+    graph, workspace = rename_values(graph, workspace, {old: Value(new) for old, new in renamed.items()})
     graph = dataclasses.replace(graph, inputs=(Value(INPUT),))
     facts = dict(provenance or {})
     if preprocess is None:
@@ -114,8 +114,8 @@ def _head_names(graph: Graph, logits: Value, classes: int) -> dict[Value, str]:
     return dict(zip(own, (f"{HEAD}weight", f"{HEAD}bias"), strict=False))
 
 
-def _rename(graph: Graph, workspace: Workspace, names: Mapping[Value, Value]) -> tuple[Graph, Workspace]:
-    """Values under other names; a value that has one of them already makes room."""
+def rename_values(graph: Graph, workspace: Workspace, names: Mapping[Value, Value]) -> tuple[Graph, Workspace]:
+    """Return the graph with values under other names; a value that has one of them already makes room."""
     taken = {*graph.specs, *names.values()}
     table = dict(names)
     for wanted in names.values():

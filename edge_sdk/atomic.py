@@ -30,7 +30,7 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def atomic_write_bytes(path: Path | str, data: bytes) -> None:
@@ -46,7 +46,7 @@ def _default_mode() -> int:
     return 0o666 & ~mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself durable where folders can be opened (not on Windows)."""
     if os.name != "posix":
         return

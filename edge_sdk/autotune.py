@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edge_sdk.atomic import atomic_write_bytes
+from edge_sdk.cache_folder import cache_folder
 from edge_sdk.kernel import Choice, Kernel, call_arguments, choose_by_cost, device_module, switched_on
 from edge_sdk.memory_plan import aligned_bytes
 from edge_sdk.op import Op
@@ -43,10 +44,8 @@ def autotune_by_default() -> bool:
 
 
 def tuning_folder() -> Path:
-    """Where measured times are kept: in the user's cache folder."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)) / "tuning"
+    """Where measured times are kept: in the user's cache folder, or `tuning` in $EDGE_CACHE."""
+    return cache_folder("tuning")
 
 
 class Autotuner:
@@ -177,7 +176,8 @@ def _work(
     """The node by one candidate, with the packing of weights that are not constant."""
     scratch = [_empty(spec) for spec in candidate.scratch_specs(op, inputs)]
     packed = [_empty(spec) for spec in candidate.packed_specs(op, inputs)]
-    function = partial(candidate.function, op, outputs, *arrays, **candidate.keywords(scratch, packed))
+    keywords = {**candidate.keywords(scratch, packed), **candidate.address_keywords(op, outputs, arrays)}
+    function = partial(candidate.function, op, outputs, *arrays, **keywords)
     packing = candidate.packing
     if packing is None:
         return function

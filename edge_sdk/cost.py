@@ -16,6 +16,7 @@ from edge_sdk.ops.conv import (
     DepthwiseConv2DGradWeight,
 )
 from edge_sdk.ops.linear import Linear, MatMul
+from edge_sdk.ops.statistics import Conv2DStatistics, DepthwiseConv2DStatistics
 from edge_sdk.ops.update import LinearAdamUpdate, LinearRMSPropUpdate, LinearSGDUpdate
 from edge_sdk.spec import BATCH
 
@@ -39,10 +40,10 @@ def node_multiply_adds(graph: Graph, node: Node) -> int:
     """
     shapes = [graph.specs[value].shape for value in node.inputs]
     match node.op:
-        case Conv2D():
-            return math.prod(graph.specs[node.output].shape) * math.prod(shapes[1][1:])
-        case DepthwiseConv2D():
-            return math.prod(graph.specs[node.output].shape) * shapes[1][1] * shapes[1][2]
+        case Conv2D() | Conv2DStatistics():
+            return math.prod(graph.specs[node.outputs[0]].shape) * math.prod(shapes[1][1:])
+        case DepthwiseConv2D() | DepthwiseConv2DStatistics():
+            return math.prod(graph.specs[node.outputs[0]].shape) * shapes[1][1] * shapes[1][2]
         case ConvTranspose2D():  # of x and w (k, r, s, c / groups): each pixel of x meets every tap
             return math.prod(shapes[0][:3]) * math.prod(shapes[1])
         case Conv2DGradInput():  # of dy and w

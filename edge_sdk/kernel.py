@@ -45,6 +45,9 @@ class Kernel:
 
     A kernel of quantized values needs their scales and zero points, outputs' included: `constants(op, input specs,
     output specs)` works out what it needs of them, once, when it is bound; the function gets that as `constants=`.
+
+    One that reaches many arrays by their addresses makes its table of them by `addresses(op, out, *inputs)`, anew
+    whenever other arrays are bound; the function gets that as `addresses=`.
     """
 
     function: Callable[..., None]
@@ -55,6 +58,7 @@ class Kernel:
     cost: Callable[..., float] | None = None
     approximate: bool = False
     constants: Callable[..., Any] | None = None
+    addresses: Callable[..., Any] | None = None
 
     def scratch_specs(self, op: Op, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Return what the kernel needs beside its outputs for inputs of these specs."""
@@ -73,6 +77,10 @@ class Kernel:
         """Return what a kernel of quantized values takes beside that."""
         return {"constants": self.constants(op, inputs, outputs)} if self.constants else {}
 
+    def address_keywords(self, op: Op, out: Any, inputs: Sequence[Array]) -> dict[str, Any]:
+        """Return what a kernel takes that reaches the arrays it is bound to by their addresses."""
+        return {"addresses": self.addresses(op, out, *inputs)} if self.addresses else {}
+
 
 _KERNELS: dict[tuple[type[Op], str, bool], list[Kernel]] = {}
 
@@ -89,6 +97,7 @@ def kernel(
     approximate: bool = False,
     quantized: bool = False,
     constants: Callable[..., Any] | None = None,
+    addresses: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a kernel of `op` on `device`.
 
@@ -106,7 +115,9 @@ def kernel(
             raise TypeError(
                 f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`"
             )
-        new = Kernel(function, algorithm or function.__name__, scratch, when, packing, cost, approximate, constants)
+        new = Kernel(
+            function, algorithm or function.__name__, scratch, when, packing, cost, approximate, constants, addresses
+        )
         known.insert(len(known) - last, new)
         return function
 
@@ -149,6 +160,11 @@ def switched_on(variable: str) -> bool:
 def is_quantized(inputs: Sequence[Spec]) -> bool:
     """Tell whether an operator on inputs of these specs computes on stored integers."""
     return any(spec.quant is not None for spec in inputs)
+
+
+def registered_kernels(op: type[Op], device: str) -> tuple[Kernel, ...]:
+    """Return all kernels of `op` on plain numbers so far registered for `device`."""
+    return tuple(_KERNELS.get((op, device, False), ()))
 
 
 def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec], precise: bool = False) -> list[Kernel]:

@@ -111,7 +111,7 @@ def _inputs(session: Session) -> str:
 def _figures(session: Session) -> str:
     plan = session.plan
     kept = "parameters and optimizer state" if session.graph.updates else "parameters"
-    packed = f", constant weights packed {_mib(session.packed_bytes)}" if session.packed_bytes else ""
+    packed = f", constant weights packed {_mib(plan.packed_bytes)}" if plan.packed_bytes else ""
     return (
         f"arena {_mib(plan.arena_bytes)} (without sharing {_mib(plan.unshared_bytes)}); beside it "
         f"{kept} {_mib(plan.parameter_bytes)}{packed}"

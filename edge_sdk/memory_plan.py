@@ -100,7 +100,7 @@ def _updates_in_parameters(graph: Graph, last_use: Mapping[Value, int]) -> dict[
         node = graph.producer(new)
         if node is None or state in graph.outputs:
             continue
-        overwritten = node.op.in_place.get(node.outputs.index(new))
+        overwritten = node.op.overwrites(node.outputs.index(new))
         if overwritten is None or overwritten >= len(node.inputs) or node.inputs[overwritten] != state:
             continue
         if last_use.get(state, -1) <= steps[id(node)] and node.inputs.count(state) == 1:
@@ -141,7 +141,7 @@ def _shared_blocks(
 def _overwritten(
     graph: Graph, node: Node, index: int, step: int, last_use: Mapping[Value, int], root: Mapping[Value, Value]
 ) -> Value | None:
-    position = node.op.in_place.get(index)
+    position = node.op.overwrites(index)
     if position is None or position >= len(node.inputs):
         return None
     source = node.inputs[position]

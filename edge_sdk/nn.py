@@ -10,15 +10,16 @@ from edge_sdk.errors import ShapeError, UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT, OUTPUT
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Silu, Tanh
+from edge_sdk.ops.activation import HardSigmoid, HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Silu, Tanh
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
-from edge_sdk.ops.elementwise import Add
+from edge_sdk.ops.elementwise import Add, Mul
 from edge_sdk.ops.geometry import Padding, Pair
 from edge_sdk.ops.linear import Linear
-from edge_sdk.ops.norm import BatchNorm
-from edge_sdk.ops.pool import AdaptiveAvgPool2D, GlobalAvgPool, MaxPool2D
+from edge_sdk.ops.norm import BatchNorm, LocalResponseNorm
+from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
 from edge_sdk.ops.random import Dropout
-from edge_sdk.ops.shape import Flatten
+from edge_sdk.ops.reduce import ReduceMean
+from edge_sdk.ops.shape import Concat, Flatten, Split
 from edge_sdk.spec import BATCH, Array, Spec, Value
 from edge_sdk.workspace import Workspace
 
@@ -28,6 +29,7 @@ ACTIVATIONS: dict[str, Op] = {
     "leaky_relu": LeakyRelu(),
     "sigmoid": Sigmoid(),
     "tanh": Tanh(),
+    "hard_sigmoid": HardSigmoid(),
     "hard_swish": HardSwish(),
     "silu": Silu(),
 }
@@ -38,13 +40,15 @@ Layer = Callable[[Value], Value]
 class Network:
     """A graph in the making with its weights. Layers take a value and a name, and return a value.
 
-    Parameters are called `<name>.weight`, `.bias`, `.scale`, `.offset`, `.mean` and `.variance`.
+    Parameters are called `<name>.weight`, `.bias`, `.scale`, `.offset`, `.mean` and `.variance`. `stages` are the
+    feature maps at which a backbone is cut, of strides 4, 8, 16, …
     """
 
     def __init__(self, name: str, image: tuple[int, int, int], seed: int = 0) -> None:
         self.builder = Builder(name)
         self.workspace = Workspace()
         self.seed = seed
+        self.stages: list[Value] = []
         self.image = self.builder.input(INPUT, Spec((BATCH, *image)))
 
     def conv(
@@ -120,6 +124,39 @@ class Network:
             x = layer(x)
         return x
 
+    def stage(self, x: Value) -> Value:
+        """Say that x is the last feature map of its size, and return it."""
+        self.stages.append(x)
+        return x
+
+    def squeeze_and_excite(self, x: Value, channels: int, name: str, gate: str = "hard_sigmoid") -> Value:
+        """Each channel of x times a gate that two dense layers, the first of `channels` outputs, make of all means.
+
+        (Hu et al. 2018.) The layers are 1×1 convolutions called `<name>.squeeze` and `<name>.excite`.
+        """
+        y = self.builder.add(ReduceMean((1, 2), keep_dims=True), x, name=f"{name}.mean")
+        y = self.activation(self.conv(y, channels, 1, f"{name}.squeeze", bias=True), "relu")
+        y = self.activation(self.conv(y, self._channels(x), 1, f"{name}.excite", bias=True), gate)
+        return self.builder.add(Mul(), x, y, name=f"{name}.scaled")
+
+    def concat(self, values: Sequence[Value]) -> Value:
+        """The channels of several values, one after the other."""
+        return self.builder.add(Concat(len(self.builder.spec(values[0]).shape) - 1), *values)
+
+    def halves(self, x: Value) -> tuple[Value, Value]:
+        """The first and the second half of the channels."""
+        half = self._channels(x) // 2
+        first, second = self.builder.add_multi(Split(len(self.builder.spec(x).shape) - 1, (half, half)), x)
+        return first, second
+
+    def local_response_norm(self, x: Value, size: int = 5, alpha: float = 1e-4, beta: float = 0.75) -> Value:
+        """Each channel divided by a power of the squares of its neighbours (Krizhevsky et al. 2012)."""
+        return self.builder.add(LocalResponseNorm(size, alpha, beta), x)
+
+    def average_pool(self, x: Value, kernel: int, stride: int, padding: Padding | int = "valid") -> Value:
+        """The mean of each window."""
+        return self.builder.add(AvgPool2D((kernel, kernel), (stride, stride), _sides(padding)), x)
+
     def max_pool(
         self, x: Value, kernel: int, stride: int, padding: Padding | int = "valid", *, ceil: bool = False
     ) -> Value:
@@ -150,6 +187,17 @@ class Network:
         logits = self.builder.add(Linear(), x, weight, *self._bias("head", classes, wanted=True), name=OUTPUT)
         return self.builder.build(logits), self.workspace
 
+    def convolutional_head(self, x: Value, classes: int) -> tuple[Graph, Workspace]:
+        """Finish with a 1×1 convolution called `head`, relu and the mean over all pixels, which is `logits`.
+
+        (Lin et al. 2014, "Network in network".)
+        """
+        shape = (classes, 1, 1, self._channels(x))
+        weight = self._param("head.weight", lambda r: initializers.truncated_normal(r, shape, 0.01), shape)
+        y = self.builder.add(Conv2D(), x, weight, *self._bias("head", classes, wanted=True), name="head")
+        logits = self.builder.add(GlobalAvgPool(), self.activation(y, "relu"), name=OUTPUT)
+        return self.builder.build(logits), self.workspace
+
     def _bias(self, name: str, channels: int, *, wanted: bool) -> tuple[Value, ...]:
         if not wanted:
             return ()
@@ -157,7 +205,7 @@ class Network:
 
     def _param(self, name: str, initial: Callable[..., Array], shape: tuple[int, ...]) -> Value:
         value = self.builder.param(name, Spec(shape))
-        self.workspace[name] = initial(initializers.generator(self.seed, name))
+        self.workspace.draw_later(name, lambda: initial(initializers.generator(self.seed, name)))
         return value
 
     def _channels(self, x: Value) -> int:

@@ -6,8 +6,8 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from edge_sdk.errors import FormatError, GraphError, ShapeError, suggestion
 from edge_sdk.spec import Spec, Value
@@ -16,8 +16,26 @@ if TYPE_CHECKING:
     from edge_sdk.builder import Builder
     from edge_sdk.graph import Node
 
+Item = TypeVar("Item")
+
 OPERATORS: dict[str, type[Op]] = {}
 """Every declared operator by name; an op declared outside the package joins by being imported."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """How the inputs of a variadic operator fall into members that are treated alike, behind `shared` ones for all."""
+
+    shared: int
+    inputs: int
+    """Of each member, in a row."""
+    outputs: int
+
+    def each(self, inputs: Sequence[Item], outputs: Sequence[Item]) -> Iterator[tuple[Sequence[Item], Sequence[Item]]]:
+        """Yield the inputs and the outputs of one member after the other, of names or arrays."""
+        for number in range((len(inputs) - self.shared) // self.inputs):
+            first, to = self.shared + number * self.inputs, number * self.outputs
+            yield inputs[first : first + self.inputs], outputs[to : to + self.outputs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +52,8 @@ class Op:
     required_inputs: ClassVar[int]
     variadic: ClassVar[bool]
     in_place: ClassVar[Mapping[int, int]] = {}
-    """Output index → index of the input whose memory that output may overwrite."""
+    """Output index → index of the input whose memory that output may overwrite; of one with members, in a member."""
+    members: ClassVar[Members | None] = None
     shape_only: ClassVar[frozenset[str]] = frozenset()
     """Names of inputs of which only the shape is used: their contents need not live until this op."""
     pure: ClassVar[bool] = True
@@ -54,6 +73,14 @@ class Op:
         cls.input_names = tuple(p.name for p in parameters)
         cls.required_inputs = sum(p.default is p.empty and p.kind is not p.VAR_POSITIONAL for p in parameters)
         OPERATORS[name] = cls
+
+    def overwrites(self, output: int) -> int | None:
+        """Return the index of the input whose memory an output may overwrite, or None."""
+        if self.members is None:
+            return self.in_place.get(output)
+        member, place = divmod(output, self.members.outputs)
+        source = self.in_place.get(place)
+        return None if source is None else self.members.shared + member * self.members.inputs + source
 
     def infer_outputs(self, specs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Return the specs of the outputs; raises ShapeError when the inputs do not fit the operator."""

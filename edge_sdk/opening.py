@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from edge_sdk.errors import FormatError, suggestion
+from edge_sdk.errors import FormatError, MissingExtraError, suggestion
 from edge_sdk.evaluation import Classifier
 from edge_sdk.model import Model
+from edge_sdk.preprocess import Preprocess
 
-ENDINGS = (".edge", ".tflite")
-FOREIGN = (".caffemodel", ".h5", ".keras", ".onnx", ".pth", ".pt", ".tflite")
+GRAPHS = {".onnx": "edge_sdk.converters.onnx", ".tflite": "edge_sdk.converters.tflite"}
+"""Files that hold a network and its weights, and the module whose `read` gives it as a Model."""
+CHECKPOINTS = (".h5", ".hdf5", ".keras", ".pt", ".pth", ".safetensors", ".tar")
+"""Files that hold weights alone, for a network of the zoo."""
+CAFFE = (".caffemodel", ".prototxt")
+"""Files that hold half of a network each."""
+ENDINGS = (".edge", *GRAPHS)
+TFLITE_IDENTIFIER = b"TFL3"
+"""Bytes 4 to 8 of a .tflite file, also where it is called .lite or .bin."""
 
 
 def load(path: Path | str) -> Model:
-    """Read a Model from an `.edge` file, or from the folder of a training run (its best model).
+    """Read a Model from an `.edge` file, the folder of a training run (its best model), or a .tflite or .onnx file.
 
     Raises:
-        FormatError: there is no such file, or it is not a readable `.edge` file.
+        FormatError: there is no such file, it is damaged, or it is not one of these.
+        MissingExtraError: the package that reads such files is not installed.
     """
     from edge_sdk.edge_file import load as read
 
@@ -26,21 +37,67 @@ def load(path: Path | str) -> Model:
         best = path / "best.edge"
         if not best.is_file():
             raise FormatError(f"{path}: a folder without best.edge; wanted a training run or an .edge file")
-        path = best
-    elif path.suffix in FOREIGN:
-        raise FormatError(f"{path}: a file for other software, not a model to load; wanted an .edge file or a run")
+        return read(best)
+    if graph_format(path) is not None:
+        return read_graph_file(path)
+    if path.suffix in CHECKPOINTS:
+        raise FormatError(f"{path}: weights alone, not a model; edge convert FILE OUT.edge gives it a network")
+    if path.suffix in CAFFE:
+        raise FormatError(
+            f"{path}: half of a network for other software; edge convert NET.prototxt --weights W.caffemodel takes both"
+        )
     return read(path)
 
 
 def open_model(path: Path | str) -> Classifier:
-    """Open an `.edge` file, a run's folder, or a `.tflite` file in its own runtime, ready to evaluate."""
+    """Open any file that `load` reads, ready to evaluate; a `.tflite` file in its own runtime, as it would be used."""
     path = Path(path)
     if path.is_dir() or path.suffix == ".edge":
         return load(path)
     if not path.exists():
         raise FormatError(f"{path}: no such file")
-    if path.suffix == ".tflite":
-        runtime = importlib.import_module("edge_sdk.converters.tflite.runtime")
-        opened: Classifier = runtime.TFLiteModel.open(path)
+    if graph_format(path) == ".tflite":
+        opened: Classifier = converter("edge_sdk.converters.tflite.runtime").TFLiteModel.open(path)
         return opened
+    if path.suffix in (*GRAPHS, *CHECKPOINTS, *CAFFE):
+        return load(path)
     raise FormatError(f"{path}: {path.suffix!r} is not one of {', '.join(ENDINGS)}{suggestion(path.suffix, ENDINGS)}")
+
+
+def read_graph_file(
+    path: Path | str, *, preprocess: Preprocess | None = None, labels: Sequence[str] | None = None
+) -> Model:
+    """Read a .tflite or .onnx file, with preprocessing and labels in place of those that it states, if it does.
+
+    Raises:
+        FormatError: as `load`.
+        MissingExtraError: as `load`.
+    """
+    path = Path(path)
+    kind = graph_format(path)
+    if kind is None:
+        raise FormatError(f"{path}: neither a .tflite nor an .onnx file, by its ending or by what is in it")
+    model: Model = converter(GRAPHS[kind]).read(path, preprocess=preprocess, labels=labels)
+    return model
+
+
+def graph_format(path: Path) -> str | None:
+    """Return the key in `GRAPHS` of a file: its ending, else what its first bytes say, or None."""
+    if path.suffix in GRAPHS:
+        return path.suffix
+    if path.suffix in (".edge", *CHECKPOINTS, *CAFFE):
+        return None
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return None  # said by whoever reads it
+    return ".tflite" if start[4:] == TFLITE_IDENTIFIER else None
+
+
+def converter(module: str) -> Any:
+    """Return a module of a converter; raises MissingExtraError when a package that it needs is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{module} needs the package {error.name}, which is not installed") from error

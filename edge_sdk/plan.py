@@ -60,7 +60,7 @@ class Plan:
     """What a Session will do, on `threads` that `threading_layer` runs (None: in the caller's).
 
     `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the values alone take if none
-    shared memory.
+    shared memory. `packed_bytes` is what constant weights take once more, in the forms that kernels read them in.
     """
 
     graph: str
@@ -71,11 +71,12 @@ class Plan:
     parameter_bytes: int
     arena_bytes: int
     unshared_bytes: int
+    packed_bytes: int
 
     @property
     def peak_bytes(self) -> int:
-        """Memory of the whole run: parameters and arena."""
-        return self.parameter_bytes + self.arena_bytes
+        """Memory of the whole run: parameters, arena and packed weights."""
+        return self.parameter_bytes + self.arena_bytes + self.packed_bytes
 
     @property
     def place(self) -> str:
@@ -92,13 +93,16 @@ class Plan:
                 place = "in its parameter" if offset is None else f"at {offset}"
                 line = f"{number:5d}  {step.op:<{width}}  {step.algorithm:<24}  {value}: {size} bytes {place}"
                 lines.append(f"{line}  ({step.reason})" if step.reason and value == step.outputs[0] else line)
+        if self.packed_bytes:
+            lines.append(f"packed weights: {_mib(self.packed_bytes)}, made anew when the parameters change")
         lines.append(self.summary())
         return "\n".join(lines)
 
     def summary(self) -> str:
         """One line: the planned peak and what it is made of."""
+        packed = f"packed weights {_mib(self.packed_bytes)}, " if self.packed_bytes else ""
         return (
-            f"planned peak {_mib(self.peak_bytes)}: parameters {_mib(self.parameter_bytes)}, "
+            f"planned peak {_mib(self.peak_bytes)}: parameters {_mib(self.parameter_bytes)}, {packed}"
             f"arena {_mib(self.arena_bytes)} (values without sharing {_mib(self.unshared_bytes)}); {self.place}"
         )
 

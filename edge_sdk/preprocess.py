@@ -23,6 +23,10 @@ Channels: TypeAlias = Literal["rgb", "bgr", "grey"]
 INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic")
 CHANNELS: tuple[str, ...] = ("rgb", "bgr", "grey")
 LARGEST_SIDE = 8192
+MOST_SCALED = 1 << 24
+"""The most pixels that a whole photo may have when it is scaled. Of a longer one, beyond 256 : 1 at 256 pixels,
+only the region that is kept is resampled, where Pillow may round otherwise, since a region's bounds are float32.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,12 @@ class Preprocess:
     """The deterministic path from a photo to float32 (height, width, channels), the same in training and on the phone.
 
     `size` is (height, width) of the network's input. `resize` is the length in pixels to which the photo's shorter
-    side is brought before `size` is cut out of its centre; None stretches the whole photo to `size`. The EfficientNet
-    rule (cut a central square of size / (size + 32), then resize it) is `resize = size + 32`. Both steps are one
-    antialiased resampling of the region of the photo that the cut would keep, so nothing is rounded to whole pixels
-    in between.
+    side is brought before `size` is cut out of its centre. Where `resize` is None the whole photo is stretched: to
+    `stretch` (height, width), out of whose centre `size` is cut (Caffe's 256 × 256 and 227 × 227), or to `size` itself.
+    The EfficientNet rule (cut a central square of size / (size + 32), then resize it) is `resize = size + 32`.
+
+    The longer side and the centre are rounded to whole pixels and the resampling is antialiased, all as torchvision's
+    Resize and CenterCrop do with a Pillow image: the pixels are the same.
 
     `mean` and `std` hold one number per channel in units of 0..255, in the order of `channels`: y = (x - mean) / std.
     """
@@ -44,6 +50,7 @@ class Preprocess:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (255.0, 255.0, 255.0)
     channels: Channels = "rgb"
+    stretch: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not _is_size(self.size):
@@ -55,6 +62,8 @@ class Preprocess:
                 f"preprocess: resize (the photo's shorter side) must be a whole number from {max(self.size)} (size's "
                 f"larger side) to {LARGEST_SIDE}, or None to stretch; found {self.resize!r}"
             )
+        if self.stretch is not None:
+            self._check_stretch(self.stretch)
         _check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         _check_choice("channels", self.channels, CHANNELS)
         for field in ("mean", "std"):
@@ -70,6 +79,17 @@ class Preprocess:
                 )
         if not all(number > 1e-30 for number in self.std):
             raise UsageError(f"preprocess: std must be positive in every channel (above 1e-30); found {self.std!r}")
+
+    def _check_stretch(self, stretch: tuple[int, int]) -> None:
+        if not _is_size(stretch) or stretch[0] < self.size[0] or stretch[1] < self.size[1]:
+            raise UsageError(
+                f"preprocess: stretch (height, width) must be whole numbers from size {self.size} to {LARGEST_SIDE}, "
+                f"or None; found {stretch!r}"
+            )
+        if self.resize is not None:
+            raise UsageError(
+                f"preprocess: resize {self.resize} keeps the photo's aspect and stretch {stretch} does not: give one"
+            )
 
     @property
     def channel_count(self) -> int:
@@ -92,26 +112,43 @@ class Preprocess:
 
     def crop(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return uint8 (height, width, channels): the part of `image` that evaluation sees, red first or grey."""
-        return self.resample(image, self.crop_box(image.width, image.height))
+        rows, columns = self.scaled_size(image.width, image.height)
+        if rows * columns > MOST_SCALED:
+            return self.resample(image, self.crop_box(image.width, image.height))
+        whole = self._resized(image, (rows, columns), (0.0, 0.0, float(image.width), float(image.height)))
+        top, left = _first(rows, self.size[0]), _first(columns, self.size[1])
+        return self._pixels(whole.crop((left, top, left + self.size[1], top + self.size[0])))
 
     def crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Return (left, top, right, bottom) in pixels of the region of such a photo that becomes the input."""
+        rows, columns = self.scaled_size(width, height)
+        top, bottom = _centre(height, rows, self.size[0])
+        left, right = _centre(width, columns, self.size[1])
+        return (left, top, right, bottom)
+
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return (height, width) in pixels to which such a photo is scaled before `size` is cut out of its centre."""
         if self.resize is None:
-            return (0.0, 0.0, float(width), float(height))
-        scale = min(width, height) / self.resize
-        box_height, box_width = self.size[0] * scale, self.size[1] * scale
-        left, top = max(0.0, (width - box_width) / 2), max(0.0, (height - box_height) / 2)
-        # Rounding may carry the far edge past the border by an ulp, which Pillow refuses.
-        return (left, top, min(float(width), left + box_width), min(float(height), top + box_height))
+            return self.stretch or self.size
+        # The longer side is cut to whole pixels: torchvision.transforms.functional.resize with an int.
+        if width <= height:
+            return (int(self.resize * height / width), self.resize)
+        return (self.resize, int(self.resize * width / height))
 
     def resample(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
         """Return uint8 (height, width, channels): the region `box` of `image` resampled with antialiasing."""
+        return self._pixels(self._resized(image, self.size, box))
+
+    def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        return np.array(np.asarray(image, dtype=np.uint8).reshape(self.shape))
+
+    def _resized(
+        self, image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]
+    ) -> Image.Image:
         from PIL import Image
 
         image = image.convert("L" if self.channels == "grey" else "RGB")
-        method = Image.Resampling[self.interpolation.upper()]
-        pixels = np.asarray(image.resize((self.size[1], self.size[0]), method, box=box), dtype=np.uint8)
-        return np.array(pixels.reshape(self.shape))
+        return image.resize((size[1], size[0]), Image.Resampling[self.interpolation.upper()], box=box)
 
     def normalise(self, pixels: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return (pixels - mean) / std as float32, in the order of `channels`.
@@ -144,15 +181,23 @@ class Preprocess:
         return out
 
     def with_size(self, size: int | tuple[int, int]) -> Preprocess:
-        """Return the same rule for another input size; `resize` keeps its proportion to the larger side."""
+        """Return the same rule for another input size; `resize` and `stretch` keep their proportion to it."""
         sides = (size, size) if isinstance(size, int) else size
-        if self.resize is None or not all(_is_side(side) for side in sides):
+        if not all(_is_side(side) for side in sides):
             return dataclasses.replace(self, size=sides)
-        return dataclasses.replace(self, size=sides, resize=round(self.resize * max(sides) / max(self.size)))
+        resize, stretch = self.resize, self.stretch
+        if resize is not None:
+            resize = round(resize * max(sides) / max(self.size))
+        if stretch is not None:
+            stretch = (round(stretch[0] * sides[0] / self.size[0]), round(stretch[1] * sides[1] / self.size[1]))
+        return dataclasses.replace(self, size=sides, resize=resize, stretch=stretch)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rule as JSON-ready values; `from_dict` is its inverse."""
-        return {
+        """Return the rule as JSON-ready values; `from_dict` is its inverse.
+
+        `stretch` is named only where there is one: the other rules are read by programs that do not know of it.
+        """
+        values = {
             "size": list(self.size),
             "resize": self.resize,
             "interpolation": self.interpolation,
@@ -160,6 +205,7 @@ class Preprocess:
             "std": list(self.std),
             "channels": self.channels,
         }
+        return values if self.stretch is None else {**values, "stretch": list(self.stretch)}
 
     @classmethod
     def from_dict(cls, values: object) -> Preprocess:
@@ -171,8 +217,9 @@ class Preprocess:
             if name not in known:
                 raise FormatError(f"preprocess: unknown entry {name!r}{suggestion(str(name), known)}")
         for name in known:
-            if name not in values:
+            if name not in values and name != "stretch":
                 raise FormatError(f"preprocess: the entry {name!r} is missing")
+        stretch = values.get("stretch")
         try:
             return cls(
                 size=cast(tuple[int, int], _tuple_of("size", values["size"])),
@@ -181,9 +228,21 @@ class Preprocess:
                 mean=_tuple_of("mean", values["mean"]),
                 std=_tuple_of("std", values["std"]),
                 channels=values["channels"],
+                stretch=None if stretch is None else cast(tuple[int, int], _tuple_of("stretch", stretch)),
             )
         except UsageError as error:
             raise FormatError(str(error)) from error
+
+
+def _first(scaled: int, kept: int) -> int:
+    """The first of the middle `kept` of `scaled` pixels, halves going to the even one: torchvision's center_crop."""
+    return round((scaled - kept) / 2)
+
+
+def _centre(length: int, scaled: int, kept: int) -> tuple[float, float]:
+    """Where the middle `kept` of `scaled` pixels begins and ends in the `length` pixels that are scaled to them."""
+    first = _first(scaled, kept)
+    return (first * length / scaled, min(float(length), (first + kept) * length / scaled))
 
 
 def _is_size(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from edge_sdk.graph import Graph, Node
 from edge_sdk.op import Op
@@ -10,7 +11,7 @@ from edge_sdk.spec import Value
 
 
 def program(graph: Graph) -> str:
-    """Return the graph as text: signature, parameters, one line a node, updates.
+    """Return the graph as text: signature, parameters, one line a node and one a member of a node, updates.
 
     graph two_layers(x: f32[n,4]) -> (y) {
       param weight: f32[3,4]
@@ -20,7 +21,7 @@ def program(graph: Graph) -> str:
     signature = ", ".join(f"{value}: {graph.specs[value]}" for value in graph.inputs)
     lines = [f"graph {graph.name}({signature}) -> ({', '.join(graph.outputs)}) {{"]
     lines += [f"  param {value}: {graph.specs[value]}" for value in graph.params]
-    lines += [f"  {_statement(graph, node)}" for node in graph.nodes]
+    lines += [f"  {line}" for node in graph.nodes for line in _statements(graph, node)]
     lines += [f"  update {state} <- {new}" for state, new in graph.updates.items()]
     return "\n".join([*lines, "}"])
 
@@ -45,9 +46,19 @@ def dot(graph: Graph) -> str:
     return "\n".join([*lines, "}"])
 
 
-def _statement(graph: Graph, node: Node) -> str:
-    targets = ", ".join(f"{value}: {graph.specs[value]}" for value in node.outputs)
-    return f"{targets} = {node.op.name}({', '.join(node.inputs)}){_attributes(node.op)}"
+def _statements(graph: Graph, node: Node) -> list[str]:
+    """One line, or for an operator with members one of what they share, and one for each of them."""
+    members = node.op.members
+    if members is None:
+        return [f"{_targets(graph, node.outputs)} = {node.op.name}({', '.join(node.inputs)}){_attributes(node.op)}"]
+    lines = [f"{node.op.name}({', '.join(node.inputs[: members.shared])}, ...){_attributes(node.op)}"]
+    for inputs, outputs in members.each(node.inputs, node.outputs):
+        lines.append(f"  {_targets(graph, outputs)} = ...({', '.join(inputs)})")
+    return lines
+
+
+def _targets(graph: Graph, values: Sequence[Value]) -> str:
+    return ", ".join(f"{value}: {graph.specs[value]}" for value in values)
 
 
 def _attributes(op: Op) -> str:

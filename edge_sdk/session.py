@@ -171,12 +171,8 @@ class Session:
             parameter_bytes=parameters,
             arena_bytes=self.memory.arena_bytes,
             unshared_bytes=sum(self.graph.specs[value].bytes for value in values),
+            packed_bytes=self._packed.bytes,
         )
-
-    @property
-    def packed_bytes(self) -> int:
-        """Memory of the constant weights in the forms that kernels read, beside the parameters and the arena."""
-        return self._packed.bytes
 
     def _place(self, value: Value) -> tuple[int | None, int]:
         block = self.memory.blocks.get(value)
@@ -220,7 +216,8 @@ class Session:
                 forms, weights = self._keywords[step]["packed"], inputs[kernel.packing.input]
                 pack = partial(kernel.packing.pack, node.op, forms, specs, weights)
             outputs = call_arguments([bound(value) for value in node.outputs])
-            self._steps.append(_Step(kernel.function, (node.op, outputs, *inputs), self._keywords[step], pack))
+            keywords = {**self._keywords[step], **kernel.address_keywords(node.op, outputs, inputs)}
+            self._steps.append(_Step(kernel.function, (node.op, outputs, *inputs), keywords, pack))
         self._outputs = {value: bound(value) for value in self.graph.outputs}
         self._copies = [
             (self._bound[state], bound(new))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,6 +34,13 @@ def times_written(place: int) -> int:
     return _WRITTEN[place]
 
 
+@dataclass(frozen=True)
+class _Undrawn:
+    """An array that nobody has asked for yet."""
+
+    draw: Callable[[], Array]
+
+
 class Workspace(MutableMapping[str, Array]):
     """An ordinary object, handed to whoever needs it; there is no global one.
 
@@ -41,13 +49,21 @@ class Workspace(MutableMapping[str, Array]):
     """
 
     def __init__(self, arrays: Mapping[str, Array] | None = None) -> None:
-        self._arrays: dict[str, Array] = dict(arrays or {})
+        self._arrays: dict[str, Array | _Undrawn] = dict(arrays or {})
+
+    def draw_later(self, name: str, draw: Callable[[], Array]) -> None:
+        """Let `draw` make the array when it is first asked for; one that is replaced before takes no memory."""
+        self._arrays[name] = _Undrawn(draw)
 
     def __getitem__(self, name: str) -> Array:
         try:
-            return self._arrays[name]
+            array = self._arrays[name]
         except KeyError:
             raise GraphError(f"the workspace has no array {name!r}{suggestion(name, self._arrays)}") from None
+        if not isinstance(array, _Undrawn):
+            return array
+        self[name] = drawn = array.draw()
+        return drawn
 
     def __setitem__(self, name: str, array: Array) -> None:
         self._arrays[name] = array = np.asarray(array)
@@ -67,7 +83,7 @@ class Workspace(MutableMapping[str, Array]):
 
     def copy(self) -> Workspace:
         """Return a workspace with copies of all arrays."""
-        return Workspace({name: array.copy() for name, array in self._arrays.items()})
+        return Workspace({name: array.copy() for name, array in self.items()})
 
     def restricted(self, graph: Graph) -> Workspace:
         """Return the arrays that `graph` names as parameters, shared and not copied."""
@@ -84,7 +100,7 @@ class Workspace(MutableMapping[str, Array]):
         """Return a SHA-256 over names, dtypes, shapes and bytes, the same on every machine."""
         hashed = hashlib.sha256()
         for name in sorted(self._arrays):
-            array = self._arrays[name]
+            array = self[name]
             array = array.astype(array.dtype.newbyteorder("<"), copy=False)
             hashed.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
             hashed.update(array.tobytes())

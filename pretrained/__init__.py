@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from edge_sdk.pretrained.architectures import list_models
+from edge_sdk.pretrained.backbone import features
+from edge_sdk.pretrained.matching import Match, match
 from edge_sdk.pretrained.zoo import load
 
-__all__ = ["list_models", "load"]
+list = list_models  # noqa: A001 - read as pretrained.list()
+
+__all__ = ["Match", "features", "list", "list_models", "load", "match"]

@@ -1,14 +1,16 @@
-"""EfficientNet-Lite (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"): EfficientNet without
-squeeze-and-excitation, with ReLU6, for integer processors.
+"""EfficientNet-Lite0 to Lite4 (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"): EfficientNet
+without squeeze-and-excitation, with ReLU6, for integer processors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from edge_sdk.graph import Graph
 from edge_sdk.nn import Network
-from edge_sdk.spec import Value
+from edge_sdk.pretrained.blocks import NormalisedLayers, ends_of_stages, scaled_channels
 from edge_sdk.workspace import Workspace
 
 EPSILON = 1e-3
@@ -25,39 +27,49 @@ STAGES = (
 )
 
 
-def blocks() -> Iterator[tuple[int, int, int, int]]:
-    """Kernel, stride, expansion and output channels of each block."""
-    for repeats, kernel, stride, expansion, channels in STAGES:
-        for index in range(repeats):
-            yield kernel, stride if index == 0 else 1, expansion, channels
+@dataclass(frozen=True)
+class Scale:
+    """Factors of channels and of repeats, and the dropout before the classifier."""
+
+    width: float
+    depth: float
+    dropout: float
 
 
-def build(classes: int, size: tuple[int, int], seed: int) -> tuple[Graph, Workspace]:
-    """Build EfficientNet-Lite0 for images of `size` (height, width)."""
-    net = Network("efficientnet_lite0", (*size, 3), seed)
-    x = _normalised(net, net.conv(net.image, STEM, 3, "stem.conv", stride=2), "stem.norm")
-    for index, (kernel, stride, expansion, channels) in enumerate(blocks()):
-        x = _block(net, x, f"blocks.{index}", kernel, stride, expansion, channels)
-    x = _normalised(net, net.conv(x, LAST, 1, "top.conv"), "top.norm")
-    return net.head(net.dropout(net.global_average_pool(x), 0.2), classes)
+SCALES: Mapping[int, Scale] = {
+    0: Scale(1.0, 1.0, 0.2),
+    1: Scale(1.0, 1.1, 0.2),
+    2: Scale(1.1, 1.2, 0.3),
+    3: Scale(1.2, 1.4, 0.3),
+    4: Scale(1.4, 1.8, 0.3),
+}
 
 
-def _normalised(net: Network, x: Value, name: str) -> Value:
-    return net.activation(net.batch_norm(x, name, EPSILON), "relu6")
+def blocks(scale: Scale) -> list[tuple[int, int, int, int]]:
+    """Kernel, stride, expansion and output channels of each block; first and last stage keep their repeats."""
+    found: list[tuple[int, int, int, int]] = []
+    for stage, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
+        scaled = repeats if stage in (0, len(STAGES) - 1) else math.ceil(repeats * scale.depth)
+        width = scaled_channels(channels, scale.width)
+        found += [(kernel, stride if index == 0 else 1, expansion, width) for index in range(scaled)]
+    return found
 
 
-def _block(net: Network, x: Value, name: str, kernel: int, stride: int, expansion: int, channels: int) -> Value:
-    """An inverted residual (Sandler et al. 2018): widen, filter each channel, narrow."""
-    inputs = net.builder.spec(x).shape[3]
-    y = x
-    if expansion != 1:
-        y = _normalised(net, net.conv(y, inputs * expansion, 1, f"{name}.expand.conv"), f"{name}.expand.norm")
-    y = _normalised(net, net.depthwise(y, kernel, f"{name}.depthwise.conv", stride), f"{name}.depthwise.norm")
-    y = net.batch_norm(net.conv(y, channels, 1, f"{name}.project.conv"), f"{name}.project.norm", EPSILON)
-    return net.add(y, x, f"{name}.add") if stride == 1 and inputs == channels else y
+def build(net: Network, classes: int, scale: int = 0) -> tuple[Graph, Workspace]:
+    """Build EfficientNet-Lite of a compound scale; its first and last convolutions keep their channels."""
+    layers = NormalisedLayers(net, "relu6", EPSILON, "same")
+    rows = blocks(SCALES[scale])
+    ends = ends_of_stages([stride for _, stride, _, _ in rows])
+    x = layers.conv(net.image, STEM, 3, "stem", 2)
+    for index, (kernel, stride, expansion, channels) in enumerate(rows):
+        hidden = net.builder.spec(x).shape[3] * expansion
+        x = layers.inverted_residual(x, f"blocks.{index}", kernel, stride, hidden, channels)
+        x = net.stage(x) if index in ends else x
+    x = net.global_average_pool(layers.conv(x, LAST, 1, "top"))
+    return net.head(net.dropout(x, SCALES[scale].dropout), classes)
 
 
-def names() -> dict[str, str]:
+def names(scale: int = 0) -> dict[str, str]:
     """Our layer names and those of the published PyTorch checkpoint."""
     table = {
         "stem.conv": "_conv_stem",
@@ -66,7 +78,7 @@ def names() -> dict[str, str]:
         "top.norm": "_bn1",
         "head": "_fc",
     }
-    for index, (_, _, expansion, _) in enumerate(blocks()):
+    for index, (_, _, expansion, _) in enumerate(blocks(SCALES[scale])):
         ours, theirs = f"blocks.{index}", f"_blocks.{index}"
         if expansion != 1:
             table |= {f"{ours}.expand.conv": f"{theirs}._expand_conv", f"{ours}.expand.norm": f"{theirs}._bn0"}

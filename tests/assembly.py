@@ -1,10 +1,10 @@
 """What the compiled micro-kernels consist of: the innermost loops of a function's assembly.
 
 Run as a program it compiles the micro-kernels anew, for the machine that Numba's environment variables name, and prints
-{"lanes": …, "tiles": {name: products}, "loops": {name: [loop, …]}} as JSON: of each innermost loop with fused
-multiply-adds, how many there are on full vectors, how many instructions use the stack for vectors, and how many there
-are in all. With `aarch64` the code is made for that processor, by LLVM's back end in llvmlite, from what Numba would
-give to its own.
+{"lanes": …, "tiles": {name: products}, "summing": [name, …], "loops": {name: [loop, …]}} as JSON: of each innermost
+loop with fused multiply-adds, how many there are on full vectors, how many instructions use the stack for vectors, and
+how many there are in all. With `aarch64` the code is made for that processor, by LLVM's back end in llvmlite, from what
+Numba would give to its own.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class MicroKernel(NamedTuple):
     function: Any
     arguments: tuple[Any, ...]
     tiles: tuple[int, ...]
+    summing: bool = False
+    """Whether finished tiles are summed up, in short loops of their own where those are not unrolled."""
 
 
 def micro_kernels() -> list[MicroKernel]:
@@ -89,7 +91,7 @@ def micro_kernels() -> list[MicroKernel]:
     )  # fmt: skip
     in_place_product = (
         array, index, index, index, index, index, array, index, array, index, array, array, index, index, index, index,
-        limit, limit, flag,
+        limit, limit, flag, array, index, limit,
     )  # fmt: skip
     gradient = (array, index, array, index, index, index, array, index, index, index, index, flag)
     dots = (array, index, index, array, index, index, index, index, array, index)
@@ -105,6 +107,16 @@ def micro_kernels() -> list[MicroKernel]:
         MicroKernel("winograd product", gemm.multiply_rows, rows, (tall, half)),
         MicroKernel("in place, wide", in_place._product_wide, in_place_product, (tall,)),
         MicroKernel("in place, narrow", in_place._product_narrow, in_place_product, (gemm.TILE_ROWS,)),
+        MicroKernel(
+            "in place, wide, gathering", in_place._product_wide_gathering, in_place_product, (tall,), summing=True
+        ),
+        MicroKernel(
+            "in place, narrow, gathering",
+            in_place._product_narrow_gathering,
+            in_place_product,
+            (gemm.TILE_ROWS,),
+            summing=True,
+        ),
         MicroKernel(
             "weight gradient", weight_gradient.add_gradient_tile, gradient, (2 * weight_gradient.GRADIENT_ROWS,)
         ),
@@ -133,14 +145,15 @@ def main() -> None:
     """Compile and count."""
     from edge_sdk.kernels.cpu.simd import LANES
 
-    loops, tiles = {}, {}
-    for name, function, arguments, sizes in micro_kernels():
+    loops, tiles, summing = {}, {}, []
+    for name, function, arguments, sizes, sums in micro_kernels():
         function.compile(arguments)
         compiled = function.inspect_llvm() if sys.argv[1:] == ["aarch64"] else function.inspect_asm()
         (text,) = compiled.values()
         loops[name] = innermost_loops(for_aarch64(text) if sys.argv[1:] == ["aarch64"] else text, LANES)
         tiles[name] = sizes
-    sys.stdout.write(json.dumps({"lanes": LANES, "tiles": tiles, "loops": loops}))
+        summing += [name] * sums
+    sys.stdout.write(json.dumps({"lanes": LANES, "tiles": tiles, "summing": summing, "loops": loops}))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,12 @@ def call_kernel(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Array,
     if kernel.packing is not None:
         kernel.packing.pack(op, forms, tuple(specs), arrays[kernel.packing.input])
     results = tuple(one.array for one in outputs)
-    kernel.function(op, call_arguments(results), *arrays, **kernel.keywords(tuple(one.array for one in scratch), forms))
+    out = call_arguments(results)
+    keywords = {
+        **kernel.keywords(tuple(one.array for one in scratch), forms),
+        **kernel.address_keywords(op, out, arrays),
+    }
+    kernel.function(op, out, *arrays, **keywords)
 
     for kind, guarded in (("input", given), ("output", outputs), ("scratch", scratch), ("packed", packed)):
         for index, one in enumerate(guarded):

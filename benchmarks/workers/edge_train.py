@@ -1,4 +1,4 @@
-"""One training step of edge-sdk each time: MODEL BATCH [PRECISION] [activations], the last for recomputing them."""
+"""One training step of edge-sdk each time: MODEL BATCH [PRECISION] [kept], the last to keep all activations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
     name, batch = sys.argv[1], int(sys.argv[2])
     model = pretrained.load(name, weights=None, num_classes=10)
     precision = sys.argv[3] if len(sys.argv) > 3 else "float32"
-    recompute: Recompute = "activations" if "activations" in sys.argv[4:] else None
+    recompute: Recompute = None if "kept" in sys.argv[4:] else "activations"
     session = training_session(model, batch, learning_rate=1e-3, precision=precision, recompute=recompute)
     rng = np.random.default_rng(0)
     feeds = {

@@ -3,7 +3,7 @@
 Both are protocol buffers. Of Caffe's schema (src/caffe/proto/caffe.proto) this is what carries weights:
 
     NetParameter        2 layers (V1LayerParameter), 100 layer (LayerParameter)
-    LayerParameter      1 name, 2 type, 7 blobs
+    LayerParameter      1 name, 2 type, 3 bottom, 4 top, 7 blobs
     V1LayerParameter    1 layer (V0), 4 name, 5 type (a number), 6 blobs
     BlobProto           1 num, 2 channels, 3 height, 4 width, 5 data, 7 shape, 8 double_data
     BlobShape           1 dim
@@ -36,7 +36,7 @@ from edge_sdk.errors import FormatError, UsageError, suggestion
 from edge_sdk.spec import Array
 
 V1_LAYERS, LAYER = 2, 100
-NAME, TYPE, BLOBS = 1, 2, 7
+NAME, TYPE, BOTTOM, TOP, BLOBS = 1, 2, 3, 4, 7
 V0_LAYER, V1_NAME, V1_TYPE, V1_BLOBS = 1, 4, 5, 6
 V1_INNER_PRODUCT = "14"
 LEGACY_SHAPE = (1, 2, 3, 4)
@@ -45,6 +45,7 @@ MOST_BLOBS = 1 << 16
 MOST_PIECES = 1 << 10
 MOST_AXES = 32
 BATCH_NORM_BLOBS = 3
+SMALLEST_FACTOR = 1e-30
 
 
 @dataclass
@@ -64,7 +65,8 @@ class Blob:
         if self.singles:
             parts.append(np.frombuffer(self.singles, np.float32))
         numbers = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.float32), *parts])
-        return numbers.astype(np.float32, copy=False).reshape(self.shape)
+        with np.errstate(over="ignore"):  # doubles beyond the range of floats
+            return numbers.astype(np.float32, copy=False).reshape(self.shape)
 
 
 @dataclass
@@ -72,6 +74,8 @@ class StoredLayer:
     """A layer's weights in a file."""
 
     kind: str = ""
+    bottom: str = ""
+    top: str = ""
     blobs: list[Blob] = field(default_factory=list)
 
 
@@ -106,6 +110,11 @@ class Caffemodel(Mapping[str, list[Array]]):
         """Tell whether a layer keeps running statistics."""
         layer = self._layers[name]
         return layer.kind == "BatchNorm" and len(layer.blobs) == BATCH_NORM_BLOBS
+
+    def is_scale_of(self, name: str, norm: str) -> bool:
+        """Tell whether a layer holds the scale and the offset of a batch norm's channels."""
+        layer, before = self._layers[name], self._layers[norm]
+        return layer.kind == "Scale" and layer.bottom == before.top and layer.blobs[0].shape == before.blobs[0].shape
 
     def is_dense(self, name: str) -> bool:
         """Tell whether a layer's first blob is a matrix."""
@@ -149,8 +158,8 @@ def read_blobs(path: Path | str) -> dict[str, list[Array]]:
 def caffe_state(path: Path | str) -> CaffeState:
     """Return the weights of a .caffemodel under PyTorch-like keys: `conv1.weight` (out, in, h, w), `conv1.bias`.
 
-    A BatchNorm layer gives `.running_mean` and `.running_var`, divided by Caffe's scale factor; the Scale layer behind
-    it has `.weight` and `.bias` under its own name. Arrays are views of the file, made when asked for.
+    A BatchNorm layer gives `.running_mean` and `.running_var`, divided by Caffe's scale factor; what the Scale layer
+    right behind it holds is its `.weight` and `.bias`. Arrays are views of the file, made when asked for.
 
     Raises:
         FormatError: the file is damaged, or is something else.
@@ -173,7 +182,10 @@ def read_mean(path: Path | str) -> Array:
         shape = blob.shape[1:] if len(blob.shape) == 4 and blob.shape[0] == 1 else blob.shape
         if len(shape) != 3 or not math.prod(shape):
             raise FormatError(f"numbers of shape {list(blob.shape)}, wanted a mean image (1, channels, height, width)")
-        return blob.read(data).reshape(shape)
+        image = blob.read(data).reshape(shape)
+        if not np.isfinite(image).all():
+            raise FormatError("infinite or undefined numbers are in it, wanted a mean image")
+        return image
 
 
 def as_matrix(blob: Array) -> Array:
@@ -187,16 +199,22 @@ def divided_statistics(blobs: Sequence[Array], layer: str) -> tuple[Array, Array
         shapes = [list(blob.shape) for blob in blobs]
         raise FormatError(f"BatchNorm {layer!r} has blobs {shapes}, wanted mean (c), variance (c) and a factor (1)")
     factor = float(blobs[2].reshape(-1)[0])
+    if not math.isfinite(factor) or 0 < abs(factor) < SMALLEST_FACTOR:
+        raise FormatError(f"BatchNorm {layer!r} has the factor {factor}, wanted how many batches were averaged")
     share = np.float32(0 if factor == 0 else 1 / factor)
-    return blobs[0].reshape(-1) * share, blobs[1].reshape(-1) * share
+    with np.errstate(invalid="ignore", over="ignore"):
+        return blobs[0].reshape(-1) * share, blobs[1].reshape(-1) * share
 
 
 def _state_places(model: Caffemodel) -> Iterator[tuple[str, tuple[str, int]]]:
     """Each key with the layer and the blob where it lies."""
+    norm = ""  # the layer before, where that is a BatchNorm
     for layer in model:
         names = ("running_mean", "running_var") if model.is_batch_norm(layer) else ("weight", "bias")
+        owner = norm if norm and model.is_scale_of(layer, norm) else layer
         for index, name in zip(range(len(model.shapes(layer))), names, strict=False):
-            yield f"{layer}.{name}", (layer, index)
+            yield f"{owner}.{name}", (layer, index)
+        norm = layer if model.is_batch_norm(layer) else ""
 
 
 def _mapped(path: Path) -> memoryview:
@@ -243,6 +261,10 @@ def _stored_layer(data: memoryview, message: Field) -> tuple[str, StoredLayer]:
             name = text(data, found)
         elif found.number == TYPE and not old:
             layer.kind = text(data, found)
+        elif found.number == BOTTOM and not old:
+            layer.bottom = text(data, found)
+        elif found.number == TOP and not old:
+            layer.top = text(data, found)
         elif found.number == V1_TYPE and old:
             layer.kind = str(found.value)
         elif found.number == V0_LAYER and old:
@@ -277,7 +299,10 @@ def _blob(data: memoryview, start: int, end: int) -> Blob:
                 raise FormatError(f"a blob at byte {start} is in more than {MOST_PIECES} pieces")
     if doubles:
         blob.pieces, blob.double = doubles, True
-    blob.shape = tuple(shape) if shape is not None else tuple(legacy.get(number, 0) for number in LEGACY_SHAPE)
+    # A single number has neither form of shape.
+    blob.shape = (
+        tuple(legacy.get(number, 0) for number in LEGACY_SHAPE) if legacy and shape is None else tuple(shape or ())
+    )
     _check_size(blob, start)
     return blob
 

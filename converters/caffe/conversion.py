@@ -90,12 +90,6 @@ class Conversion:
                     named = str(error) if str(error).startswith("layer ") else f"{layer}: {error}"
                     raise FormatError(named) from error
 
-    @property
-    def outputs(self) -> list[str]:
-        """The names of blobs that no layer reads, in order."""
-        last = {top: index for index, layer in enumerate(self._layers) for top in layer.tops}
-        return [top for top, index in last.items() if not self._readers.get((index, top))]
-
     def bottom(self, layer: Layer, index: int = 0) -> Blob:
         """A blob that a layer reads."""
         if index >= len(layer.bottoms):
@@ -214,6 +208,24 @@ def check_all_read(parameters: Message) -> None:
     parameters.ignore(*WITHOUT_EFFECT)
     if unread := parameters.unread():
         raise FormatError(f"{parameters.path}: {', '.join(unread)[:200]} is unknown here")
+
+
+def unread_blobs(layers: Sequence[Layer]) -> list[str]:
+    """Return the names of blobs that no layer reads: a network's outputs."""
+    readers = _readers(layers)
+    last = {top: index for index, layer in enumerate(layers) for top in layer.tops}
+    return [top for top, index in last.items() if not readers.get((index, top))]
+
+
+def needed_layers(layers: Sequence[Layer], output: str) -> list[Layer]:
+    """Return the layers that the last blob of a name depends on, in order."""
+    wanted, kept = {output}, []
+    for layer in reversed(layers):
+        if wanted.intersection(layer.tops):
+            wanted.difference_update(layer.tops)
+            wanted.update(layer.bottoms)
+            kept.append(layer)
+    return kept[::-1]
 
 
 def _readers(layers: Sequence[Layer]) -> dict[tuple[int, str], list[int]]:

@@ -142,8 +142,8 @@ def parametric_relu(c: Conversion, layer: Layer) -> None:
     check_all_read(parameters)
     x, (slopes,) = c.channelled(layer), c.weights(layer, 1, 1)
     if shared:
-        if slopes.size != 1:
-            raise FormatError(f"{layer}: {slopes.size} slopes, wanted one for all channels")
+        if slopes.size != 1 or not np.isfinite(slopes).all():
+            raise FormatError(f"{layer}: slopes {slopes.reshape(-1)[:4].tolist()}, wanted one for all channels")
         c.pointwise(layer, x, c.add(layer, LeakyRelu(float(slopes.reshape(-1)[0])), x.value))
     else:
         c.pointwise(layer, x, c.add(layer, PRelu(), x.value, c.param(f"{layer.name}.weight", slopes.reshape(-1))))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_sdk.converters.caffe import arrangement, pointwise, windows
 from edge_sdk.converters.caffe.caffemodel import Caffemodel, read_mean
-from edge_sdk.converters.caffe.conversion import Conversion
-from edge_sdk.converters.caffe.network import Network, read_network
+from edge_sdk.converters.caffe.conversion import Conversion, needed_layers, unread_blobs
+from edge_sdk.converters.caffe.network import Layer, Network, read_network
 from edge_sdk.converters.caffe.text_format import MOST_BYTES
 from edge_sdk.converters.classifier import as_classifier
-from edge_sdk.errors import FormatError, UsageError
+from edge_sdk.errors import FormatError, UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
 
@@ -20,6 +21,9 @@ __all__ = ["arrangement", "pointwise", "read", "windows"]
 
 IMAGENET_MEAN = (104.0069879317889, 116.66876761696767, 122.6789143406786)
 """The mean of ImageNet's photos, blue, green, red (ilsvrc_2012_mean.npy averaged over the pixels)."""
+
+WARPED, LEAST_CROP = (256, 256), 200
+"""Caffe's tools warp photos to this size before they cut out the centre, if that is hardly smaller."""
 
 
 def read(
@@ -34,9 +38,10 @@ def read(
     """Read a Caffe network with its weights as a Model.
 
     Layers run as in phase TEST; those that measure (losses, accuracy, Silence) are left out, and so is a final softmax.
-    Photos are fed as Caffe's tools do: stretched, blue first, less a mean, divided by nothing. Of a mean image the mean
-    of each channel is taken, for a Model has one number a channel. Where neither `mean`, `preprocess` nor the
-    definition says one, the mean of ImageNet is assumed; the provenance says what was.
+    Photos are fed as Caffe's tools do: warped to 256 × 256 and cut (small inputs: stretched), blue first, less a mean,
+    divided by nothing. Of a mean image the mean of each channel is taken, for a Model has one number a channel. Where
+    neither `mean`, `preprocess` nor the definition says one, the mean of ImageNet is assumed; the provenance says what
+    was.
 
     Args:
         prototxt: the definition; a deploy.prototxt, which says the input's size, rather than a train_val.prototxt.
@@ -56,9 +61,11 @@ def read(
         raise UsageError(f"{prototxt} is a definition without weights; give the .caffemodel that belongs to it too")
     model = Caffemodel(weights)
     try:
-        conversion = Conversion(network.name, network.layers, model, dict(network.inputs))
+        chosen = _output(network.layers, output)
+        layers = needed_layers(network.layers, chosen)
+        conversion = Conversion(network.name, layers, model, dict(network.inputs))
         conversion.run()
-        value = conversion.blob(_output(conversion, output)).value
+        value = conversion.blob(chosen).value
         graph = conversion.builder.build(value)
     except FormatError as error:
         raise FormatError(f"{prototxt}: {error}") from error
@@ -78,17 +85,22 @@ def read(
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                raise FormatError(f"{path}: {size} bytes; the definition of a network has at most {MOST_BYTES}")
+            data = file.read(size)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     # Comments are in whatever encoding their writers used; names are ASCII in all known networks.
     return data.decode("utf-8", errors="replace")
 
 
-def _output(conversion: Conversion, wanted: str | None) -> str:
-    outputs = conversion.outputs
+def _output(layers: Sequence[Layer], wanted: str | None) -> str:
+    outputs = unread_blobs(layers)
     if wanted is not None:
-        conversion.blob(wanted)
+        made = dict.fromkeys(top for layer in layers for top in layer.tops)
+        if wanted not in made:
+            raise UsageError(f"output {wanted!r} is no blob of the network{suggestion(wanted, made)}")
         return wanted
     if len(outputs) != 1:
         names = ", ".join(outputs)[:400] or "none"
@@ -126,7 +138,13 @@ def _preprocess(
     if len(means) != channels:
         raise UsageError(f"mean: {len(means)} numbers for {channels} channels; wanted one each, blue, green, red")
     scale = said["scale"]
-    return Preprocess(size, channels="bgr" if channels == 3 else "grey", mean=means, std=(1 / scale,) * channels)
+    return Preprocess(
+        size,
+        stretch=WARPED if all(WARPED[0] >= side > LEAST_CROP for side in size) else None,
+        channels="bgr" if channels == 3 else "grey",
+        mean=means,
+        std=(1 / scale,) * channels,
+    )
 
 
 def _said(network: Network) -> Mapping[str, Any]:

@@ -13,9 +13,9 @@ from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add, Div, Exp, Log, Mul, Square
 from edge_sdk.ops.geometry import Padding, Pair
 from edge_sdk.ops.norm import LocalResponseNorm
-from edge_sdk.ops.pool import AvgPool2D, MaxPool2D
-from edge_sdk.ops.shape import Slice
-from edge_sdk.spec import Array, Value
+from edge_sdk.ops.pool import AvgPool2D, GlobalAvgPool, MaxPool2D
+from edge_sdk.ops.shape import Reshape, Slice
+from edge_sdk.spec import BATCH, Array, Value
 
 LARGEST = 1 << 15
 """No window, stride or padding is larger than an image can be."""
@@ -117,6 +117,10 @@ def pooling(c: Conversion, layer: Layer) -> None:
         raise FormatError(
             f"{layer}: kernel {kernel}, stride {stride}, pad {pad}; wanted a window larger than its padding"
         )
+    if kind == "AVE" and kernel == size and pad == (0, 0):
+        rows = c.builder.add(GlobalAvgPool(), x.value)
+        c.result(layer, c.add(layer, Reshape((BATCH, 1, 1, x.shape[0])), rows))
+        return
     padding = ((pad[0], pad[0]), (pad[1], pad[1]))
     op: Op = MaxPool2D(kernel, stride, padding, ceil)
     if kind == "AVE":

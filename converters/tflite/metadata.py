@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -85,12 +85,12 @@ def append_labels(data: bytes, labels: tuple[str, ...]) -> bytes:
     return file.getvalue()
 
 
-def read_metadata(entries: Mapping[str, bytes], data: bytes, name: str) -> FileMetadata:
+def read_metadata(entries: Mapping[str, bytes], data: bytes | IO[bytes], name: str) -> FileMetadata:
     """Return what a file says, its own `EDGE_SDK` entry before the others'.
 
     Args:
         entries: The file's metadata entries, as `check_model` returns them.
-        data: The whole file, for the label file appended to it.
+        data: The whole file, its bytes or open, for the label file appended to it.
         name: What messages call the file.
 
     Raises:
@@ -156,7 +156,7 @@ def _statistics(w: TableWriter, lowest: list[float], highest: list[float]) -> Of
     return w.table((0, "offset", w.numbers(highest, "float32")), (1, "offset", w.numbers(lowest, "float32")))
 
 
-def _read_classifier_metadata(entry: bytes, data: bytes, name: str) -> FileMetadata:
+def _read_classifier_metadata(entry: bytes, data: bytes | IO[bytes], name: str) -> FileMetadata:
     root = Table.root(entry, _IDENTIFIER, name)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -169,7 +169,7 @@ def _read_classifier_metadata(entry: bytes, data: bytes, name: str) -> FileMetad
                     mean, std = _floats(normalization, 0), _floats(normalization, 1)
         for tensor in subgraph.tables(3)[:1]:
             for file in tensor.tables(6):
-                if file.number(2, "int8") == _AXIS_LABELS:
+                if file.number(2, "int8") == _AXIS_LABELS and not labels:  # further ones are translations
                     labels = _read_labels(data, file.string(0) or "", name)
     return FileMetadata(root.string(0) or "", labels, mean, std)
 
@@ -179,9 +179,10 @@ def _floats(table: Table, slot: int) -> tuple[float, ...]:
     return () if values is None else tuple(float(value) for value in values[:64])
 
 
-def _read_labels(data: bytes, file_name: str, name: str) -> tuple[str, ...]:
+def _read_labels(data: bytes | IO[bytes], file_name: str, name: str) -> tuple[str, ...]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(file_name) as file:
+        whole = io.BytesIO(data) if isinstance(data, bytes) else data
+        with zipfile.ZipFile(whole) as archive, archive.open(file_name) as file:
             # The size that the archive states may be a lie, so no more than the limit is unpacked.
             content = file.read(MAX_LABEL_BYTES + 1)
         text = content.decode()
@@ -207,7 +208,10 @@ def _read_edge_entry(entry: bytes, other: FileMetadata, name: str) -> FileMetada
         raise FormatError(f"{name}: labels must be a list of texts")
     if not isinstance(provenance, dict):
         raise FormatError(f"{name}: provenance must be an object")
-    preprocess = Preprocess.from_dict(stored.get("preprocess"))
+    try:
+        preprocess = Preprocess.from_dict(stored.get("preprocess"))
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
     return FileMetadata(
         str(stored.get("name", "")),
         tuple(labels),

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sdk.converters.tflite.options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
+from edge_sdk.converters.tflite.options import (
+    Conv2DOptions,
+    DepthwiseConv2DOptions,
+    Pool2DOptions,
+    TransposeConvOptions,
+)
 from edge_sdk.converters.tflite.schema import FILE_IDENTIFIER, SCHEMA_VERSION
 from edge_sdk.converters.tflite.table_reader import Table
 from edge_sdk.errors import FormatError
@@ -23,6 +28,7 @@ _WINDOW_SLOTS = {
     Conv2DOptions.union_type: {1: 0, 2: 0, 4: 1, 5: 1},
     DepthwiseConv2DOptions.union_type: {1: 0, 2: 0, 5: 1, 6: 1},
     Pool2DOptions.union_type: {1: 0, 2: 0, 3: 0, 4: 0},
+    TransposeConvOptions.union_type: {1: 0, 2: 0},
 }
 """Slots of strides, dilations and window sizes in the options that have them, with the schema's defaults."""
 _ELEMENT_BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2}
@@ -89,6 +95,10 @@ def _check_tensor(tensor: Table, buffers: Sequence[memoryview | None]) -> None:
     index = tensor.number(2, "uint32")
     if index >= max(1, len(buffers)):
         raise tensor.source.error(f"tensor {name!r} names buffer {index} of {len(buffers)}")
+    if tensor.table(6) is not None:
+        raise FormatError(
+            f"{tensor.source.name}: tensor {name!r} is stored as a sparse one, which edge-sdk does not read"
+        )
     data = buffers[index] if index < len(buffers) else None
     item = _ELEMENT_BYTES.get(tensor.number(1, "int8"))
     if data is not None and len(data) and item is not None and len(data) != item * math.prod(shape):
@@ -101,7 +111,8 @@ def _check_quantization(tensor: Table, name: str, shape: list[int]) -> None:
     if quantization is None:
         return
     scale, zero_point = _or_empty(quantization.numbers(2, "float32")), _or_empty(quantization.numbers(3, "int64"))
-    axis = quantization.number(6, "int32")
+    # Converters before 2020 gave a depthwise bias the axis of its weights; a list of numbers has only one.
+    axis = quantization.number(6, "int32") if len(shape) != 1 else 0
     quantization.numbers(0, "float32")
     quantization.numbers(1, "float32")
     per_axis = len(scale) > 1

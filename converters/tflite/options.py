@@ -50,6 +50,7 @@ class FullyConnectedOptions(Options, union_type=8):
     """FULLY_CONNECTED."""
 
     fused_activation_function: FusedActivation = slot(0, "int8", FusedActivation.NONE)
+    weights_format: int = slot(1, "int8", 0)
     keep_num_dims: bool = slot(2, "bool", default=False)
     asymmetric_quantize_inputs: bool = slot(3, "bool", default=False)
 
@@ -99,6 +100,13 @@ class ReshapeOptions(Options, union_type=17):
     """RESHAPE."""
 
     new_shape: tuple[int, ...] = slot(0, "int32 vector", ())
+
+
+@dataclass(frozen=True)
+class SpaceToDepthOptions(Options, union_type=19):
+    """SPACE_TO_DEPTH."""
+
+    block_size: int = slot(0, "int32", 0)
 
 
 @dataclass(frozen=True)
@@ -222,6 +230,7 @@ class TransposeConvOptions(Options, union_type=49):
     padding: Padding = slot(0, "int8", Padding.SAME)
     stride_w: int = slot(1, "int32", 0)
     stride_h: int = slot(2, "int32", 0)
+    fused_activation_function: FusedActivation = slot(3, "int8", FusedActivation.NONE)
 
 
 @dataclass(frozen=True)
@@ -237,10 +246,26 @@ class ShapeOptions(Options, union_type=55):
 
 
 @dataclass(frozen=True)
+class PackOptions(Options, union_type=59):
+    """PACK along a new axis."""
+
+    values_count: int = slot(0, "int32", 0)
+    axis: int = slot(1, "int32", 0)
+
+
+@dataclass(frozen=True)
 class OneHotOptions(Options, union_type=61):
     """ONE_HOT."""
 
     axis: int = slot(0, "int32", 0)
+
+
+@dataclass(frozen=True)
+class UnpackOptions(Options, union_type=64):
+    """UNPACK along an axis that goes."""
+
+    num: int = slot(0, "int32", 0)
+    axis: int = slot(1, "int32", 0)
 
 
 @dataclass(frozen=True)
@@ -274,6 +299,13 @@ class SquaredDifferenceOptions(Options, union_type=76):
 
 
 @dataclass(frozen=True)
+class MirrorPadOptions(Options, union_type=77):
+    """MIRROR_PAD: 0 leaves the border itself out (REFLECT), 1 repeats it (SYMMETRIC)."""
+
+    mode: int = slot(0, "int8", 0)
+
+
+@dataclass(frozen=True)
 class AbsOptions(Options, union_type=78):
     """ABS."""
 
@@ -293,6 +325,13 @@ class QuantizeOptions(Options, union_type=89):
 @dataclass(frozen=True)
 class HardSwishOptions(Options, union_type=91):
     """HARD_SWISH."""
+
+
+@dataclass(frozen=True)
+class DepthToSpaceOptions(Options, union_type=94):
+    """DEPTH_TO_SPACE."""
+
+    block_size: int = slot(0, "int32", 0)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The part of TFLite's file schema that is written here: enumerations, and how options are laid out in slots.
+"""The part of TFLite's file schema that is written and read here: enumerations, and how options are laid out in slots.
 
 Source: tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3. A table's fields are numbered slots; a field that is
 left out has the schema's default. The numbers are fixed forever, so they stand here and no generated module is needed:
@@ -42,7 +42,10 @@ class FusedActivation(IntEnum):
 
     NONE = 0
     RELU = 1
+    RELU_N1_TO_1 = 2
     RELU6 = 3
+    TANH = 4
+    SIGN_BIT = 5
 
 
 class Builtin(IntEnum):
@@ -53,6 +56,7 @@ class Builtin(IntEnum):
     CONCATENATION = 2
     CONV_2D = 3
     DEPTHWISE_CONV_2D = 4
+    DEPTH_TO_SPACE = 5
     DEQUANTIZE = 6
     FULLY_CONNECTED = 9
     LOCAL_RESPONSE_NORMALIZATION = 13
@@ -60,10 +64,12 @@ class Builtin(IntEnum):
     MAX_POOL_2D = 17
     MUL = 18
     RELU = 19
+    RELU_N1_TO_1 = 20
     RELU6 = 21
     RESHAPE = 22
     RESIZE_BILINEAR = 23
     SOFTMAX = 25
+    SPACE_TO_DEPTH = 26
     TANH = 28
     PAD = 34
     GATHER = 36
@@ -84,19 +90,25 @@ class Builtin(IntEnum):
     PADV2 = 60
     SLICE = 65
     TRANSPOSE_CONV = 67
+    TILE = 69
     EXPAND_DIMS = 70
     LOG = 73
     SUM = 74
     SQRT = 75
     RSQRT = 76
     SHAPE = 77
+    POW = 78
     REDUCE_MAX = 82
+    PACK = 83
     ONE_HOT = 85
+    UNPACK = 88
+    REDUCE_MIN = 89
     SQUARE = 92
     FILL = 94
     RESIZE_NEAREST_NEIGHBOR = 97
     LEAKY_RELU = 98
     SQUARED_DIFFERENCE = 99
+    MIRROR_PAD = 100
     ABS = 101
     SPLIT_V = 102
     QUANTIZE = 114
@@ -104,6 +116,7 @@ class Builtin(IntEnum):
     BATCH_MATMUL = 126
     BROADCAST_TO = 130
     GELU = 150
+    RELU_0_TO_1 = 152
 
 
 Kind = Literal["int8", "int32", "float32", "bool", "int32 vector"]

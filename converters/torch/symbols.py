@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from edge_sdk.converters.tensor_file import ELEMENT_BYTES
 from edge_sdk.errors import FormatError
 
-# A storage class of PyTorch → the dtype of its elements. bfloat16, which NumPy lacks, is read as float32.
+# A storage class of PyTorch → the dtype of its elements. An untyped storage counts bytes; its tensors know their dtype.
 STORAGE_DTYPES = {
+    "ComplexDoubleStorage": "complex128",
+    "ComplexFloatStorage": "complex64",
     "DoubleStorage": "float64",
     "FloatStorage": "float32",
     "HalfStorage": "float16",
@@ -20,8 +23,27 @@ STORAGE_DTYPES = {
     "CharStorage": "int8",
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
+    "UntypedStorage": "uint8",
 }
 STORAGE_MODULES = ("torch", "torch.cuda", "torch.storage")
+# What training scripts leave beside the weights, and what is pickled with it. None of these is ever imported or called:
+# an `Inert` record takes the object's place, and its arguments and state are dropped.
+INERT = frozenset(
+    [
+        "_codecs.encode", "argparse.Namespace", "collections.Counter", "datetime.date", "datetime.datetime",
+        "datetime.timedelta", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.PureWindowsPath",
+        "pathlib.WindowsPath", "torch.Size", "torch.Tensor", "torch.device", "torch.nn.parameter.Buffer",
+        "torch.nn.parameter.Parameter", "torch.serialization._get_layout", "numpy.dtype", "numpy.ndarray",
+    ]
+    + [f"{core}.{name}" for core in ("numpy.core.multiarray", "numpy._core.multiarray") for name in
+       ("scalar", "_reconstruct")]
+    + [f"{module}.{name}" for module in ("builtins", "__builtin__") for name in
+       ("bool", "bytes", "complex", "dict", "float", "int", "list", "object", "set", "frozenset", "str", "tuple")]
+    + [f"torch.{kind}Tensor" for kind in
+       ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")]
+    + [f"torch.cuda.{kind}Tensor" for kind in
+       ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")]
+)  # fmt: skip
 MAX_RANK = 32
 MAX_INT64 = 2**63 - 1
 
@@ -34,11 +56,25 @@ class StorageClass:
 
 
 @dataclass(frozen=True)
+class Dtype:
+    """`torch.float32` and its like, by the name behind the dot."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Constructor:
     """A function or class on the allow-list; `build` turns its pickled arguments into a record."""
 
     name: str
     build: Callable[[tuple[Any, ...]], Any]
+
+
+@dataclass(frozen=True)
+class Inert:
+    """What stands for an object of no use here, whose class is called `name`."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -61,15 +97,19 @@ class StorageView:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A strided window on a storage; offset and strides count elements."""
+    """A strided window on a storage; offset and strides count elements.
+
+    `dtype` is that of the elements where the storage is untyped.
+    """
 
     view: StorageView
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    dtype: str | None = None
 
 
-def find_symbol(module: str, name: str) -> StorageClass | Constructor:
+def find_symbol(module: str, name: str) -> StorageClass | Constructor | Dtype:
     """Return what stands for the pickled global `module.name`.
 
     Raises:
@@ -77,12 +117,16 @@ def find_symbol(module: str, name: str) -> StorageClass | Constructor:
     """
     if module in STORAGE_MODULES and name in STORAGE_DTYPES:
         return StorageClass(STORAGE_DTYPES[name])
-    constructor = _CONSTRUCTORS.get(f"{module}.{name}")
+    whole = f"{module}.{name}"
+    if module == "torch" and (name in ELEMENT_BYTES or name.startswith(("float8", "qint", "quint"))):
+        return Dtype(name)
+    if whole in INERT:
+        return Constructor(whole, lambda _: Inert(whole))
+    constructor = _CONSTRUCTORS.get(whole)
     if constructor is None:
         # The name comes from the file: quoted and cut, so that no control character reaches a terminal.
-        shown = repr(f"{module}.{name}"[:120])
         raise FormatError(
-            f"the pickle names {shown}, which a state dict of tensors does not need and which could run code; "
+            f"the pickle names {whole[:120]!r}, which a state dict of tensors does not need and which could run code; "
             "refused. Save the weights alone: torch.save(model.state_dict(), path)"
         )
     return constructor
@@ -90,6 +134,11 @@ def find_symbol(module: str, name: str) -> StorageClass | Constructor:
 
 def storage_view(persistent_id: object) -> StorageView:
     """Read a persistent id: ("storage", class, key, location, elements[, None or (key, offset, elements)])."""
+    if isinstance(persistent_id, tuple) and persistent_id[:1] == ("module",):
+        raise FormatError(
+            "the file holds a whole network with its program and not its weights alone; refused. "
+            "Save the weights alone: torch.save(model.state_dict(), path)"
+        )
     if not isinstance(persistent_id, tuple) or len(persistent_id) not in {5, 6} or persistent_id[0] != "storage":
         raise FormatError("a persistent id is not a storage (class, key, location, elements)")
     kind, key = persistent_id[1], persistent_id[2]
@@ -122,10 +171,29 @@ def _build_tensor(arguments: tuple[Any, ...]) -> Tensor:
     return Tensor(view, offset, shape, strides)
 
 
+def _build_untyped_tensor(arguments: tuple[Any, ...]) -> Tensor:
+    """`_rebuild_tensor_v3`: (storage, offset, shape, strides, requires_grad, hooks, dtype, …)."""
+    if len(arguments) < 7 or not isinstance(arguments[6], Dtype):
+        raise FormatError("a tensor on an untyped storage has no dtype")
+    dtype = arguments[6].name
+    if dtype not in ELEMENT_BYTES:
+        raise FormatError(f"a tensor has elements of torch.{dtype[:20]}; save it after .float()")
+    return replace(_build_tensor(arguments[:4]), dtype=dtype)
+
+
 def _build_parameter(arguments: tuple[Any, ...]) -> Tensor:
     if not arguments or not isinstance(arguments[0], Tensor):
         raise FormatError("a parameter holds no tensor")
     return arguments[0]
+
+
+def _build_from_type(arguments: tuple[Any, ...]) -> Any:
+    """`_rebuild_from_type_v2`: (function, type, its arguments, state), of tensors with attributes of their own."""
+    if len(arguments) < 3 or not isinstance(arguments[0], Constructor) or not isinstance(arguments[2], tuple):
+        raise FormatError("a tensor with attributes is not (function, type, arguments, state)")
+    if arguments[0].build is _build_from_type:
+        raise FormatError("a tensor with attributes is nested in itself")
+    return arguments[0].build(arguments[2])
 
 
 def _build_ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
@@ -139,6 +207,10 @@ def _build_ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
             raise FormatError("an OrderedDict has an item that is no pair")
         result[plain_key(pair[0])] = pair[1]
     return result
+
+
+def _build_default_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    return {}
 
 
 def plain_key(key: object) -> str | int | float | bytes | None:
@@ -168,8 +240,12 @@ _CONSTRUCTORS = {
     constructor.name: constructor
     for constructor in (
         Constructor("collections.OrderedDict", _build_ordered_dict),
+        Constructor("collections.defaultdict", _build_default_dict),
         Constructor("torch._utils._rebuild_tensor", _build_tensor),
         Constructor("torch._utils._rebuild_tensor_v2", _build_tensor),
+        Constructor("torch._utils._rebuild_tensor_v3", _build_untyped_tensor),
         Constructor("torch._utils._rebuild_parameter", _build_parameter),
+        Constructor("torch._utils._rebuild_parameter_with_state", _build_parameter),
+        Constructor("torch._tensor._rebuild_from_type_v2", _build_from_type),
     )
 }

@@ -12,11 +12,14 @@ import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from edge_sdk.converters.torch.symbols import Constructor, find_symbol, plain_key, storage_view
+from edge_sdk.converters.torch.symbols import Constructor, Inert, find_symbol, plain_key, storage_view
 from edge_sdk.errors import FormatError
 
-# A state dict needs about 60 opcodes a tensor; one byte of opcode can take 100 bytes of memory.
-MAX_OPCODES = 2_000_000
+# A state dict needs about 60 opcodes a tensor. An opcode of one byte can take 100 bytes of memory: the limit keeps that
+# within four times the file, whose weights are most of it, but for files of less than 2 MB.
+MAX_OPCODES = 500_000
+ALWAYS_ALLOWED = 60_000
+FILE_BYTES_PER_OPCODE = 32
 # The magic number of the legacy format has 80 bits. Longer integers take quadratic time to print.
 MAX_INTEGER_BITS = 128
 
@@ -34,19 +37,25 @@ class Stream(Protocol):
         """Return the position in bytes."""
 
 
-def load_pickle(stream: Stream) -> Any:
+def opcode_limit(file_bytes: int) -> int:
+    """Return how many opcodes a pickle in a file of this size may have."""
+    return min(MAX_OPCODES, max(ALWAYS_ALLOWED, file_bytes // FILE_BYTES_PER_OPCODE))
+
+
+def load_pickle(stream: Stream, persistent: Callable[[object], Any] = storage_view, limit: int = ALWAYS_ALLOWED) -> Any:
     """Return the object of the pickle at the stream's position, and leave the stream right behind it.
 
-    Tensors come back as `symbols.Tensor` records; their bytes are not read.
+    Tensors come back as `symbols.Tensor` records; their bytes are not read. `persistent` turns the pickle's references
+    to what lies outside it into records; it may have `limit` opcodes.
 
     Raises:
         FormatError: the pickle is truncated or corrupt, or uses a global or an opcode that is not on the allow-list.
     """
-    machine = _Machine()
+    machine = _Machine(persistent, limit)
     try:
         for count, (opcode, argument, position) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
-            if count >= MAX_OPCODES:
-                raise FormatError(f"the pickle has more than {MAX_OPCODES} opcodes")
+            if count >= limit:
+                raise FormatError(f"the pickle has more than {limit} opcodes, too many for a file of this size")
             if opcode.name == "STOP":
                 return machine.result()
             handler = _HANDLERS.get(opcode.name)
@@ -64,7 +73,10 @@ def load_pickle(stream: Stream) -> Any:
 class _Machine:
     """The stack, the stacks below the open marks, and the memo."""
 
-    def __init__(self) -> None:
+    def __init__(self, persistent: Callable[[object], Any], limit: int) -> None:
+        self.limit = limit
+        self.read_persistent = persistent
+        self.copied = 0
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -144,16 +156,22 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Constructor) or not isinstance(arguments, tuple):
             raise FormatError(f"the pickle calls a {type(function).__name__}, which is refused")
+        # A list may be recalled again and again: what copies it must not multiply it.
+        self.copied += sum(len(argument) for argument in arguments if isinstance(argument, list))
+        if self.copied > self.limit:
+            raise FormatError("the pickle copies lists beyond any use")
         self.stack.append(function.build(arguments))
 
     def build(self) -> None:
         # The attributes of an OrderedDict are PyTorch's `_metadata`, the versions of modules: not weights.
         state = self.pop()
+        if self.stack and isinstance(self.stack[-1], Inert):
+            return
         if not self.stack or not isinstance(self.stack[-1], dict) or not isinstance(state, dict):
             raise FormatError("the pickle sets the state of an object that is no dictionary, which is refused")
 
     def persistent(self) -> None:
-        self.stack.append(storage_view(self.pop()))
+        self.stack.append(self.read_persistent(self.pop()))
 
 
 def _global(machine: _Machine, argument: Any) -> None:
@@ -195,6 +213,7 @@ _HANDLERS: dict[str, Callable[[_Machine, Any], None]] = {
     "GLOBAL": _global,
     "STACK_GLOBAL": lambda machine, _: machine.stack_global(),
     "REDUCE": lambda machine, _: machine.reduce(),
+    "NEWOBJ": lambda machine, _: machine.reduce(),
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: machine.persistent(),
 }

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.atomic import atomic_write
+from edge_sdk.cache_folder import cache_folder
 from edge_sdk.errors import UsageError
 
 FORMAT_VERSION = 1
@@ -65,10 +66,7 @@ class Layout:
 
 def features_folder() -> Path:
     """Where features are kept: `features` in $EDGE_CACHE, or in the user's cache folder."""
-    import platformdirs
-
-    chosen = os.environ.get("EDGE_CACHE")
-    return (Path(chosen) if chosen else Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False))) / "features"
+    return cache_folder("features")
 
 
 @dataclass

@@ -180,7 +180,7 @@ class Loader:
         augment = self.augment
         if augment is not None and augment.area is not None:
             # Twice the pixels that the input needs, so that crops of a quarter of the area stay sharp.
-            shortest = 2 * (self.preprocess.resize or max(self.preprocess.size))
+            shortest = 2 * (self.preprocess.resize or max(self.preprocess.stretch or self.preprocess.size))
             image = as_rgb(self.dataset.photo(index, shortest=shortest))
             return augment(image, self.preprocess, random_generator(self.seed, epoch, _VIEW, position))
         pixels = self._cache.get(index)

@@ -19,6 +19,7 @@ from edge_sdk.ops import (
     reduce,
     resize,
     shape,
+    statistics,
     update,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "reduce",
     "resize",
     "shape",
+    "statistics",
     "update",
 ]

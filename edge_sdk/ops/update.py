@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from edge_sdk.errors import ShapeError
-from edge_sdk.op import Op
+from edge_sdk.op import Members, Op
 from edge_sdk.spec import Spec
 
 
@@ -145,6 +146,74 @@ OF_DENSE_LAYERS: Mapping[type[Op], type[Op]] = {
     RMSPropUpdate: LinearRMSPropUpdate,
 }
 """The form of each optimizer's operator that takes a dense layer's dy and x in place of the gradient."""
+
+
+def _infer_members(name: str, members: Members, rate: Spec, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    """The specs of all outputs, from those of (weight, gradient, state …) of one parameter after the other."""
+    if not specs or len(specs) % members.inputs:
+        raise ShapeError(f"{name}: {len(specs)} weights, gradients and states; wanted all of one parameter or more")
+    results: list[Spec] = []
+    for first in range(0, len(specs), members.inputs):
+        weight, *like_weight = specs[first : first + members.inputs]
+        _check(name, weight, rate, *like_weight)
+        results += [weight] * members.outputs
+    return tuple(results)
+
+
+@dataclass(frozen=True)
+class GroupedSGDUpdate(Op, name="grouped_sgd_update"):
+    """sgd_update of many parameters: members are (weight, gradient, velocity), one parameter after the other."""
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    members: ClassVar[Members] = Members(shared=1, inputs=3, outputs=2)
+    in_place = {0: 0, 1: 2}
+
+    def infer(self, rate: Spec, *parameters: Spec) -> tuple[Spec, ...]:
+        return _infer_members(self.name, self.members, rate, parameters)
+
+
+@dataclass(frozen=True)
+class GroupedAdamUpdate(Op, name="grouped_adam_update"):
+    """adam_update of many parameters: members are (weight, gradient, first moment, second moment)."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled: bool = False
+    members: ClassVar[Members] = Members(shared=2, inputs=4, outputs=3)
+    in_place = {0: 0, 1: 2, 2: 3}
+
+    def infer(self, rate: Spec, step: Spec, *parameters: Spec) -> tuple[Spec, ...]:
+        _check_step("grouped_adam_update", step)
+        return _infer_members(self.name, self.members, rate, parameters)
+
+
+@dataclass(frozen=True)
+class GroupedRMSPropUpdate(Op, name="grouped_rmsprop_update"):
+    """rmsprop_update of many parameters: members are (weight, gradient, mean square, velocity)."""
+
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    members: ClassVar[Members] = Members(shared=1, inputs=4, outputs=3)
+    in_place = {0: 0, 1: 2, 2: 3}
+
+    def infer(self, rate: Spec, *parameters: Spec) -> tuple[Spec, ...]:
+        return _infer_members(self.name, self.members, rate, parameters)
+
+
+GroupedUpdate = GroupedSGDUpdate | GroupedAdamUpdate | GroupedRMSPropUpdate
+
+GROUPED: Mapping[type[Op], type[GroupedUpdate]] = {
+    SGDUpdate: GroupedSGDUpdate,
+    AdamUpdate: GroupedAdamUpdate,
+    RMSPropUpdate: GroupedRMSPropUpdate,
+}
+"""The form of each optimizer's operator that updates many parameters."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from edge_sdk.graph import Graph, Node
+from edge_sdk.passes.rewrite import last_values
 from edge_sdk.verify import verify
 from edge_sdk.workspace import Workspace
 
@@ -15,7 +16,7 @@ def order_updates(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]
     That is behind whatever computes their inputs, and behind every other reader of a parameter that they replace: the
     gradient of a layer's input is made with the weights of before.
     """
-    finals = {value for value in graph.updates.values() if value not in graph.outputs and not graph.consumers(value)}
+    finals = last_values(graph)
     replaced = {new: state for state, new in graph.updates.items()}
     place = {value: index for index, node in enumerate(graph.nodes) for value in node.outputs}
     behind: dict[int, list[Node]] = {}  # by the index of the node that they follow, -1 for none

@@ -73,6 +73,11 @@ def rebuild(
     return result
 
 
+def last_values(graph: Graph) -> set[Value]:
+    """Return what replaces a parameter and is read by nobody before: a node that makes nothing else may come later."""
+    return {value for value in graph.updates.values() if value not in graph.outputs and not graph.consumers(value)}
+
+
 def only_consumer(graph: Graph, value: Value) -> Node | None:
     """The one node that reads `value`, if there is just one and the value is neither an output nor an update."""
     consumers = graph.consumers(value)

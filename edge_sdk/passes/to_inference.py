@@ -8,6 +8,7 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.norm import BatchNorm, BatchNormTraining
 from edge_sdk.ops.random import Dropout
+from edge_sdk.ops.statistics import BatchNormTrainingGathered, Conv2DStatistics, DepthwiseConv2DStatistics
 from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.passes.rewrite import rebuild
 from edge_sdk.spec import Spec, Value
@@ -26,6 +27,11 @@ def to_inference(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:
             renamed[node.output] = node.inputs[0]
         elif isinstance(node.op, BatchNormTraining):
             nodes += _by_running_statistics(node, node.op, specs)
+        elif isinstance(node.op, BatchNormTrainingGathered):
+            plain = Node(node.op.norm, (*node.inputs[:5], *node.inputs[6:]), node.outputs)
+            nodes += _by_running_statistics(plain, node.op.norm, specs)
+        elif isinstance(node.op, Conv2DStatistics | DepthwiseConv2DStatistics):
+            nodes.append(Node(node.op.convolution, node.inputs, node.outputs[:1]))
         else:
             nodes.append(node)
     return dead_code(rebuild(graph, nodes, renamed, specs=specs), workspace)

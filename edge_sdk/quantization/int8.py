@@ -16,6 +16,7 @@ from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, 
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
 from edge_sdk.ops.linear import Linear
+from edge_sdk.ops.norm import LocalResponseNorm
 from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
 from edge_sdk.ops.quantization import Dequantize, Quantize
 from edge_sdk.ops.reduce import ReduceMean
@@ -43,6 +44,8 @@ FIXED: Mapping[type[Op], QuantParams] = {
     Softmax: QuantParams((1 / 256,), (-128,)),
     Tanh: QuantParams((1 / 128,), (0,)),
 }
+# Operators that the format has for real numbers alone: they are computed between a Dequantize and a Quantize.
+REAL = (LocalResponseNorm,)
 
 
 def quantize_int8(
@@ -56,7 +59,8 @@ def quantize_int8(
     """Return the graph with int8 activations, int8 weights and int32 biases.
 
     `ranges` comes from `calibrate`; `pixels` are the uint8 parameters of the input. The graph starts with a Quantize
-    from `input_type` to int8 and ends with a Dequantize to float32 or a Quantize to uint8; nothing between is a float.
+    from `input_type` to int8 and ends with a Dequantize to float32 or a Quantize to uint8; nothing between is a float,
+    but for local response norms, which no runtime has on integers.
 
     Raises:
         ExportError: operators that have no 8-bit form, all of them named.
@@ -76,7 +80,7 @@ def quantize_int8(
 
 
 def _refuse_unsupported(graph: Graph) -> None:
-    known = (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED)
+    known = (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED, *REAL)
     wrong = [f"{node.op.name} ({node.outputs[0]})" for node in graph.nodes if not isinstance(node.op, known)]
     if wrong:
         raise ExportError(
@@ -131,11 +135,23 @@ def _add_node(
     renamed: dict[Value, Value],
     parameters: Mapping[Value, QuantParams],
 ) -> None:
+    if isinstance(node.op, REAL):
+        renamed[node.output] = _computed_on_reals(g, node, renamed, parameters)
+        return
     inputs = [_operand(g, arrays, workspace, node, index, renamed, parameters) for index in range(len(node.inputs))]
     outputs = [Spec(graph.specs[value].shape, "int8", parameters[value]) for value in node.outputs]
     # The final value's own name goes to what leaves the graph.
     name = f"{OUTPUT}.int8" if node.outputs[0] == OUTPUT else node.outputs[0]
     renamed.update(zip(node.outputs, g.append(node.op, inputs, outputs, name=name), strict=True))
+
+
+def _computed_on_reals(
+    g: Builder, node: Node, renamed: Mapping[Value, Value], parameters: Mapping[Value, QuantParams]
+) -> Value:
+    x, before, after = node.inputs[0], parameters[node.inputs[0]], parameters[node.output]
+    real = g.add(Dequantize(before.scale[0], before.zero_point[0]), renamed[x], name=f"{node.output}.real_input")
+    y = g.add(node.op, real, name=f"{node.output}.real")
+    return g.add(Quantize(after.scale[0], after.zero_point[0]), y, name=node.output)
 
 
 def _operand(

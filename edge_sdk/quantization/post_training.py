@@ -15,6 +15,7 @@ from edge_sdk.model import INPUT, OUTPUT, Model, Ranking, probabilities, rank
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.calibration import calibrate
 from edge_sdk.quantization.int8 import EdgeType, quantize_int8
+from edge_sdk.quantization.integer_forms import integer_forms
 from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
 from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
@@ -116,7 +117,7 @@ def quantized_graph(
     """Return a model's inference graph with 8-bit numbers, calibrated on photos."""
     from edge_sdk.data.source import open_photos, spread
 
-    graph, workspace = model.inference
+    graph, workspace = integer_forms(*model.inference)
     preprocess, pixels = model.preprocess, pixel_parameters(model.preprocess)
     if input_type == "uint8" and pixels is None:
         graph, workspace, preprocess = embed_normalisation(graph, workspace, preprocess)

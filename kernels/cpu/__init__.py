@@ -1,6 +1,7 @@
 """Numba kernels for the processor: float32, all cores, nothing allocated in a step.
 
 Of kernels without cost estimates the first registered is taken: those for bfloat16 are imported before the others.
+conv_statistics is imported behind the convolutions, each of which it extends.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from edge_sdk.kernels.cpu import (
     conv,
     conv_gradients,
     conv_precise,
+    conv_statistics,
     conv_transpose,
     dense_update,
     depthwise_conv,
     elementwise,
     functions,
+    grouped_update,
     indexing,
     int8_conv,
     int8_depthwise,
@@ -51,11 +54,13 @@ __all__ = [
     "conv",
     "conv_gradients",
     "conv_precise",
+    "conv_statistics",
     "conv_transpose",
     "dense_update",
     "depthwise_conv",
     "elementwise",
     "functions",
+    "grouped_update",
     "indexing",
     "int8_conv",
     "int8_depthwise",

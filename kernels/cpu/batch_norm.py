@@ -1,6 +1,7 @@
 """Batch normalization in training form: statistics, then normalisation, residual and activation in one pass.
 
-Rows are pixels. Sums over rows are cut into PARTS, whatever the number of threads, and added in order.
+Rows are pixels. Sums over rows are cut into PARTS, whatever the number of threads, and added in order. Where a
+convolution has gathered the statistics there is nothing to do but normalise.
 """
 
 from __future__ import annotations
@@ -13,101 +14,15 @@ import numpy as np
 from edge_sdk.kernel import kernel
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
 from edge_sdk.kernels.cpu.jit import inlined_jit, parallel_jit, prange
-from edge_sdk.kernels.cpu.simd import (
-    LANES,
-    at_least,
-    at_most,
-    fma,
-    load,
-    load_some,
-    splat,
-    store,
-    store_some,
-    stream,
-    where_greater,
-    zero,
-)
+from edge_sdk.kernels.cpu.row_statistics import even_bounds, gather, get, merged, put
+from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, fma, splat, stream, where_greater, zero
 from edge_sdk.kernels.cpu.streaming import is_streamed
 from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingAgain, BatchNormTrainingGrad
+from edge_sdk.ops.statistics import PARTS, BatchNormTrainingGathered
 from edge_sdk.spec import Array, Spec
 
-PARTS = 32
 ROWS = 4  # rows whose products are summed before the sums are stored
-SHIFTED = 8  # rows whose deviations are taken from their own mean
 BLOCK = 32  # rows of one task
-
-
-@inlined_jit
-def _get(x, place, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    return load(x, place) if count >= LANES else load_some(x, place, count)
-
-
-@inlined_jit
-def _put(x, place, value, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    if count >= LANES:
-        store(x, place, value)
-    else:
-        store_some(x, place, value, count)
-
-
-@inlined_jit
-def _add_block(
-    x: Array, place: int, rows: int, channels: int, count: int, share: float, before: float, parts: Array, at: int
-) -> None:
-    """Merge a block of rows of one vector of channels, `count` lanes of which exist, into mean and Σ (x - mean)².
-
-    `share` is the block's part of all rows so far and its own, `before` the number of those before.
-    """
-    sums, more = zero(), zero()
-    for row in range(0, rows - 1, 2):
-        sums = sums + _get(x, place + row * channels, count)
-        more = more + _get(x, place + (row + 1) * channels, count)
-    if rows % 2 == 1:
-        sums = sums + _get(x, place + (rows - 1) * channels, count)
-    center = (sums + more) * splat(np.float32(1.0) / np.float32(rows))
-    squares, more = zero(), zero()
-    for row in range(0, rows - 1, 2):
-        a, b = _get(x, place + row * channels, count) - center, _get(x, place + (row + 1) * channels, count) - center
-        squares, more = fma(a, a, squares), fma(b, b, more)
-    if rows % 2 == 1:
-        a = _get(x, place + (rows - 1) * channels, count) - center
-        squares = fma(a, a, squares)
-    mean = _get(parts, at, count)
-    shift = center - mean
-    squares = fma(shift * shift, splat(share * before), squares + more)
-    _put(parts, at, fma(shift, splat(share), mean), count)
-    _put(parts, at + channels, _get(parts, at + channels, count) + squares, count)
-
-
-@inlined_jit
-def _add_channels(x: Array, row: int, rows: int, channels: int, before: int, parts: Array, at: int) -> None:
-    share = np.float32(rows) / np.float32(before + rows)
-    whole = channels // LANES * LANES
-    for c in range(0, whole, LANES):
-        _add_block(x, row * channels + c, rows, channels, LANES, share, np.float32(before), parts, at + c)
-    if whole < channels:
-        rest = channels - whole
-        _add_block(x, row * channels + whole, rows, channels, rest, share, np.float32(before), parts, at + whole)
-
-
-@parallel_jit
-def _statistics(x: Array, rows: int, channels: int, parts: Array) -> None:
-    """parts[part] = the mean of the part's rows and Σ (x - mean)².
-
-    Deviations are taken from the mean of each block of rows, read twice while it is in cache; blocks are merged as in
-    Chan, Golub, LeVeque (1979), equation 2.1, where nothing cancels however far the mean is from zero.
-    """
-    count, size = parts.size // (2 * channels), 2 * channels
-    for part in prange(count):
-        first, last = rows * part // count, rows * (part + 1) // count
-        for e in range(part * size, part * size + size):
-            parts[e] = 0
-        row = first
-        while row + SHIFTED <= last:
-            _add_channels(x, row, SHIFTED, channels, row - first, parts, part * size)
-            row += SHIFTED
-        if row < last:
-            _add_channels(x, row, last - row, channels, row - first, parts, part * size)
 
 
 @parallel_jit
@@ -121,14 +36,14 @@ def _normalise(
         for row in range(block * BLOCK, min(block * BLOCK + BLOCK, rows)):
             for c in range(0, channels, LANES):
                 here, place = channels - c, row * channels + c
-                value = fma(_get(x, place, here) - _get(mean, c, here), _get(factor, c, here), _get(offset, c, here))
+                value = fma(get(x, place, here) - get(mean, c, here), get(factor, c, here), get(offset, c, here))
                 if residual.size > 0:
-                    value = value + _get(residual, place, here)
+                    value = value + get(residual, place, here)
                 value = at_most(highest, at_least(lowest, value))
                 if streamed:
                     stream(y, place, value)
                 else:
-                    _put(y, place, value, here)
+                    put(y, place, value, here)
 
 
 def _make_passed(reads_result: bool) -> Callable[..., Any]:
@@ -138,7 +53,7 @@ def _make_passed(reads_result: bool) -> Callable[..., Any]:
 
         Y is read, or else computed again from x - mean: the very sum that `_normalise` formed.
         """
-        value = _get(y, place, count) if reads_result else fma(deviation, factor, offset)
+        value = get(y, place, count) if reads_result else fma(deviation, factor, offset)
         return where_greater(splat(limit), value, where_greater(value, zero(), slope, zero()), zero())
 
     return passed
@@ -151,15 +66,15 @@ def _make_gradient_sums(passed: Callable[..., Any]) -> Callable[..., None]:
         mean: Array, limit: float, parts: Array, at: int,
     ) -> None:  # fmt: skip
         """Add a few rows of one vector of channels; `count` lanes of it exist."""
-        products, sums = _get(parts, at, count), _get(parts, at + channels, count)
-        factor, offset, center = _get(line, c, count), _get(line, channels + c, count), _get(mean, c, count)
+        products, sums = get(parts, at, count), get(parts, at + channels, count)
+        factor, offset, center = get(line, c, count), get(line, channels + c, count), get(mean, c, count)
         for _ in range(rows):
-            deviation = _get(x, place, count) - center
-            g = passed(_get(dy, place, count), deviation, factor, offset, y, place, count, limit)
+            deviation = get(x, place, count) - center
+            g = passed(get(dy, place, count), deviation, factor, offset, y, place, count, limit)
             products, sums = fma(g, deviation, products), sums + g
             place += channels
-        _put(parts, at, products, count)
-        _put(parts, at + channels, sums, count)
+        put(parts, at, products, count)
+        put(parts, at + channels, sums, count)
 
     @inlined_jit
     def add_channels(
@@ -202,13 +117,13 @@ def _make_input_gradient(passed: Callable[..., Any]) -> Callable[..., None]:
         dy: Array, x: Array, line: Array, y: Array, place: int, c: int, channels: int, count: int, mean: Array,
         coefficients: Array, limit: float, dx: Array, dresidual: Array,
     ) -> None:  # fmt: skip
-        deviation = _get(x, place, count) - _get(mean, c, count)
-        factor, offset = _get(line, c, count), _get(line, channels + c, count)
-        g = passed(_get(dy, place, count), deviation, factor, offset, y, place, count, limit)
-        a, b = _get(coefficients, c, count), _get(coefficients, channels + c, count)
+        deviation = get(x, place, count) - get(mean, c, count)
+        factor, offset = get(line, c, count), get(line, channels + c, count)
+        g = passed(get(dy, place, count), deviation, factor, offset, y, place, count, limit)
+        a, b = get(coefficients, c, count), get(coefficients, channels + c, count)
         if dresidual.size > 0:
-            _put(dresidual, place, g, count)
-        _put(dx, place, fma(g, a, fma(deviation, b, _get(coefficients, 2 * channels + c, count))), count)
+            put(dresidual, place, g, count)
+        put(dx, place, fma(g, a, fma(deviation, b, get(coefficients, 2 * channels + c, count))), count)
 
     @parallel_jit
     def input_gradient(
@@ -255,39 +170,44 @@ def _apply(
     )  # fmt: skip
 
 
-def _parts(op: BatchNormTraining | BatchNormTrainingGrad, x: Spec, *_: Spec) -> tuple[Spec, ...]:
-    return Spec((PARTS, 2, x.shape[-1])), Spec((5 * x.shape[-1],))
-
-
-def _merged(parts: Array, rows: int) -> tuple[Array, Array]:
-    """Mean and variance (c) of all rows from those of each part, (part, 2, c), which hold rows in equal shares."""
-    bounds = rows * np.arange(PARTS + 1) // PARTS
-    share = np.diff(bounds)[:, None] / rows
-    means = parts[:, 0].astype(np.float64)
-    mean = (share * means).sum(axis=0)
-    return mean, parts[:, 1].sum(axis=0, dtype=np.float64) / rows + (share * (means - mean) ** 2).sum(axis=0)
-
-
-@kernel(BatchNormTraining, "cpu", scratch=_parts)
-def batch_norm_training(
+def _normalise_batch(
     op: BatchNormTraining, out: tuple[Array, ...], x: Array, scale: Array, offset: Array, mean: Array, variance: Array,
-    residual: Array | None = None, *, scratch: tuple[Array, ...],
+    residual: Array | None, statistics: Array, factors: Array,
 ) -> None:  # fmt: skip
     y, new_mean, new_variance, batch_mean, batch_inverse_deviation = out
-    parts, coefficients = scratch
-    channels = x.shape[-1]
-    rows = x.size // channels
-    _statistics(x.reshape(-1), rows, channels, parts.reshape(-1))
-    exact_mean, exact_variance = _merged(parts, rows)
+    rows = x.size // x.shape[-1]
+    exact_mean, exact_variance = merged(statistics)
     batch_mean[...] = exact_mean
     batch_inverse_deviation[...] = 1 / np.sqrt(exact_variance + op.epsilon)
-    _apply(op, x, scale, offset, batch_mean, batch_inverse_deviation, residual, coefficients[:channels], y)
+    _apply(op, x, scale, offset, batch_mean, batch_inverse_deviation, residual, factors, y)
     new_mean[...] = (1 - op.momentum) * mean + op.momentum * exact_mean
     new_variance[...] = (1 - op.momentum) * variance + op.momentum * exact_variance * (rows / max(rows - 1, 1))
 
 
-def _factors(op: BatchNormTrainingAgain, x: Spec, *_: Spec) -> tuple[Spec, ...]:
+def _factors(op: BatchNormTrainingAgain | BatchNormTrainingGathered, x: Spec, *_: Spec) -> tuple[Spec, ...]:
     return (Spec((x.shape[-1],)),)
+
+
+def _statistics_and_factors(op: BatchNormTraining, x: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return Spec((PARTS, 3, x.shape[-1])), Spec((x.shape[-1],))
+
+
+@kernel(BatchNormTraining, "cpu", scratch=_statistics_and_factors)
+def batch_norm_training(
+    op: BatchNormTraining, out: tuple[Array, ...], x: Array, scale: Array, offset: Array, mean: Array, variance: Array,
+    residual: Array | None = None, *, scratch: tuple[Array, ...],
+) -> None:  # fmt: skip
+    statistics, factors = scratch
+    gather(x, even_bounds(x.size // x.shape[-1]), statistics)
+    _normalise_batch(op, out, x, scale, offset, mean, variance, residual, statistics, factors)
+
+
+@kernel(BatchNormTrainingGathered, "cpu", scratch=_factors)
+def batch_norm_training_gathered(
+    op: BatchNormTrainingGathered, out: tuple[Array, ...], x: Array, scale: Array, offset: Array, mean: Array,
+    variance: Array, statistics: Array, residual: Array | None = None, *, scratch: tuple[Array, ...],
+) -> None:  # fmt: skip
+    _normalise_batch(op.norm, out, x, scale, offset, mean, variance, residual, statistics, scratch[0])
 
 
 @kernel(BatchNormTrainingAgain, "cpu", scratch=_factors)
@@ -296,6 +216,10 @@ def batch_norm_training_again(
     inverse_deviation: Array, residual: Array | None = None, *, scratch: tuple[Array, ...],
 ) -> None:  # fmt: skip
     _apply(op, x, scale, offset, mean, inverse_deviation, residual, scratch[0], out)
+
+
+def _parts(op: BatchNormTrainingGrad, dy: Spec, x: Spec, *_: Spec) -> tuple[Spec, ...]:
+    return Spec((PARTS, 2, x.shape[-1])), Spec((5 * x.shape[-1],))
 
 
 @kernel(BatchNormTrainingGrad, "cpu", scratch=_parts)

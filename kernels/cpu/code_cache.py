@@ -23,11 +23,11 @@ from typing import Any
 import llvmlite
 import llvmlite.binding
 import numba
-import platformdirs
 from numba.core import caching
 from numba.core.runtime import rtsys
 
 from edge_sdk import __version__
+from edge_sdk.cache_folder import cache_folder
 from edge_sdk.compilation import LOGGER, compiled, compiling, folder_is, function_loaded
 
 KEPT = 4  # folders of other versions
@@ -67,7 +67,7 @@ def _open_folder() -> Path:
     """Return the folder of this key: in the user's cache, or a temporary one when that cannot be written."""
     known = json.dumps(key(), indent=1, sort_keys=True)
     name = f"{__version__}-{hashlib.sha256(known.encode()).hexdigest()[:20]}"
-    cache = Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)) / "kernels"
+    cache = cache_folder("kernels")
     try:
         folder = _usable(cache / name, known)
     except OSError as error:

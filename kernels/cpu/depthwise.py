@@ -13,8 +13,10 @@ from typing import TypeAlias
 import numpy as np
 
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernels.cpu.row_statistics import add_rows, open_part
 from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, fma, load, splat, store, zero
 from edge_sdk.kernels.cpu.simd_tile import tile
+from edge_sdk.ops.statistics import WHOLE
 from edge_sdk.spec import Array
 
 Geometry: TypeAlias = tuple[int, int, int, int, int, int]
@@ -152,51 +154,96 @@ def _make_sum_neighbours(taps: int, stride: int, direction: int, outputs: int) -
     return sum_neighbours
 
 
-def _make_sum_taps(taps: int, stride: int, direction: int) -> Callable[..., None]:
-    """Compile sum_taps for neighbouring taps: many outputs of a row at a time where all taps are inside the image."""
+@jit
+def _whole_columns(columns: Array, taps: int, neighbours: int) -> tuple[int, int]:
+    """From which output of a row to which all taps are inside, in whole numbers of neighbours."""
+    first, last = 0, len(columns)
+    while first < last and columns[first, 2] < taps:
+        first += 1
+    while last > first and columns[last - 1, 2] < taps:
+        last -= 1
+    return first, last - (last - first) % neighbours
+
+
+def _make_sum_row(taps: int, stride: int, direction: int) -> Callable[..., None]:
+    """Compile a row for neighbouring taps: many outputs at a time where all taps are inside the image."""
     neighbours = NEIGHBOURS // stride
     sum_neighbours = _make_sum_neighbours(taps, stride, direction, neighbours)
+
+    @jit
+    def sum_row(
+        x: Array, w: Array, bias: Array, y: Array, task: int, size: tuple[int, int], channels: int, width: int,
+        rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
+        first: int, last: int,
+    ) -> None:  # fmt: skip
+        """One row of outputs, the `task`th of all images; in columns `first` … `last` all taps are inside."""
+        h, wide = size
+        p, q = len(rows), len(columns)
+        x_row, w_row = steps[0] * wide * channels, tap_steps[0] * width * channels
+        image, row = task // p, task % p
+        line = (image * h + rows[row, 1]) * wide
+        column = 0
+        while column < q:
+            source, weight = (line + columns[column, 1]) * channels, rows[row, 0] * width * channels
+            to, e = (task * q + column) * channels, 0
+            inside = first <= column < last
+            if inside:
+                while e + LANES <= channels:
+                    sum_neighbours(
+                        x, source, x_row, w, weight, w_row, rows[row, 2], bias, e, channels, y, to, low, high
+                    )
+                    e += LANES
+            for m in range(neighbours if inside else 1):
+                if e < channels:
+                    geometry = (
+                        rows[row, 2], x_row, w_row, columns[column + m, 2], steps[1] * channels,
+                        tap_steps[1] * channels,
+                    )  # fmt: skip
+                    begin = (line + columns[column + m, 1]) * channels
+                    of_taps = weight + columns[column + m, 0] * channels
+                    _sum_output(x, w, bias, y, begin, of_taps, to + m * channels, geometry, channels, e, low, high)
+            column += neighbours if inside else 1
+
+    return sum_row
+
+
+def _make_sum_taps(taps: int, stride: int, direction: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compile sum_taps for neighbouring taps, without and with statistics."""
+    neighbours = NEIGHBOURS // stride
+    sum_row = _make_sum_row(taps, stride, direction)
 
     @parallel_jit
     def sum_row_taps(
         x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], channels: int, width: int,
         rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
     ) -> None:  # fmt: skip
-        h, wide = size
-        p, q = len(rows), len(columns)
-        x_row, w_row = steps[0] * wide * channels, tap_steps[0] * width * channels
-        first, last = 0, q
-        while first < q and columns[first, 2] < taps:
-            first += 1
-        while last > first and columns[last - 1, 2] < taps:
-            last -= 1
-        last -= (last - first) % neighbours
-        for task in prange(images * p):
-            image, row = task // p, task % p
-            line = (image * h + rows[row, 1]) * wide
-            column = 0
-            while column < q:
-                source, weight = (line + columns[column, 1]) * channels, rows[row, 0] * width * channels
-                to, e = (task * q + column) * channels, 0
-                inside = first <= column < last
-                if inside:
-                    while e + LANES <= channels:
-                        sum_neighbours(
-                            x, source, x_row, w, weight, w_row, rows[row, 2], bias, e, channels, y, to, low, high
-                        )
-                        e += LANES
-                for m in range(neighbours if inside else 1):
-                    if e < channels:
-                        geometry = (
-                            rows[row, 2], x_row, w_row, columns[column + m, 2], steps[1] * channels,
-                            tap_steps[1] * channels,
-                        )  # fmt: skip
-                        begin = (line + columns[column + m, 1]) * channels
-                        of_taps = weight + columns[column + m, 0] * channels
-                        _sum_output(x, w, bias, y, begin, of_taps, to + m * channels, geometry, channels, e, low, high)
-                column += neighbours if inside else 1
+        first, last = _whole_columns(columns, taps, neighbours)
+        for task in prange(images * len(rows)):
+            sum_row(x, w, bias, y, task, size, channels, width, rows, columns, tap_steps, steps, low, high, first, last)
 
-    return sum_row_taps
+    @parallel_jit
+    def sum_and_gather(
+        x: Array, w: Array, bias: Array, y: Array, size: tuple[int, int], channels: int, width: int, rows: Array,
+        columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float, bounds: Array,
+        statistics: Array,
+    ) -> None:  # fmt: skip
+        """The same, and the statistics of some rows of outputs at a time while they are in cache."""
+        first, last = _whole_columns(columns, taps, neighbours)
+        q = len(columns)
+        for part in prange(len(bounds) - 1):
+            begin, end, at = bounds[part], bounds[part + 1], part * 3 * channels
+            open_part(statistics, at, channels, end - begin)
+            added = begin
+            for task in range(begin // q, end // q):
+                sum_row(
+                    x, w, bias, y, task, size, channels, width, rows, columns, tap_steps, steps, low, high, first, last
+                )
+                done = (task + 1) * q
+                if done - added >= WHOLE or done == end:
+                    add_rows(y, added, done, channels, added - begin, statistics, at)
+                    added = done
+
+    return sum_row_taps, sum_and_gather
 
 
 _SUM_TAPS = {
@@ -204,6 +251,11 @@ _SUM_TAPS = {
     for taps in (3, 5)
     for stride, direction in ((1, 1), (2, 1), (1, -1))
 }
+
+
+def has_neighbours(width: int, stride: int, steps: tuple[int, int]) -> bool:
+    """Whether outputs of a row are summed side by side: `steps` are a tap's, in taps and in pixels."""
+    return steps[0] == 1 and (width, stride, steps[1]) in _SUM_TAPS
 
 
 def sum_taps(
@@ -216,9 +268,19 @@ def sum_taps(
     `stride` is how far what one output sees lies from what the next one does, or 0 when it varies.
     """
     compiled = _sum_taps
-    if tap_steps[1] == 1:
-        compiled = _SUM_TAPS.get((width, stride, steps[1]), _sum_taps)
+    if has_neighbours(width, stride, (tap_steps[1], steps[1])):
+        compiled = _SUM_TAPS[width, stride, steps[1]][0]
     compiled(x, w, bias, y, images, size, channels, width, rows, columns, tap_steps, steps, low, high)
+
+
+def sum_taps_and_gather(
+    x: Array, w: Array, bias: Array, y: Array, size: tuple[int, int], channels: int, width: int, rows: Array,
+    columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float, stride: int,
+    bounds: Array, statistics: Array,
+) -> None:  # fmt: skip
+    """sum_taps where it `has_neighbours`, and statistics (part, 3, channels) of y; `bounds` says where parts end."""
+    gathering = _SUM_TAPS[width, stride, steps[1]][1]
+    gathering(x, w, bias, y, size, channels, width, rows, columns, tap_steps, steps, low, high, bounds, statistics)
 
 
 @parallel_jit
@@ -270,87 +332,3 @@ def sum_taps_multiplied(
                 value = y[to + e]
                 value = max(value, low)
                 y[to + e] = min(value, high)
-
-
-def _make_add_products(vectors: int) -> Callable[..., None]:
-    @jit
-    def add_products(
-        dy: Array, slope: int, dy_step: int, x: Array, seen: int, x_step: int, count: int, out: Array, to: int
-    ) -> None:
-        """Add the products of `count` pairs of pixels, for `vectors` vectors of channels."""
-        sums = tile(vectors, 1)
-        for v in range(vectors):
-            sums[v, 0] = load(out, to + v * LANES)
-        for _ in range(count):
-            for v in range(vectors):
-                sums[v, 0] = fma(load(dy, slope + v * LANES), load(x, seen + v * LANES), sums[v, 0])
-            slope += dy_step
-            seen += x_step
-        for v in range(vectors):
-            store(out, to + v * LANES, sums[v, 0])
-
-    return add_products
-
-
-_add_block_products = _make_add_products(BLOCK)
-_add_vector_products = _make_add_products(1)
-
-
-@jit
-def _add_row_products(
-    dy: Array, slope: int, x: Array, seen: int, channels: int, multiplier: int, stride: int, count: int, out: Array,
-    to: int,
-) -> None:  # fmt: skip
-    """Add to the filters of one tap at out[to] the products of `count` pixels of dy and those of x, `stride` apart."""
-    step, e = stride * channels, 0
-    if multiplier == 1:
-        while e + BLOCK * LANES <= channels:
-            _add_block_products(dy, slope + e, channels, x, seen + e, step, count, out, to + e)
-            e += BLOCK * LANES
-        while e + LANES <= channels:
-            _add_vector_products(dy, slope + e, channels, x, seen + e, step, count, out, to + e)
-            e += LANES
-    filters = channels * multiplier
-    while e < filters:
-        for column in range(count):
-            out[to + e] += dy[slope + column * filters + e] * x[seen + column * step + e // multiplier]
-        e += 1
-
-
-@parallel_jit
-def sum_products(
-    dy: Array, x: Array, parts: Array, images: int, size: tuple[int, int], channels: int, multiplier: int,
-    out_width: int, rows: Array, columns: Array, stride: int, dilation: int,
-) -> None:  # fmt: skip
-    """parts[part] (taps, filters) = Σ dy · x over the part's share of the rows of dy.
-
-    `columns` has for each column of taps: the first output column that meets the image, the image column that this one
-    reads, and how many do.
-    """
-    h, wide = size
-    count, taps, filters = parts.shape
-    p, width = len(rows), len(columns)
-    flat = parts.reshape(-1)
-    for part in prange(count):
-        mine = part * taps * filters
-        for e in range(mine, mine + taps * filters):
-            flat[e] = 0.0
-        for task in range(images * p * part // count, images * p * (part + 1) // count):
-            image, row = task // p, task % p
-            for i in range(rows[row, 2]):
-                line = (image * h + rows[row, 1] + i * dilation) * wide
-                for j in range(width):
-                    to = mine + ((rows[row, 0] + i) * width + j) * filters
-                    slope, seen = (task * out_width + columns[j, 0]) * filters, (line + columns[j, 1]) * channels
-                    _add_row_products(dy, slope, x, seen, channels, multiplier, stride, columns[j, 2], flat, to)
-
-
-@parallel_jit
-def add_parts(parts: Array, out: Array) -> None:
-    """Add the partial sums (part, …) in order into the flat out."""
-    flat = parts.reshape(-1)
-    for e in prange(out.size):
-        total = flat[e]
-        for part in range(1, parts.shape[0]):
-            total += flat[part * out.size + e]
-        out[e] = total

@@ -1,4 +1,4 @@
-"""Depthwise convolutions and their gradients, bound to the direct loops of depthwise.py."""
+"""Depthwise convolutions and their gradients, bound to the direct loops beside this file."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any, TypeAlias
 
 from edge_sdk.kernel import kernel
 from edge_sdk.kernels.cpu.depthwise import (
-    add_parts,
     backward_taps,
     column_taps,
     forward_taps,
-    sum_products,
+    has_neighbours,
     sum_taps,
+    sum_taps_and_gather,
     sum_taps_multiplied,
 )
+from edge_sdk.kernels.cpu.depthwise_weight_gradient import add_parts, sum_products
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
+from edge_sdk.kernels.cpu.row_statistics import are_many, gather
 from edge_sdk.ops.conv import DepthwiseConv2D, DepthwiseConv2DGradInput, DepthwiseConv2DGradWeight
 from edge_sdk.ops.geometry import Pair, resolve_padding
+from edge_sdk.ops.statistics import DepthwiseConv2DStatistics, part_bounds
 from edge_sdk.spec import Array, Spec
 
 Depthwise: TypeAlias = DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
@@ -51,6 +54,36 @@ def backward_tables(
     axes = _axes(op, size, taps, cells)
     rows, columns = (backward_taps(pixels, outputs, *rest) for outputs, pixels, *rest in axes)
     return rows[0], columns[0], (rows[1], columns[1]), (rows[2], columns[2])
+
+
+def _gathers(op: DepthwiseConv2DStatistics, x: Spec, w: Spec, *_: Spec) -> bool:
+    """Whether rows of outputs are summed side by side, in parts enough for some threads."""
+    n, p, q, filters = op.infer_outputs((x, w))[0].shape
+    neighbours = has_neighbours(w.shape[2], op.stride[1], (1, op.dilation[1]))
+    return filters == x.shape[3] and neighbours and are_many(n * p, q)
+
+
+@kernel(DepthwiseConv2DStatistics, "cpu", algorithm="depthwise, gathering", when=_gathers)
+def depthwise_conv2d_gathering(
+    op: DepthwiseConv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None
+) -> None:
+    (y, statistics), (_, h, wide, channels) = out, x.shape
+    n, p, q, _ = y.shape
+    tables = _forward(op.convolution, (h, wide), w.shape[1:3], (p, q))
+    flat = w.reshape(-1)
+    arrays: tuple[Any, ...] = (x.reshape(-1), flat, flat[:0] if b is None else b, y.reshape(-1))
+    where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[None], op.stride[1])
+    parts = (part_bounds(n * p, q), statistics.reshape(-1))
+    sum_taps_and_gather(*(*arrays, (h, wide), channels, *where, *parts))
+
+
+@kernel(DepthwiseConv2DStatistics, "cpu", algorithm="depthwise, then statistics")
+def depthwise_conv2d_then_statistics(
+    op: DepthwiseConv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None
+) -> None:
+    y, statistics = out
+    depthwise_conv2d(op.convolution, y, x, w, b)
+    gather(y, part_bounds(y.shape[0] * y.shape[1], y.shape[2]), statistics)
 
 
 @kernel(DepthwiseConv2D, "cpu")

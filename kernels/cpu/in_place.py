@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.gemm import PRODUCT_RATE, TILE_COLUMNS, TILE_ROWS, TILE_WIDTH, up
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window
+from edge_sdk.kernels.cpu.row_statistics import merge
 from edge_sdk.kernels.cpu.simd import (
     LANES,
     at_least,
@@ -35,21 +38,30 @@ from edge_sdk.kernels.cpu.simd_tile import tile
 from edge_sdk.kernels.cpu.streaming import is_streamed
 from edge_sdk.spec import Array, Spec
 
+WHOLE_TILE = np.float32(TILE_ROWS)
 TASK_TILES = 8  # of rows of a matrix
 PAGE = 1024  # elements: rows that are a multiple of it apart evict one another from the first-level cache
 MOST_LINES = 128 << 10  # elements of the copied lines of one output row: half of a 1 MiB second-level cache
 
 
-def _make_product(columns: int) -> Callable[..., None]:  # noqa: C901 - it counts the function inside
-    """Compile a tile of TILE_ROWS outputs × `columns` vectors, with bias, residual and limits."""
+def _make_product(  # noqa: C901 - it counts the function inside
+    columns: int, *, gathers: bool = False
+) -> Callable[..., None]:
+    """Compile a tile of TILE_ROWS outputs × `columns` vectors, with bias, residual and limits.
+
+    Where it `gathers`, the mean and Σ (y - mean)² of the tile, which must be whole, are merged into statistics.
+    """
 
     @jit
     def product(  # noqa: C901 - all in one, for the tile to stay in registers
         x: Array, first: int, step: int, line: int, runs: int, run: int, weights: Array, weight: int, bias: Array,
         column: int, residual: Array, out: Array, to: int, row: int, height: int, width: int, low: float, high: float,
-        streamed: bool,
+        streamed: bool, statistics: Array, part: int, before: float,
     ) -> None:  # fmt: skip
-        """out[to + m · row + e] = clip(bias[column + e] + sum + residual) for m < height, e < width of the tile."""
+        """out[to + m · row + e] = clip(bias[column + e] + sum + residual) for m < height, e < width of the tile.
+
+        `before` rows are in the part at statistics[part] already.
+        """
         sums = tile(TILE_ROWS, columns)
         for n in range(columns):
             start = zero()
@@ -81,32 +93,55 @@ def _make_product(columns: int) -> Callable[..., None]:  # noqa: C901 - it count
                         store(out, place, value)
                     else:
                         store_some(out, place, value, count)
+        if gathers:
+            share = WHOLE_TILE / (before + WHOLE_TILE)
+            for n in range(columns):
+                total, more = zero(), zero()
+                for m in range(0, TILE_ROWS, 2):
+                    total, more = total + sums[m, n], more + sums[m + 1, n]
+                center = (total + more) * splat(np.float32(1.0) / WHOLE_TILE)
+                squares, more = zero(), zero()
+                for m in range(0, TILE_ROWS, 2):
+                    a, b = sums[m, n] - center, sums[m + 1, n] - center
+                    squares, more = fma(a, a, squares), fma(b, b, more)
+                place, count = part + column + n * LANES, width - n * LANES
+                merge(center, squares + more, share, before, row, statistics, place, count)
 
     return product
 
 
 _product_wide = _make_product(TILE_COLUMNS)
 _product_narrow = _make_product(1)
+_product_wide_gathering = _make_product(TILE_COLUMNS, gathers=True)
+_product_narrow_gathering = _make_product(1, gathers=True)
 
 
-@jit
-def _multiply_outputs(
-    x: Array, first: int, step: int, line: int, runs: int, run: int, weights: Array, depth: int, columns: int,
-    bias: Array, residual: Array, out: Array, to: int, row: int, height: int, low: float, high: float, streamed: bool,
-) -> None:  # fmt: skip
-    """One tile of outputs against all columns of the weights, whose packed depth is `depth`."""
-    for column in range(0, columns, TILE_WIDTH):
-        width = min(TILE_WIDTH, columns - column)
-        if width > LANES:
-            _product_wide(
-                x, first, step, line, runs, run, weights, column * depth, bias, column, residual,
-                out, to + column, row, height, width, low, high, streamed and width == TILE_WIDTH,
-            )  # fmt: skip
-        else:
-            _product_narrow(
-                x, first, step, line, runs, run, weights, column * depth, bias, column, residual,
-                out, to + column, row, height, width, low, high, streamed and width == LANES,
-            )  # fmt: skip
+def _make_multiply_outputs(wide: Callable[..., None], narrow: Callable[..., None]) -> Callable[..., None]:
+    @jit
+    def multiply_outputs(
+        x: Array, first: int, step: int, line: int, runs: int, run: int, weights: Array, depth: int, columns: int,
+        bias: Array, residual: Array, out: Array, to: int, row: int, height: int, low: float, high: float,
+        streamed: bool, statistics: Array, part: int, before: float,
+    ) -> None:  # fmt: skip
+        """One tile of outputs against all columns of the weights, whose packed depth is `depth`."""
+        for column in range(0, columns, TILE_WIDTH):
+            width = min(TILE_WIDTH, columns - column)
+            if width > LANES:
+                wide(
+                    x, first, step, line, runs, run, weights, column * depth, bias, column, residual, out, to + column,
+                    row, height, width, low, high, streamed and width == TILE_WIDTH, statistics, part, before,
+                )  # fmt: skip
+            else:
+                narrow(
+                    x, first, step, line, runs, run, weights, column * depth, bias, column, residual, out, to + column,
+                    row, height, width, low, high, streamed and width == LANES, statistics, part, before,
+                )  # fmt: skip
+
+    return multiply_outputs
+
+
+multiply_outputs = _make_multiply_outputs(_product_wide, _product_narrow)
+multiply_and_gather = _make_multiply_outputs(_product_wide_gathering, _product_narrow_gathering)
 
 
 @parallel_jit
@@ -121,9 +156,9 @@ def _multiply_matrix(
         for t in range(task * tiles_per_task, min((task + 1) * tiles_per_task, tiles)):
             # The last tile is moved back to end with the matrix: what it computes twice is the same.
             first = min(t * TILE_ROWS, rows - TILE_ROWS)
-            _multiply_outputs(
+            multiply_outputs(
                 x, first * depth, depth, 0, 1, depth, weights, packed, columns, bias, residual,
-                out, first * columns, columns, TILE_ROWS, low, high, streamed,
+                out, first * columns, columns, TILE_ROWS, low, high, streamed, bias[:0], 0, np.float32(0),
             )  # fmt: skip
 
 
@@ -144,6 +179,21 @@ def _copy_line(x: Array, start: int, first: int, count: int, width: int, out: Ar
             e += 1
 
 
+@jit
+def copy_lines(x: Array, window: Window, task: int, line: int, mine: Array) -> None:
+    """Copy what a row of outputs sees, the `task`th of all images, with zeros beside and between images."""
+    row = window.width * window.channels
+    image, p = task // window.out_height, task % window.out_height
+    for i in range(window.rows):
+        y = p * window.stride_y + window.top + i * window.dilation_y
+        if 0 <= y < window.height:
+            start = (image * window.height + y) * row
+            _copy_line(x, start, window.left * window.channels, line, row, mine, i * line)
+        else:
+            for e in range(0, line, LANES):
+                store(mine, i * line + e, zero())
+
+
 @parallel_jit
 def _multiply_lines(
     x: Array, geometry: tuple[int, ...], images: int, weights: Array, columns: int, bias: Array, residual: Array,
@@ -152,33 +202,27 @@ def _multiply_lines(
     window = Window(*geometry)
     run, step = window.columns * window.channels, window.stride_x * window.channels
     packed = (window.rows * run + LANES - 1) // LANES * LANES
-    row = window.width * window.channels
     for task in prange(images * window.out_height):
         mine = scratch[thread_id()]
-        image, p = task // window.out_height, task % window.out_height
-        for i in range(window.rows):
-            y = p * window.stride_y + window.top + i * window.dilation_y
-            if 0 <= y < window.height:
-                start = (image * window.height + y) * row
-                _copy_line(x, start, window.left * window.channels, line, row, mine, i * line)
-            else:
-                for e in range(0, line, LANES):
-                    store(mine, i * line + e, zero())
+        copy_lines(x, window, task, line, mine)
         for q in range(0, window.out_width, TILE_ROWS):
-            _multiply_outputs(
+            multiply_outputs(
                 mine, q * step, step, line, window.rows, run, weights, packed, columns, bias, residual,
                 out, (task * window.out_width + q) * columns, columns, window.out_width - q, low, high,
-                streamed,
+                streamed, bias[:0], 0, np.float32(0),
             )  # fmt: skip
 
 
-class _Lines(NamedTuple):
+class Lines(NamedTuple):
+    """The copied rows of one output row."""
+
     length: int
     """Elements of the copied rows of one output row, up to whole vectors."""
     scratch: int
 
     @classmethod
-    def of(cls, window: Window) -> _Lines:
+    def of(cls, window: Window) -> Lines:
+        """Work out the lines of a window."""
         cells = up(window.out_width, TILE_ROWS)  # the last tile reads on, without using it
         length = up(((cells - 1) * window.stride_x + window.columns) * window.channels, LANES)
         return cls(length, (window.rows + 1) * length)
@@ -194,12 +238,12 @@ def is_matrix(window: Window, images: int) -> bool:
 def has_lines(window: Window) -> bool:
     """Whether outputs see runs of neighbouring pixels."""
     whole = window.depth == window.channels and window.dilation_x == 1 and window.columns > 1
-    return whole and window.out_width > 0 and _Lines.of(window).scratch <= MOST_LINES
+    return whole and window.out_width > 0 and Lines.of(window).scratch <= MOST_LINES
 
 
 def lines_scratch(window: Window) -> Spec:
     """Return the scratch that `multiply_lines` needs: a row per thread."""
-    return Spec((threads(), _Lines.of(window).scratch))
+    return Spec((threads(), Lines.of(window).scratch))
 
 
 def matrix_cost(rows: int, depth: int, columns: int, packed_once: bool) -> float:
@@ -210,7 +254,7 @@ def matrix_cost(rows: int, depth: int, columns: int, packed_once: bool) -> float
 def lines_cost(images: int, window: Window, columns: int, packed_once: bool) -> float:
     """Estimate the seconds of `multiply_lines`."""
     rows = images * window.out_height
-    moved = BYTES * rows * (window.rows * _Lines.of(window).length + window.out_width * columns)
+    moved = BYTES * rows * (window.rows * Lines.of(window).length + window.out_width * columns)
     return _cost(rows * up(window.out_width, TILE_ROWS), window.size, columns, packed_once, moved)
 
 
@@ -240,5 +284,5 @@ def multiply_lines(
     images = x.size // (window.height * window.width * window.channels)
     _multiply_lines(
         x.reshape(-1), tuple(window), images, weights, columns, bias, residual.reshape(-1), out.reshape(-1), *limits,
-        _Lines.of(window).length, is_streamed(out), scratch,
+        Lines.of(window).length, is_streamed(out), scratch,
     )  # fmt: skip

@@ -1,4 +1,6 @@
-"""Optimizer steps, in place where the plan allows. Gradients of dense layers are in dense_update.py."""
+"""Optimizer steps, in place where the plan allows. Many at once are in grouped_update.py, those of
+dense layers, whose gradients are not stored, in dense_update.py.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,9 @@ from edge_sdk.ops.update import (
     AdamUpdate,
     ClipByNorm,
     GlobalNorm,
+    GroupedAdamUpdate,
+    GroupedRMSPropUpdate,
+    GroupedSGDUpdate,
     LinearAdamUpdate,
     LinearRMSPropUpdate,
     LinearSGDUpdate,
@@ -108,12 +113,12 @@ def _update(rule, n, w, g, s, t, new_w, new_s, new_t):  # type: ignore[no-untype
         update_some(rule, n, w, g, first, s, t, new_w, new_s, new_t, first, min(BLOCK, w.size - first))
 
 
-def sgd_numbers(op: SGDUpdate | LinearSGDUpdate, rate: Array) -> Numbers:
+def sgd_numbers(op: SGDUpdate | LinearSGDUpdate | GroupedSGDUpdate, rate: Array) -> Numbers:
     """Return the numbers of w - rate · v."""
     return SGD, np.array([float(rate), op.momentum, op.weight_decay, op.nesterov], np.float32)
 
 
-def adam_numbers(op: AdamUpdate | LinearAdamUpdate, rate: Array, step: Array) -> Numbers:
+def adam_numbers(op: AdamUpdate | LinearAdamUpdate | GroupedAdamUpdate, rate: Array, step: Array) -> Numbers:
     """Return the numbers of the bias-corrected step; (1 - β) is rounded once, not the difference of rounded numbers."""
     r, bias1, bias2 = float(rate), 1 - op.beta1 ** int(step), 1 - op.beta2 ** int(step)
     decay, shrink = (0.0, 1 - r * op.weight_decay) if op.decoupled else (op.weight_decay, 1.0)
@@ -121,7 +126,7 @@ def adam_numbers(op: AdamUpdate | LinearAdamUpdate, rate: Array, step: Array) ->
     return ADAM, np.array([*averages, decay, shrink, r / bias1, 1 / math.sqrt(bias2)], np.float32)
 
 
-def rmsprop_numbers(op: RMSPropUpdate | LinearRMSPropUpdate, rate: Array) -> Numbers:
+def rmsprop_numbers(op: RMSPropUpdate | LinearRMSPropUpdate | GroupedRMSPropUpdate, rate: Array) -> Numbers:
     """Return the numbers of w - rate · v."""
     return RMSPROP, np.array(
         [float(rate), op.decay, 1 - op.decay, op.epsilon, op.momentum, op.weight_decay], np.float32

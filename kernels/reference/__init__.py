@@ -20,6 +20,7 @@ from edge_sdk.kernels.reference import (
     reduce,
     resize,
     shape,
+    statistics,
     update,
 )
 
@@ -45,5 +46,6 @@ __all__ = [
     "reduce",
     "resize",
     "shape",
+    "statistics",
     "update",
 ]

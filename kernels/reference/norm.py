@@ -46,8 +46,23 @@ def batch_norm_training(
     residual: Array | None = None,
 ) -> None:
     axes = tuple(range(x.ndim - 1))
+    normalise_by(op, out, x, scale, offset, mean, variance, x.mean(axis=axes), x.var(axis=axes), residual)
+
+
+def normalise_by(
+    op: BatchNormTraining,
+    out: tuple[Array, Array, Array, Array, Array],
+    x: Array,
+    scale: Array,
+    offset: Array,
+    mean: Array,
+    variance: Array,
+    batch_mean: Array,
+    batch_variance: Array,
+    residual: Array | None,
+) -> None:
+    """Write what batch_norm_training does for a batch of this mean and variance (c)."""
     count = x.size // x.shape[-1]
-    batch_mean, batch_variance = x.mean(axis=axes), x.var(axis=axes)
     inverse_deviation = 1 / np.sqrt(batch_variance + op.epsilon)
     unbiased = batch_variance * count / max(count - 1, 1)
     out[0][...] = activated(

@@ -9,6 +9,9 @@ from edge_sdk.ops.update import (
     AdamUpdate,
     ClipByNorm,
     GlobalNorm,
+    GroupedAdamUpdate,
+    GroupedRMSPropUpdate,
+    GroupedSGDUpdate,
     LinearAdamUpdate,
     LinearRMSPropUpdate,
     LinearSGDUpdate,
@@ -86,6 +89,32 @@ def linear_rmsprop_update(
     op: LinearRMSPropUpdate, out: tuple[Array, Array, Array], weight: Array, dy: Array, x: Array, *rest: Array
 ) -> None:
     rmsprop_update(RMSPropUpdate(**op.attributes()), out, weight, dy.T @ x, *rest)
+
+
+@kernel(GroupedSGDUpdate, "reference")
+def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> None:
+    for number in range(len(parameters) // 3):
+        weight, gradient, velocity = parameters[3 * number : 3 * number + 3]
+        results = (out[2 * number], out[2 * number + 1])
+        sgd_update(SGDUpdate(**op.attributes()), results, weight, gradient, rate, velocity)
+
+
+@kernel(GroupedAdamUpdate, "reference")
+def grouped_adam_update(
+    op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *parameters: Array
+) -> None:
+    for number in range(len(parameters) // 4):
+        weight, gradient, first, second = parameters[4 * number : 4 * number + 4]
+        results = (out[3 * number], out[3 * number + 1], out[3 * number + 2])
+        adam_update(AdamUpdate(**op.attributes()), results, weight, gradient, rate, first, second, step)
+
+
+@kernel(GroupedRMSPropUpdate, "reference")
+def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> None:
+    for number in range(len(parameters) // 4):
+        weight, gradient, square, velocity = parameters[4 * number : 4 * number + 4]
+        results = (out[3 * number], out[3 * number + 1], out[3 * number + 2])
+        rmsprop_update(RMSPropUpdate(**op.attributes()), results, weight, gradient, rate, square, velocity)
 
 
 @kernel(GlobalNorm, "reference")

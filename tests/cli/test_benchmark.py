@@ -73,6 +73,14 @@ def test_tables_are_printed(run, model, monkeypatch):
     assert max(map(len, lines[2:])) <= 100
 
 
+def test_a_tflite_file_is_profiled(run, tflite):
+    """As the float model that it holds."""
+    facts = run("benchmark", tflite, "--runs", 2, "--json").json
+
+    assert facts["model"] == "tiny"
+    assert {"conv2d", "linear"} <= {row["op"] for row in facts["operators"]}
+
+
 def test_a_zoo_network_needs_no_file(run):
     """Its weights are random: they do not change the time."""
     facts = run("benchmark", "mobilenet_v2", "--runs", 2, "--json").json
@@ -85,7 +93,7 @@ def test_a_zoo_network_needs_no_file(run):
     ("arguments", "message"),
     [
         (("resnet81",), "'resnet81' is neither a zoo network"),
-        (("model.tflite",), "model.tflite: .tflite files are not profiled yet"),
+        (("model.tflte",), "model.tflte"),
         (("resnet18", "--runs", 1), "1 is not in the range"),
         (("resnet18", "--batch", 0), "0 is not in the range"),
     ],

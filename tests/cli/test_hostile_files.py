@@ -92,10 +92,13 @@ def test_a_hostile_edge_file_with_a_right_digest(survives, model, command, entry
     tokens = [match.span() for match in re.finditer(r'-?\d+(\.\d+)?|"[^"]*"|null|true|false', text)]
     chosen = random.choice(len(tokens), min(len(tokens), 2 * DAMAGES), replace=False)
 
+    codes = []
     for start, end in (tokens[index] for index in chosen):
         changed = {**metadata, entry: text[:start] + str(random.choice(VALUES)) + text[end:]}
         changed["sha256"] = edge_file._digest(changed, Workspace(weights))
-        survives(save(weights, changed), ".edge", command)
+        codes.append(survives(save(weights, changed), ".edge", command))
+
+    assert codes.count(2) >= len(chosen) // 4
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -105,7 +108,7 @@ def test_an_edge_file_with_a_deeply_nested_header(survives, command):
         assert survives(struct.pack("<Q", len(text)) + text.encode(), ".edge", command) == 2
 
 
-@pytest.mark.parametrize("command", ["predict", "eval"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_cut_tflite_file(survives, tflite, command):
     """A cut may lie behind everything that the runtime reads; it is refused otherwise."""
     codes = [survives(data, ".tflite", command) for data in _cuts(tflite.read_bytes(), np.random.default_rng(4))]
@@ -113,7 +116,7 @@ def test_a_cut_tflite_file(survives, tflite, command):
     assert codes[:6] == [2] * 6
 
 
-@pytest.mark.parametrize("command", ["predict", "eval"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_tflite_file_with_changed_bytes(survives, tflite, command):
     """The runtime is only given what has been checked, since it would end the process."""
     data = tflite.read_bytes()

@@ -89,7 +89,7 @@ def test_a_tflite_file_is_refused(refused, tflite):
 def test_the_memory_plan_is_drawn(run, model, tmp_path):
     """Of inference, of a training step, and of one that makes activations twice, which needs less."""
     files = [tmp_path / name for name in ("inference.svg", "training.svg", "recompute.svg")]
-    options = ([], ["--train"], ["--train", "--recompute", "activations"])
+    options = ([], ["--train", "--recompute", "none"], ["--train"])
 
     results = [
         run("inspect", model, "--batch", 8, "--memory", file, "--json", *more)

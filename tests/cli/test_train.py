@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from own_cache import own_cache
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
@@ -109,7 +110,7 @@ def test_json_is_all_that_stdout_has(run, photos, untrained, tmp_path):
 
 def test_a_frozen_backbone_is_computed_once_and_said(run, photos, untrained, tmp_path, monkeypatch):
     """The line names photos, views, size and folder; the second run finds them; the opt-out says nothing."""
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGE_CACHE", str(own_cache(tmp_path / "cache")))
     command = ("train", photos, "--model", untrained, *SETTINGS, "--freeze", "backbone", "--feature-views", 2)
 
     results = [

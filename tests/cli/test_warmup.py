@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 import edge_sdk as edge
-from edge_sdk.pretrained import list_models, warmup
+from edge_sdk.pretrained import architectures, warmup
 
 
-def test_every_network_is_warmed_up_for_training_and_inference():
-    """And every optimizer."""
+def test_every_family_is_warmed_up_for_training_and_inference():
+    """One network of each module of the zoo, and every optimizer."""
     names = [part.name for part in warmup.parts()]
 
-    for network in list_models():
+    families = {architectures.ZOO[network].module for network in warmup.NETWORKS}
+    assert families == {one.module for one in architectures.ZOO.values()}
+    for network in warmup.NETWORKS:
         assert {f"{network}, training", f"{network}, inference of 1"} <= set(names)
     assert [name for name in names if name.startswith("optimizer")] == [
         f"optimizer {name}" for name in ("sgd", "adam", "adamw", "rmsprop")
@@ -28,7 +30,7 @@ def test_every_network_is_warmed_up_for_training_and_inference():
 @pytest.mark.slow
 def test_a_second_warmup_compiles_nothing(tmp_path):
     """The first fills an empty cache, with progress on stderr; the second finds everything there."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    environment = {**os.environ, "EDGE_CACHE": str(tmp_path)}
     command = [sys.executable, "-m", "edge_sdk.cli.main", "warmup", "--model", "mobilenetv2", "--json"]
     first, second = (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(2)
@@ -42,6 +44,14 @@ def test_a_second_warmup_compiles_nothing(tmp_path):
     assert one["bytes"] == two["bytes"] > 100_000
     assert "compiling kernels, once: " in first.stderr
     assert "compiling" not in second.stderr
+
+
+def test_any_network_can_be_warmed_up():
+    """Those asked for and no others."""
+    names = [part.name for part in warmup.parts(["resnext50_32x4d"])]
+
+    assert names[0] == "resnext50_32x4d, training"
+    assert not any(name.startswith("resnet50") for name in names)
 
 
 def test_an_unknown_network_is_named(refused):

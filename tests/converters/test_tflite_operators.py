@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from op_cases import CASES
-from op_cases.case import Case
+from lowered_cases import LOWERED, graph_of
 
-from edge_sdk.builder import Builder
 from edge_sdk.converters.tflite.lowering import LOWERINGS
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import write
-from edge_sdk.graph import Graph
 from edge_sdk.op import OPERATORS
-from edge_sdk.ops.activation import PRelu
-from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
-from edge_sdk.ops.linear import Linear
-from edge_sdk.ops.norm import BatchNorm
-from edge_sdk.ops.quantization import Dequantize, Quantize
+from edge_sdk.ops.quantization import Quantize
 from edge_sdk.session import Session
-from edge_sdk.spec import BATCH, Array, QuantParams, Spec
-from edge_sdk.workspace import Workspace
 
 TRAINING_ONLY = "part of a training step, which is not exported"
 GRADIENT = "built by differentiation only"
@@ -34,43 +25,13 @@ WITHOUT_LOWERING = {
     ),
     **dict.fromkeys(("sgd_update", "adam_update", "rmsprop_update", "global_norm", "clip_by_norm"), TRAINING_ONLY),
     **dict.fromkeys(("linear_sgd_update", "linear_adam_update", "linear_rmsprop_update"), TRAINING_ONLY),
-    **dict.fromkeys(("batch_norm_training", "batch_norm_training_again"), TRAINING_ONLY),
+    **dict.fromkeys(("grouped_sgd_update", "grouped_adam_update", "grouped_rmsprop_update"), TRAINING_ONLY),
+    **dict.fromkeys(
+        ("batch_norm_training", "batch_norm_training_again", "batch_norm_training_gathered"), TRAINING_ONLY
+    ),
+    **dict.fromkeys(("conv2d_statistics", "depthwise_conv2d_statistics"), TRAINING_ONLY),
     **dict.fromkeys(("sum_like", "broadcast_like", "reshape_like"), GRADIENT),
 }
-
-CONSTANT_INPUTS = {
-    **dict.fromkeys((Conv2D, ConvTranspose2D, DepthwiseConv2D, Linear), (1, 2)),
-    BatchNorm: (1, 2, 3, 4),
-    PRelu: (1,),
-}
-"""Inputs that TFLite wants as constants, and that are parameters in every network."""
-
-LOWERED = [
-    case
-    for case in CASES
-    if type(case.op) in LOWERINGS
-    # Dropout with a step is its training form; tensors without elements are refused (tested below).
-    and not (case.op.name == "dropout" and len(case.inputs) > 1)
-    and all(x.size for x in case.inputs)
-]
-
-
-def single(array: Array) -> Array:
-    """Floats as float32; other types as they are."""
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
-def graph_of(case: Case, *, symbolic: bool = False) -> tuple[Graph, Workspace, dict[str, Array]]:
-    """A program of the row's operator alone, its weights, and what it is fed."""
-    g, workspace, feeds = Builder("case"), Workspace(), {}
-    values = []
-    for index, x in enumerate(map(single, case.inputs)):
-        constant = index in CONSTANT_INPUTS.get(type(case.op), ())
-        shape = (BATCH, *x.shape[1:]) if symbolic and index == 0 else x.shape
-        quant = QuantParams((case.op.scale,), (case.op.zero_point,)) if isinstance(case.op, Dequantize) else None
-        values.append((g.param if constant else g.input)(f"x{index}", Spec(shape, x.dtype.name, quant)))
-        (workspace if constant else feeds)[f"x{index}"] = x
-    return g.build(*g.add_multi(case.op, *values, name="y")), workspace, feeds
 
 
 @pytest.mark.parametrize("case", LOWERED, ids=str)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from edge_sdk import preprocess
 from edge_sdk.errors import DataError, FormatError, ShapeError, UsageError
 from edge_sdk.preprocess import Preprocess
 
@@ -18,29 +19,55 @@ RULE = Preprocess(size=(24, 24), resize=32, mean=(127.0, 127.0, 127.0), std=(128
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize(("width", "height"), [(64, 64), (128, 64), (64, 96)])
-def test_shorter_side_then_centre_crop(interpolation, width, height, scene):
-    """Where nothing has to be rounded, the result is that of resizing the whole photo and cutting out its centre."""
+@pytest.mark.parametrize(
+    ("width", "height", "scaled", "corner"),
+    [
+        (64, 64, (32, 32), (4, 4)),
+        (128, 64, (64, 32), (20, 4)),
+        (301, 517, (32, 54), (4, 15)),
+        (517, 301, (54, 32), (15, 4)),
+        (97, 96, (32, 32), (4, 4)),
+        (100, 107, (32, 34), (4, 5)),
+        (100, 110, (32, 35), (4, 6)),
+        (7, 11, (32, 50), (4, 13)),
+        (100, 103, (32, 32), (4, 4)),
+        (20, 900, (32, 1440), (4, 708)),
+        (96, 99, (32, 33), (4, 4)),
+    ],
+)
+def test_shorter_side_then_centre_crop(interpolation, width, height, scaled, corner, scene):
+    """The photo is scaled to whole pixels, the longer side cut, and its centre is taken, halves to the even pixel."""
     photo = scene(width, height)
-    whole = photo.resize((width // 2, height // 2), Image.Resampling[interpolation.upper()])
-    left, top = (width // 2 - 24) // 2, (height // 2 - 24) // 2
+    whole = photo.resize(scaled, Image.Resampling[interpolation.upper()])
+    left, top = corner
     expected = np.asarray(whole.crop((left, top, left + 24, top + 24)))
 
     cropped = dataclasses.replace(RULE, interpolation=interpolation).crop(photo)
 
-    # Pillow rounds to 8 bits after its horizontal pass, so the two ways may differ in the last bit.
-    assert np.abs(cropped.astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(cropped, expected)
 
 
-def test_odd_sizes_stay_within_a_level_of_the_rounded_rule(scene):
-    """A photo whose scaled sides are not whole numbers differs only by the part of a pixel that rounding moves it."""
-    photo = scene(301, 517)
-    whole = photo.resize((32, 55), Image.Resampling.BILINEAR)
-    expected = np.asarray(whole.crop((4, 15, 28, 39)), np.float32)
+def test_a_stretched_photo_gives_its_centre(scene):
+    """Caffe's rule: whatever its aspect, the photo is stretched to a size of which the centre is kept."""
+    rule = Preprocess(size=(9, 9), stretch=(14, 12))
+    whole = scene(50, 70).resize((12, 14), Image.Resampling.BILINEAR)
 
-    cropped = RULE.crop(photo).astype(np.float32)
+    cropped = rule.crop(scene(50, 70))
 
-    assert np.abs(cropped - expected).mean() < 3
+    np.testing.assert_array_equal(cropped, np.asarray(whole.crop((2, 2, 11, 11))))
+    assert rule.with_size((18, 27)) == Preprocess(size=(18, 27), stretch=(28, 36))
+
+
+@pytest.mark.parametrize("shape", [(2, 1100), (1100, 2)])
+def test_of_a_very_long_photo_only_the_centre_is_scaled(shape, monkeypatch, scene):
+    """The region that would be kept is resampled instead: the same picture, but for rounding."""
+    photo = scene(*shape)
+    whole = RULE.crop(photo).astype(int)
+    monkeypatch.setattr(preprocess, "MOST_SCALED", 1 << 16)
+
+    cropped = RULE.crop(photo)
+
+    assert np.abs(cropped - whole).max() <= 2
 
 
 def test_efficientnet_fraction_is_the_same_rule():
@@ -65,13 +92,13 @@ def test_stretch_uses_the_whole_photo(scene):
     st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 64), st.integers(1, 64), st.none() | st.integers(64, 99)
 )
 def test_box_lies_inside_any_photo(width, height, rows, columns, resize):
-    """The box never leaves the photo and has the aspect of the input unless stretched."""
+    """The box never leaves the photo and has the aspect of the input, but for the rounding of the longer side."""
     left, top, right, bottom = Preprocess(size=(rows, columns), resize=resize).crop_box(width, height)
 
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
     if resize is not None:
-        assert (right - left) * rows == pytest.approx((bottom - top) * columns, rel=1e-9)
+        assert (right - left) * rows == pytest.approx((bottom - top) * columns, rel=1 / resize)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 3000), (3000, 1), (2, 3)])
@@ -169,8 +196,16 @@ def test_with_size_keeps_the_proportion():
 
 def test_dictionary_round_trip_through_json():
     """What is written into a model file is read back equal."""
-    for rule in (RULE, Preprocess(size=(3, 4), channels="grey", mean=(0.5,), std=(1,), interpolation="bicubic")):
+    grey = Preprocess(size=(3, 4), channels="grey", mean=(0.5,), std=(1,), interpolation="bicubic")
+
+    for rule in (RULE, grey, Preprocess(size=(3, 4), stretch=(5, 4))):
         assert Preprocess.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule
+
+
+def test_only_a_stretched_crop_is_written_as_one():
+    """Files with the other rules are read by programs from before there was `stretch`, and theirs are read here."""
+    assert "stretch" not in RULE.to_dict()
+    assert Preprocess.from_dict({**RULE.to_dict(), "stretch": None}) == RULE
 
 
 @pytest.mark.parametrize(
@@ -196,6 +231,11 @@ def test_dictionary_round_trip_through_json():
         ({"std": [1, 1e-300, 1]}, "std must be positive"),
         ({"std": [1, 1, float("inf")]}, "std must be 3 finite"),
         ({"std": None}, "std must be a list"),
+        ({"stretch": [32, 32]}, "give one"),
+        ({"resize": None, "stretch": [23, 32]}, "stretch .* from size"),
+        ({"resize": None, "stretch": [24, 9000]}, "stretch .* to 8192"),
+        ({"resize": None, "stretch": [32]}, "stretch"),
+        ({"resize": None, "stretch": 32}, "stretch must be a list"),
         ({"meen": [0]}, "unknown entry 'meen'; did you mean 'mean'"),
     ],
 )

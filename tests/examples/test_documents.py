@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -66,7 +67,10 @@ def test_there_is_python_to_check():
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.file is None], ids=str)
 def test_every_block_compiles(block):
     """No document shows Python that is none."""
-    compile(block.code, str(block), "exec")
+    program = ast.parse(block.code, str(block))
+
+    compile(program, str(block), "exec")
+    assert program.body, f"{block} holds nothing but comments"
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.file is not None], ids=str)

@@ -61,7 +61,7 @@ def may_overwrite(graph, old, new):
     node = graph.producer(new)
     if node is None or node.inputs.count(old) != 1:
         return False
-    position = node.op.in_place.get(node.outputs.index(new))
+    position = node.op.overwrites(node.outputs.index(new))
     return position is not None and position < len(node.inputs) and node.inputs[position] == old
 
 

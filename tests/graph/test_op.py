@@ -17,6 +17,7 @@ from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.elementwise import Add, Mul
 from edge_sdk.ops.reduce import ReduceSum
 from edge_sdk.ops.shape import Concat
+from edge_sdk.ops.update import GroupedAdamUpdate, GroupedSGDUpdate, SGDUpdate
 from edge_sdk.serialize import graph_from_json, graph_to_json
 from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Spec
@@ -203,3 +204,32 @@ def test_a_missing_attribute_is_named():
     """Attributes without default must be there."""
     with pytest.raises(FormatError, match=r"test_cube_slope:.*factor"):
         operator_from_attributes("test_cube_slope", {})
+
+
+def test_an_output_of_a_member_overwrites_an_input_of_that_member():
+    """Behind two shared inputs, members of four inputs and three outputs; the gradient is never overwritten."""
+    op = GroupedAdamUpdate()
+
+    assert [op.overwrites(output) for output in range(6)] == [2, 4, 5, 6, 8, 9]
+    assert [SGDUpdate().overwrites(output) for output in range(2)] == [0, 3]
+    assert Add().overwrites(1) is None
+
+
+VECTOR, SCALAR, STEP = Spec((4,)), Spec(()), Spec((), "int64")
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "message"),
+    [
+        (GroupedSGDUpdate(), (SCALAR,), "grouped_sgd_update: 0 weights, gradients and states"),
+        (GroupedSGDUpdate(), (SCALAR, VECTOR, VECTOR), "grouped_sgd_update: 2 weights, gradients and states"),
+        (GroupedSGDUpdate(), (VECTOR, VECTOR, VECTOR, VECTOR), r"rate is f32\[4\], wanted a scalar"),
+        (GroupedSGDUpdate(), (SCALAR, *[VECTOR] * 4, Spec((5,)), VECTOR), r"needs a gradient and state like it"),
+        (GroupedAdamUpdate(), (SCALAR, SCALAR, *[VECTOR] * 4), r"step is f32\[\], wanted i64\[\]"),
+        (GroupedAdamUpdate(), (SCALAR, STEP, *[VECTOR] * 3), "grouped_adam_update: 3 weights, gradients and states"),
+    ],
+)
+def test_members_that_do_not_fit_are_named(op, inputs, message):
+    """Half a parameter, none at all, another shape in the middle."""
+    with pytest.raises(ShapeError, match=message):
+        op.infer_outputs(inputs)

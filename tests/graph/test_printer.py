@@ -15,6 +15,7 @@ from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.shape import Split
+from edge_sdk.ops.update import GroupedSGDUpdate
 from edge_sdk.printer import dot, program
 from edge_sdk.spec import BATCH, Spec
 
@@ -50,6 +51,24 @@ def test_a_program_reads_as_expected(graph):
         "  update w <- w2\n"
         "}"
     )
+
+
+def test_an_operator_with_members_has_a_line_for_each():
+    """What they share stands first, then each with its own inputs and outputs: no line grows with their number."""
+    g = Builder("step")
+    rate, w, v = g.param("rate", Spec(())), g.param("w", Spec((4,))), g.param("v", Spec((4,)))
+    more = [g.input(name, Spec((2, 3))) for name in ("w2", "g2", "v2")]
+    g.add_multi(GroupedSGDUpdate(momentum=0.5), rate, w, g.input("g", Spec((4,))), v, *more, name="new")
+    graph = g.build("new")
+
+    lines = program(graph).splitlines()
+
+    assert lines[4:-1] == [
+        "  grouped_sgd_update(rate, ...) {momentum=0.5}",
+        "    new: f32[4], new.1: f32[4] = ...(w, g, v)",
+        "    new.2: f32[2,3], new.3: f32[2,3] = ...(w2, g2, v2)",
+    ]
+    assert len(edges(dot(graph))) == 8
 
 
 def test_the_docstring_shows_a_real_program():

@@ -34,7 +34,7 @@ def convolutions():
 
 
 def test_the_planned_peak_is_the_peak():
-    """What NumPy allocates for a Session and its runs is the arena of the plan, within 10 %."""
+    """What NumPy allocates for a Session and its runs is the plan's arena and packed weights, within 10 %."""
     graph, arrays = convolutions()
     feeds = {"image": np.zeros((4, 96, 96, 3), np.float32)}
     Session(graph, arrays, batch=4).run(feeds)  # compiles kernels and fills caches
@@ -50,9 +50,45 @@ def test_the_planned_peak_is_the_peak():
 
     plan = session.plan
     assert plan.arena_bytes > 4 * MIB
-    assert peak == pytest.approx(plan.arena_bytes, rel=0.1)
+    parameters = sum(array.nbytes for array in arrays.values())
+    assert peak == pytest.approx(plan.arena_bytes + plan.packed_bytes, rel=0.1)
     assert plan.arena_bytes < plan.unshared_bytes
-    assert plan.peak_bytes == plan.arena_bytes + sum(array.nbytes for array in arrays.values())
+    assert plan.peak_bytes == parameters + plan.arena_bytes + plan.packed_bytes
+
+
+def test_packed_weights_are_part_of_the_peak_and_stand_in_the_plan():
+    """A layer whose weights are most of its memory: what is allocated for it is what the plan says, once."""
+    net = Network("packed", (4, 4, 3))
+    hidden = net.linear(net.flatten(net.image), 2048, "wide")
+    graph, arrays = run_pipeline("inference", *net.head(net.linear(hidden, 512, "narrow"), 2))
+    feeds = {"image": np.zeros((32, 4, 4, 3), np.float32)}
+    Session(graph, arrays, batch=32).run(feeds)
+    gc.collect()
+
+    tracemalloc.start()
+    try:
+        session = Session(graph, arrays, batch=32)
+        session.run(feeds)
+        _, allocated = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    plan = session.plan
+    assert plan.packed_bytes >= 2048 * 512 * 4
+    assert allocated == pytest.approx(plan.peak_bytes - plan.parameter_bytes, rel=0.1)
+    shown = [line for line in str(plan).splitlines() if line.startswith("packed weights: ")]
+    assert shown == [f"packed weights: {plan.packed_bytes / MIB:.1f} MiB, made anew when the parameters change"]
+
+
+def test_weights_that_are_packed_in_every_run_are_counted_in_the_arena():
+    """A training step keeps no form of weights that it changes: no packed weights stand beside the arena."""
+    step = training_step(tiny_model(), SGD(), learning_rate=0.01)
+
+    plan = Session(step.graph, step.workspace, batch=4).plan
+
+    assert plan.packed_bytes == 0
+    assert plan.peak_bytes == plan.parameter_bytes + plan.arena_bytes
+    assert "packed weights" not in str(plan)
 
 
 @pytest.mark.parametrize("form", ["inference", "training"])

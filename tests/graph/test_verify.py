@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from edge_sdk.builder import Builder
@@ -12,8 +13,11 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.activation import Relu, Tanh
 from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.shape import Split
+from edge_sdk.serialize import graph_from_json, graph_to_json
+from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, QuantParams, Spec
 from edge_sdk.verify import verify
+from edge_sdk.workspace import Workspace
 
 X = Spec((BATCH, 4))
 W = Spec((4,))
@@ -37,6 +41,13 @@ def renamed(old, new):
     nodes = tuple(Node(node.op, name(node.inputs), name(node.outputs)) for node in GOOD.nodes)
     specs = dict(zip(name(GOOD.specs), GOOD.specs.values(), strict=True))
     return Graph("net", name(GOOD.inputs), GOOD.params, nodes, name(GOOD.outputs), specs, GOOD.updates)
+
+
+def outcome(graph):
+    """What a run of a form of the good graph returns and leaves, from numbers by hand."""
+    arrays = Workspace({"w": np.array([0, 0.5, 0.5, 0.5], np.float32)})
+    results = Session(graph, arrays, "reference", batch=1).run({"x": np.array([[-1, 2, 0, 4]], np.float32)})
+    return results, arrays
 
 
 BAD = {
@@ -107,11 +118,20 @@ def test_the_good_graph_is_good():
     """Every row below differs from it in one thing."""
     verify(GOOD)
 
+    results, arrays = outcome(GOOD)
+    np.testing.assert_allclose(results["y"], [[0, 2.5, 0.5, 4.5]])
+    np.testing.assert_allclose(arrays["w"], np.tanh([0, 0.5, 0.5, 0.5]), rtol=1e-6)
+
 
 @pytest.mark.parametrize("name", ["h.1", "blocks.0/conv:weight-2", "0", "_", "h" * 256])
 def test_names_of_networks_are_names(name):
     """Digits, dots, slashes, colons and dashes occur in published networks."""
-    verify(renamed("h", name))
+    graph = renamed("h", name)
+
+    verify(graph)
+
+    assert graph_from_json(graph_to_json(graph)) == graph
+    np.testing.assert_array_equal(outcome(graph)[0]["y"], outcome(GOOD)[0]["y"])
 
 
 @pytest.mark.parametrize(("graph", "message"), BAD.values(), ids=BAD)
@@ -123,16 +143,32 @@ def test_a_malformed_graph_is_found(graph, message):
 
 def test_a_quantized_value_may_have_another_dtype():
     """Its operator computes on real numbers; they are stored as whole ones."""
-    quant = QuantParams((0.5,), (0,))
+    stored = Spec((BATCH, 4), "int8", QuantParams((0.5,), (0,)))
+    specs = {value: spec for value, spec in GOOD.specs.items() if value != "y"}
+    graph = changed(specs={**specs, "h": stored}, nodes=(HIDDEN, NEXT), outputs=("h",))
 
-    verify(changed(specs={**GOOD.specs, "h": Spec((BATCH, 4), "int8", quant)}, nodes=(HIDDEN, NEXT), outputs=("h",)))
+    verify(graph)
+
+    assert graph_from_json(graph_to_json(graph)).specs["h"] == stored
+    with pytest.raises(GraphError, match="'h' is recorded as"):
+        verify(dataclasses.replace(graph, specs={**graph.specs, "h": dataclasses.replace(stored, quant=None)}))
 
 
 def test_an_input_or_parameter_may_be_an_output():
     """There is nothing wrong with handing a value on."""
-    verify(changed(outputs=("x", "w", "y")))
+    graph = changed(outputs=("x", "w", "y"))
+
+    verify(graph)
+
+    results, _ = outcome(graph)
+    np.testing.assert_array_equal(results["x"], [[-1, 2, 0, 4]])
+    np.testing.assert_array_equal(results["w"], [0, 0.5, 0.5, 0.5])
 
 
 def test_an_empty_graph_is_well_formed():
     """Nothing in, nothing out."""
-    verify(Builder("empty").build())
+    graph = Builder("empty").build()
+
+    verify(graph)
+
+    assert Session(graph, Workspace(), "reference").run({}) == {}

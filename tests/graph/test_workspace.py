@@ -9,6 +9,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import GraphError
 from edge_sdk.ops.activation import Relu
 from edge_sdk.ops.linear import Linear
+from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Spec
 from edge_sdk.workspace import Workspace
 
@@ -84,7 +85,13 @@ def test_a_restriction_shares_the_arrays_of_a_graph(graph, arrays):
 
 def test_a_fitting_workspace_passes(graph, arrays):
     """Arrays that the graph does not know are no mistake."""
+    before = dict(arrays)
+
     arrays.check(graph)
+
+    assert dict(arrays) == before
+    result = Session(graph, arrays, "reference", batch=1).run({"x": np.array([[1, 2, 3]], np.float32)})
+    assert result[graph.outputs[0]].tolist() == [[6, 6]]
 
 
 @pytest.mark.parametrize(
@@ -139,3 +146,18 @@ def test_any_difference_changes_the_digest(name, array):
 def test_a_scalar_is_not_a_vector_of_one():
     """Their bytes are the same, their shapes are not."""
     assert Workspace({"a": np.float32(1)}).digest() != Workspace({"a": np.ones(1, np.float32)}).digest()
+
+
+def test_an_array_is_drawn_once_and_when_it_is_asked_for():
+    """One that is replaced before is never drawn; names are there from the start."""
+    drawn = []
+    workspace = Workspace()
+    for name in ("used", "replaced"):
+        workspace.draw_later(name, lambda name=name: drawn.append(name) or np.ones(2, np.float32))
+    workspace["replaced"] = np.zeros(2, np.float32)
+
+    assert list(workspace) == ["used", "replaced"]
+    assert drawn == []
+    assert workspace["used"] is workspace["used"]
+    assert not workspace.copy()["replaced"].any()
+    assert drawn == ["used"]

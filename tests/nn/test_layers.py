@@ -208,6 +208,7 @@ FORMULAS = {
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "tanh": np.tanh,
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
     "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "silu": lambda x: x / (1 + np.exp(-x)),
 }
@@ -232,3 +233,67 @@ def test_groups_must_divide_the_channels(groups, net):
     """Three channels have no two equal groups."""
     with pytest.raises(ShapeError, match="group"):
         net.conv(net.image, 4, 3, "conv", groups=groups)
+
+
+def test_a_gate_scales_each_channel(net):
+    """Squeeze-and-excitation: two dense layers on the means, hard sigmoid, a product (Hu et al. 2018)."""
+    y = net.squeeze_and_excite(net.image, 8, "gate")
+    assert shapes(net) == {
+        "gate.squeeze.weight": (8, 1, 1, 3),
+        "gate.squeeze.bias": (8,),
+        "gate.excite.weight": (3, 1, 1, 8),
+        "gate.excite.bias": (3,),
+    }
+    net.workspace["gate.squeeze.bias"] = np.full(8, 0.5, np.float32)
+
+    (found,) = run(net, y)
+
+    weights = [net.workspace[f"gate.{part}.weight"][:, 0, 0] for part in ("squeeze", "excite")]
+    hidden = np.maximum(X.mean((1, 2)) @ weights[0].T + 0.5, 0)
+    gate = np.clip(hidden @ weights[1].T / 6 + 0.5, 0, 1)
+    np.testing.assert_allclose(found, X * gate[:, np.newaxis, np.newaxis], rtol=1e-5, atol=1e-6)
+
+
+def test_channels_are_joined_and_halved(net):
+    """In order; the halves of two copies are the copies."""
+    joined = net.concat([net.image, net.image])
+
+    whole, first, second = run(net, joined, *net.halves(joined))
+
+    np.testing.assert_array_equal(whole, np.concatenate([X, X], axis=3))
+    np.testing.assert_array_equal(first, X)
+    np.testing.assert_array_equal(second, X)
+
+
+def test_responses_are_normalised_by_their_neighbours(net):
+    """Three channels within five: all squares count, alpha divided by five."""
+    (found,) = run(net, net.local_response_norm(net.image, 5, 2.0, 0.75))
+
+    np.testing.assert_allclose(found, X / (1 + 2.0 / 5 * (X**2).sum(3, keepdims=True)) ** 0.75, rtol=1e-5)
+
+
+def test_windows_are_averaged(net):
+    """Two by two."""
+    (found,) = run(net, net.average_pool(net.image, 2, 2))
+
+    np.testing.assert_allclose(found, X[:, :, :4].reshape(2, 3, 2, 2, 2, 3).mean((2, 4)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_convolutional_head(net):
+    """1×1 convolution, relu, mean over the image; its parameters are called head (Lin et al. 2014)."""
+    graph, workspace = net.convolutional_head(net.image, 2)
+    assert shapes(net) == {"head.weight": (2, 1, 1, 3), "head.bias": (2,)}
+    workspace["head.weight"] = np.arange(6, dtype=np.float32).reshape(2, 1, 1, 3) - 2
+
+    found = Session(graph, workspace, device="reference", batch=len(X)).run({"image": X})["logits"]
+
+    wanted = np.maximum(X @ workspace["head.weight"][:, 0, 0].T, 0).mean((1, 2))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_stages_are_remembered(net):
+    """In the order in which they were named; the value is handed back."""
+    first = net.stage(net.max_pool(net.image, 2, 2))
+    second = net.stage(net.max_pool(first, 2, 2))
+
+    assert net.stages == [first, second]

@@ -16,7 +16,7 @@ from op_cases.torch_oracle import torch_output
 Oracle = Callable[..., Any]
 
 
-def _parameters(channels: int, seed: int) -> tuple[Array, Array, Array, Array]:
+def parameters(channels: int, seed: int) -> tuple[Array, Array, Array, Array]:
     """Scale, offset, mean and variance."""
     scale, offset, mean, spread = normal(4, channels, seed=seed)
     return scale, offset, mean, np.abs(spread) + np.float32(0.5)
@@ -30,7 +30,7 @@ def _onnx_batch_norm(epsilon: float) -> Oracle:
     return oracle
 
 
-def _by_sample_statistics(momentum: float, epsilon: float, limit: float | None = None) -> Oracle:
+def by_sample_statistics(momentum: float, epsilon: float, limit: float | None = None) -> Oracle:
     """The definition channel by channel, on the sample mean and the sample variance (divisor count - 1)."""
 
     def oracle(
@@ -59,7 +59,7 @@ CASES = [
     Case(
         "batch-norm",
         BatchNorm(epsilon=1e-3),
-        (normal(2, 4, 5, 21), *_parameters(21, 1)),
+        (normal(2, 4, 5, 21), *parameters(21, 1)),
         _onnx_batch_norm(1e-3),
         differentiable=(0, 1, 2),
         symbolic_batch=True,
@@ -107,54 +107,54 @@ CASES = [
     Case(
         "batch-norm-training",
         BatchNormTraining(),
-        (normal(3, 9, 8, 37) * 3 + 5, *_parameters(37, 2)),
-        _by_sample_statistics(0.1, 1e-5),
+        (normal(3, 9, 8, 37) * 3 + 5, *parameters(37, 2)),
+        by_sample_statistics(0.1, 1e-5),
         differentiable=(0, 1, 2),
     ),
     Case(
         "batch-norm-training-far-from-zero",
         BatchNormTraining(),
-        (normal(4, 33, 32, 5) + np.float32(300), *_parameters(5, 3)),
-        _by_sample_statistics(0.1, 1e-5),
+        (normal(4, 33, 32, 5) + np.float32(300), *parameters(5, 3)),
+        by_sample_statistics(0.1, 1e-5),
     ),
     Case(
         "batch-norm-training-relu6",
         BatchNormTraining(activation="relu6"),
-        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *_parameters(4, 4)[2:]),
-        _by_sample_statistics(0.1, 1e-5, limit=6),
+        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *parameters(4, 4)[2:]),
+        by_sample_statistics(0.1, 1e-5, limit=6),
         differentiable=(0, 1, 2),
     ),
     Case(
         "batch-norm-training-residual",
         BatchNormTraining(),
-        (normal(2, 5, 7, 19), *_parameters(19, 5), normal(2, 5, 7, 19, seed=6)),
-        _by_sample_statistics(0.1, 1e-5),
+        (normal(2, 5, 7, 19), *parameters(19, 5), normal(2, 5, 7, 19, seed=6)),
+        by_sample_statistics(0.1, 1e-5),
         differentiable=(0, 1, 2, 5),
     ),
     Case(
         "batch-norm-training-residual-relu",
         BatchNormTraining(activation="relu"),
-        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *_parameters(4, 4)[2:], SIGNS * 0.25),
-        _by_sample_statistics(0.1, 1e-5, limit=np.inf),
+        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *parameters(4, 4)[2:], SIGNS * 0.25),
+        by_sample_statistics(0.1, 1e-5, limit=np.inf),
         differentiable=(0, 1, 2, 5),
     ),
     Case(
         "batch-norm-training-residual-relu6",
         BatchNormTraining(activation="relu6"),
-        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *_parameters(4, 4)[2:], SIGNS * 0.25),
-        _by_sample_statistics(0.1, 1e-5, limit=6),
+        (SPREAD, np.full(4, 2, np.float32), np.array([3, 3, -1, 7], np.float32), *parameters(4, 4)[2:], SIGNS * 0.25),
+        by_sample_statistics(0.1, 1e-5, limit=6),
         differentiable=(0, 1, 2, 5),
     ),
     Case(
         "batch-norm-training-again",
         BatchNormTrainingAgain(),
-        (normal(2, 5, 7, 19) + np.float32(30), *_parameters(19, 7)),
+        (normal(2, 5, 7, 19) + np.float32(30), *parameters(19, 7)),
         lambda x, scale, offset, mean, inverse: (x - mean) * inverse * scale + offset,
     ),
     Case(
         "batch-norm-training-again-residual-relu6",
         BatchNormTrainingAgain(activation="relu6"),
-        (normal(3, 37), *_parameters(37, 8), normal(3, 37, seed=9)),
+        (normal(3, 37), *parameters(37, 8), normal(3, 37, seed=9)),
         lambda x, scale, offset, mean, inverse, r: np.clip((x - mean) * inverse * scale + offset + r, 0, 6),
     ),
     Case(

@@ -31,7 +31,7 @@ def test_tiles_stay_in_registers(target: dict[str, str], arguments: list[str], l
     """Each innermost loop does whole tiles of fused multiply-adds, unrolled or not, and never touches the stack."""
     said = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "EDGE_SIMD_LANES")
     environment = {key: value for key, value in os.environ.items() if key not in said}
-    environment |= target | {"XDG_CACHE_HOME": str(tmp_path)}  # what comes from a cache has no assembly
+    environment |= target | {"EDGE_CACHE": str(tmp_path)}  # what comes from a cache has no assembly
 
     result = subprocess.run(
         [sys.executable, str(Path(__file__).parents[1] / "assembly.py"), *arguments],
@@ -44,7 +44,8 @@ def test_tiles_stay_in_registers(target: dict[str, str], arguments: list[str], l
         loops = report["loops"][name]
         for tile in tiles:
             assert any(loop["fma"] % tile == 0 for loop in loops), f"{name}: no loop does {tile} products: {loops}"
-        assert all(any(loop["fma"] % tile == 0 for tile in tiles) for loop in loops), f"{name}: {loops}"
+        others = [loop for loop in loops if all(loop["fma"] % tile for tile in tiles)]
+        assert not others or name in report["summing"], f"{name}: {others}"
         assert not any(loop["stack"] for loop in loops), f"{name} falls out of registers: {loops}"
 
 

@@ -38,9 +38,8 @@ SUM = "10.0"  # of twenty times ¼ + ¼
 
 def start(cache: Path, **environment: str) -> subprocess.Popen[str]:
     """Start a program that needs two kernels."""
-    places = {"XDG_CACHE_HOME": str(cache), "HOME": str(cache), "LOCALAPPDATA": str(cache)}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], env={**os.environ, **places, **environment},
+        [sys.executable, "-c", PROGRAM], env={**os.environ, "EDGE_CACHE": str(cache), **environment},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -87,13 +86,20 @@ def test_the_first_start_says_so_once_and_can_be_silenced(tmp_path):
         "import numpy", "import logging; logging.getLogger('edge_sdk').setLevel('ERROR')\nimport numpy", 1
     )
     _, said = run(tmp_path / "a")
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "b"), "LOCALAPPDATA": str(tmp_path / "b")}
+    environment = {**os.environ, "EDGE_CACHE": str(tmp_path / "b")}
     silenced = subprocess.run(
         [sys.executable, "-c", quiet], env=environment, capture_output=True, text=True, check=True
     )
 
     assert said.count("compiling kernels, once for this machine") == len(said.splitlines()) == 1
     assert silenced.stderr == ""
+
+
+def test_the_kernels_lie_in_the_folder_that_was_chosen(cache):
+    """$EDGE_CACHE moves them, into a folder of their own."""
+    printed, _ = run(cache)
+
+    assert Path(printed[3]).parent == cache / "kernels"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "garbage"])
@@ -165,7 +171,7 @@ def test_a_disk_that_is_full_costs_only_time(tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); import signal\n"
     limited += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     pytest.importorskip("resource")
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environment = {**os.environ, "EDGE_CACHE": str(tmp_path)}
 
     result = subprocess.run(
         [sys.executable, "-c", limited + PROGRAM], env=environment, capture_output=True, text=True, check=True

@@ -17,6 +17,8 @@ from edge_sdk.op import Op
 from edge_sdk.ops.conv import Conv2D, Conv2DGradWeight, DepthwiseConv2D, DepthwiseConv2DGradWeight
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.ops.norm import BatchNormTraining
+from edge_sdk.ops.statistics import Conv2DStatistics, DepthwiseConv2DStatistics
+from edge_sdk.ops.update import GroupedSGDUpdate
 from edge_sdk.spec import Array, Spec
 
 TESTS = Path(__file__).parents[1]
@@ -96,6 +98,7 @@ def digest_of_sums() -> str:
     dy, x = rng.standard_normal((2, 4, 30, 31, 40), np.float32)
     channels = list(rng.uniform(0.5, 1, (4, 40)).astype(np.float32))
     geometry = ((1, 1), "same", (1, 1))
+    lines = x.reshape(1, 465, 8, 40)  # in as many parts as there are
     results = [
         *compute(MatMul(transpose_a=True), dy.reshape(-1, 40), x.reshape(-1, 40)),
         *compute(Conv2DGradWeight(*geometry, 1, (3, 3)), dy, x),
@@ -103,6 +106,10 @@ def digest_of_sums() -> str:
         *compute(Conv2DGradWeight(*geometry, 1, (3, 3)), dy[..., :32].copy(), x[..., :32].copy()),
         *compute(Conv2D(padding="same"), x[..., :32].copy(), dy[:, :3, :3, :32].copy().repeat(8, axis=0)),
         *compute(BatchNormTraining(), x, *channels),
+        *compute(Conv2DStatistics(), lines, dy[0, 0, :24].reshape(24, 1, 1, 40)),
+        *compute(Conv2DStatistics(padding="same"), lines, dy[0, :9, :24].reshape(24, 3, 3, 40)),
+        *compute(DepthwiseConv2DStatistics(padding="same"), lines, dy[0, :3, :3].reshape(1, 3, 3, 40)),
+        *compute(GroupedSGDUpdate(0.9), np.float32(0.1).reshape(()), *dy.reshape(3, -1), *x.reshape(6, -1)),
     ]
     return hashlib.sha256(b"".join(result.tobytes() for result in results)).hexdigest()
 

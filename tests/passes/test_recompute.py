@@ -10,7 +10,8 @@ import edge_sdk as edge
 from edge_sdk.errors import UsageError
 from edge_sdk.model import Model
 from edge_sdk.nn import Network
-from edge_sdk.ops.norm import BatchNormTraining, BatchNormTrainingAgain
+from edge_sdk.ops.norm import BatchNormTrainingAgain
+from edge_sdk.ops.statistics import BatchNormTrainingGathered
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.session import Session
 from edge_sdk.training.optimizers import SGD
@@ -72,8 +73,8 @@ def test_of_a_chain_of_sums_every_second_is_kept():
     made = {node.outputs[0]: node for node in again.nodes if node.outputs[0].endswith(":again")}
 
     assert not any(value in made for node in made.values() for value in node.inputs)
-    norms = [node for node in again.nodes if isinstance(node.op, BatchNormTraining)]
-    ends = [node.outputs[0] for node in norms if len(node.inputs) == 6]
+    norms = [node for node in again.nodes if isinstance(node.op, BatchNormTrainingGathered)]
+    ends = [node.outputs[0] for node in norms if len(node.inputs) == 7]
     assert [f"{end}:again" in made for end in ends] in ([True, False, True], [False, True, False])
 
 

@@ -15,11 +15,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from weight_server import Server, running_server
 
 from edge_sdk.spec import Array
 
 FILES = Path(__file__).parent / "files"
 CheckpointWriter = Callable[[Path, Mapping[str, Array]], Path]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server on a free port of this machine's loopback."""
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache folder; proxies and mirrors of the environment are out of the way."""
+    for name in ("EDGE_OFFLINE", "EDGE_ZOO_URL", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +51,7 @@ def formulas() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def goldens() -> dict[str, Any]:
-    """Keys, shapes and logits of the networks in PyTorch, by name."""
+    """Layers of the networks in PyTorch by name, and cases of image sizes and logits."""
     return json.loads((FILES / "torch_goldens.json").read_text("utf-8"))["networks"]
 
 
@@ -41,7 +59,8 @@ def goldens() -> dict[str, Any]:
 def state_dict(formulas, goldens) -> Callable[[str], dict[str, Array]]:
     """Return the weights of a network under the published keys and in their shapes."""
     return lambda name: {
-        key: formulas.formula_weight(key, tuple(shape)) for key, shape in goldens[name]["shapes"].items()
+        key: formulas.formula_weight(key, tuple(shape))
+        for key, shape in formulas.unpacked(goldens[name]["layers"]).items()
     }
 
 

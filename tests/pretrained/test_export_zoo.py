@@ -10,6 +10,7 @@ import skimage.data
 
 import edge_sdk as edge
 from edge_sdk import pretrained
+from edge_sdk.converters.tflite import read, read_quantized
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.schema import Builtin
 from edge_sdk.model import Model
@@ -21,6 +22,8 @@ WEIGHT_BYTES = {"none": 4, "fp16": 2, "dynamic": 1, "int8": 1}
 # A random network is no classifier: the rounding of 8 bits moves its logits more than those of a trained one, whose
 # bounds are in test_real_weights.
 TOLERANCE = {"none": 1e-4, "fp16": 5e-3, "dynamic": 0.2, "int8": 0.4}
+# Of float models read back from the files: those of int8 weights leave out the rounding of activations.
+READ_TOLERANCE = {"none": 1e-4, "fp16": 1e-4, "dynamic": 0.2, "int8": 0.4}
 
 networks = pytest.mark.parametrize(
     "model", ["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", *SLOW], indirect=True
@@ -57,6 +60,7 @@ def test_the_file_is_proven_in_the_runtime(model, quantize, photos, tmp_path):
     weights = WEIGHT_BYTES[quantize] * sum(array.size for array in model.inference[1].values())
     assert 0.95 * weights < path.stat().st_size < 1.1 * weights + 300_000  # equal biases are stored once
     _check_file(path, model, quantize, photos)
+    _check_read_back(path, model, quantize, photos)
     path.unlink()  # up to 540 MB
 
 
@@ -68,3 +72,15 @@ def _check_file(path: Path, model: Model, quantize: str, photos: Array) -> None:
     one, four = (file.run(np.stack([file.preprocess(p) for p in photos[:count]])) for count in (1, 4))
     assert (one.shape, four.shape) == ((1, 10), (4, 10))
     np.testing.assert_allclose(four[:1], one, atol=1e-5 * np.abs(four).max())
+
+
+def _check_read_back(path: Path, model: Model, quantize: str, photos: Array) -> None:
+    """The file as a Model again: logits of the runtime, bit for bit from the 8-bit file as an 8-bit model."""
+    file, back = TFLiteModel.open(path), read(path)
+    wanted = file.run(np.stack([file.preprocess(photo) for photo in photos]))
+    found = back.run(np.stack([back.preprocess(photo) for photo in photos]))
+    assert (back.labels, back.name) == (model.labels, model.name)
+    assert np.abs(found - wanted).max() <= READ_TOLERANCE[quantize] * np.abs(wanted).max()
+    if quantize == "int8":
+        stored = read_quantized(path)
+        np.testing.assert_array_equal(stored.run(np.stack([stored.preprocess(photo) for photo in photos])), wanted)

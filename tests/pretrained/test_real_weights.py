@@ -15,6 +15,8 @@ from edge_sdk.converters.tflite.export import Report
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.errors import FormatError
 from edge_sdk.model import Model
+from edge_sdk.pretrained.download import packaged_file
+from edge_sdk.pretrained.manifest import find_entry
 from edge_sdk.spec import Array
 
 RIGHT = {
@@ -131,6 +133,6 @@ def test_a_new_head_on_real_weights(model):
 
 
 def test_the_weights_of_another_network_are_refused():
-    """Lite0's file is no ResNet."""
-    with pytest.raises(FormatError, match=r"no classifier 'fc\.weight' in it; it is a checkpoint of another network"):
-        pretrained.load("resnet18", weights=pretrained.zoo._packaged_lite0())
+    """Lite0's file is no ResNet, and the message says what it is."""
+    with pytest.raises(FormatError, match="not a checkpoint of resnet18; it looks like efficientnet_lite0 with 1000"):
+        pretrained.load("resnet18", weights=packaged_file(find_entry("efficientnet_lite0", {})))

@@ -47,10 +47,18 @@ def test_a_run_with_an_epoch_is_not_overwritten(photos, tmp_path):
     assert (tmp_path / "run" / "last.edge").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["model.tflite", "model.onnx", "model.pth"])
-def test_a_file_for_other_software_is_named_as_such(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.tflite", "not a TFL3 file"),
+        ("model.pth", "weights alone"),
+        ("model.safetensors", "weights alone"),
+        ("model.caffemodel", "half of a network"),
+    ],
+)
+def test_a_file_for_other_software_is_named_as_such(name, message, tmp_path):
     """Its first bytes are no header of ours, and talk of headers helps nobody."""
     (tmp_path / name).write_bytes(bytes(np.arange(100, dtype=np.uint8)))
 
-    with pytest.raises(FormatError, match="other software"):
+    with pytest.raises(FormatError, match=message):
         edge.load(tmp_path / name)

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from own_cache import own_cache
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
@@ -60,7 +61,7 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     """The folder of features, which has none yet."""
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGE_CACHE", str(own_cache(tmp_path / "cache")))
     return tmp_path / "cache" / "features"
 
 
@@ -346,13 +347,12 @@ edge.fit(
 """
 
 
-def start(photos, out, cache):
+def start(photos, out):
     """Start the run of `finished` in a process of its own."""
     tests = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, tests, str(photos), str(out)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "EDGE_CACHE": str(cache)},
-    )  # fmt: skip
+        [sys.executable, "-c", CHILD, tests, str(photos), str(out)], stdout=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no kill -9")
@@ -360,7 +360,7 @@ def start(photos, out, cache):
 def test_kill_9_changes_nothing(finished, photos, tmp_path, empty_cache, moment):
     """Killed while features are computed, or while the head trains, the run is resumed to the same bytes."""
     out, record = tmp_path / "run", Record()
-    child = start(photos, out, empty_cache.parent)
+    child = start(photos, out)
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith(moment):
@@ -380,7 +380,7 @@ def test_kill_9_changes_nothing(finished, photos, tmp_path, empty_cache, moment)
 
 def test_two_runs_at_once_share_a_file(finished, photos, tmp_path, empty_cache):
     """Both compute the same key into the same folder, and both end with the same bytes."""
-    children = [start(photos, tmp_path / name, empty_cache.parent) for name in ("one", "two")]
+    children = [start(photos, tmp_path / name) for name in ("one", "two")]
 
     for child in children:
         child.communicate()

@@ -48,7 +48,6 @@ def final_loss(photos: tuple[Array, Array], seed: int, **kernels: Any) -> tuple[
     return float(np.mean(losses[:5])), float(np.mean(losses[-LAST:])), algorithms
 
 
-@pytest.mark.slow
 def test_winograd_precise_and_naive_kernels_train_alike(photos: tuple[Array, Array]) -> None:
     """From the same weights and batches the losses end nearer to each other than those of three seeds do."""
     winograd = [final_loss(photos, seed, precise=False) for seed in range(3)]

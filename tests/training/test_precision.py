@@ -107,7 +107,7 @@ def test_the_program_shows_what_rounds():
         for step, node in zip(plan.steps, session.graph.nodes, strict=True)
         if step.algorithm.startswith("bfloat16")
     ]
-    assert {name for name, _ in rounding} >= {"conv2d", "conv2d_grad_input", "conv2d_grad_weight", "linear"}
+    assert {name for name, _ in rounding} >= {"conv2d_statistics", "conv2d_grad_input", "conv2d_grad_weight", "linear"}
     assert all(op.precision == "bfloat16" for _, op in rounding)  # a permission: cost decides who uses it
     assert {session.graph.specs[param].dtype for param in session.graph.params} == {"float32", "int64"}
 

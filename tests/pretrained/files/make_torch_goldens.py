@@ -1,6 +1,7 @@
 """Write torch_goldens.json: the logits of the zoo's networks in PyTorch, with weights and photos that a formula makes.
 
-All but one are torchvision's; EfficientNet-Lite0 is written down here once more, after its paper and its checkpoint.
+torchvision's networks are its own. Those of others are written down in `torch_networks.py`, after papers and published
+definitions, without a look at ours.
 
 Run it where torch 2.13 and torchvision 0.28 are installed: python tests/pretrained/files/make_torch_goldens.py
 The tests import the formulas from here, so that no weights need to be stored; NumPy alone is enough for that.
@@ -13,32 +14,49 @@ import math
 import sys
 import types
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 CLASSES = 10
-# Name in torchvision, name here, (height, width): small, not square, odd where the network allows.
-NETWORKS = (
-    ("alexnet", "alexnet", (127, 95)),
-    ("mobilenet_v2", "mobilenetv2", (65, 96)),
-    ("resnet18", "resnet18", (65, 96)),
-    ("resnet34", "resnet34", (33, 64)),
-    ("resnet50", "resnet50", (65, 96)),
-    ("resnet101", "resnet101", (33, 64)),
-    ("resnet152", "resnet152", (33, 64)),
-    ("vgg16", "vgg16", (64, 47)),
+# Small images, not square, odd where the network allows.
+SIZES = ((65, 96), (64, 33))
+ALEXNET_SIZES = ((127, 95), (65, 96))
+VGG_SIZES = ((64, 47), (33, 65))
+DEEP_SIZES = ((33, 64), (40, 32))
+# Of MobileNet: at even sizes the paddings of keras.applications are TensorFlow's rule.
+EVEN_SIZES = ((64, 96), (96, 32))
+# Name in torchvision, name here, sizes (height, width).
+TORCHVISION = (
+    ("alexnet", "alexnet", ALEXNET_SIZES),
+    *((name, name, VGG_SIZES) for depth in (11, 13, 16, 19) for name in (f"vgg{depth}", f"vgg{depth}_bn")),
+    *((f"resnet{depth}", f"resnet{depth}", SIZES) for depth in (18, 34, 50)),
+    *((name, name, DEEP_SIZES) for name in ("resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d")),
+    ("squeezenet1_0", "squeezenet1_0", SIZES),
+    ("squeezenet1_1", "squeezenet1_1", SIZES),
+    ("googlenet", "googlenet", SIZES),
+    ("mobilenet_v2", "mobilenetv2", SIZES),
+    ("mobilenet_v3_large", "mobilenet_v3_large", SIZES),
+    ("mobilenet_v3_small", "mobilenet_v3_small", SIZES),
+    *((name, name, SIZES) for name in ("mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3")),
+    *((f"shufflenet_v2_{width}",) * 2 + (SIZES,) for width in ("x0_5", "x1_0", "x1_5", "x2_0")),
+    ("densenet121", "densenet121", SIZES),
 )
-LITE0_SIZE = (65, 96)
-# Repeats, kernel, stride, expansion and output channels of EfficientNet-B0 (Tan and Le 2019, table 1).
-LITE0_STAGES = (
-    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)  # fmt: skip
+OTHERS = {
+    **dict.fromkeys((f"efficientnet_lite{scale}" for scale in range(5)), SIZES),
+    "mobilenet_v1": EVEN_SIZES,
+    "mobilenet_v1_0_75": EVEN_SIZES,
+    "mobilenet_v1_0_5": EVEN_SIZES,
+    "mobilenet_v1_0_25": EVEN_SIZES,
+    "alexnet_caffe": ((227, 227), (96, 71)),
+    "caffenet": ((227, 227), (96, 71)),
+    "googlenet_caffe": ((96, 65), (64, 64)),
+    "resnet50_v1": DEEP_SIZES,
+    "resnet101_v1": DEEP_SIZES,
+    "resnet152_v1": DEEP_SIZES,
+}
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 def levels(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -60,70 +78,79 @@ def formula_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
     return numbers / 5
 
 
-def photos(name: str, size: tuple[int, int]) -> np.ndarray:
+def photos(name: str, size: Sequence[int]) -> np.ndarray:
     """Two preprocessed photos, float32 (2, h, w, 3)."""
     return levels(f"photos of {name}", (2, *size, 3)) * 2
 
 
-def lite0(x: Tensor) -> tuple[dict[str, list[int]], Tensor]:
-    """EfficientNet-Lite0 on x (n, 3, h, w) in float64: the keys and shapes of its checkpoint, and the logits."""
-    import torch
-    import torch.nn.functional as F  # noqa: N812
+def packed(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """One entry a layer: "64 3 7 7" for a weight, with "+" where a bias follows, "=64" for a batch norm."""
+    layers: dict[str, str] = {}
+    for key, shape in shapes.items():
+        layer, _, part = key.rpartition(".")
+        if part == "weight":
+            norm = f"{layer}.running_mean" in shapes
+            text = ("=" if norm else "") + " ".join(map(str, shape))
+            layers[layer] = text if norm or f"{layer}.bias" not in shapes else f"{text} +"
+    if unpacked(layers) != {key: list(shape) for key, shape in shapes.items()}:
+        raise ValueError("some tensor is no weight or bias of a layer, nor part of a batch norm")
+    return layers
 
+
+def unpacked(layers: Mapping[str, str]) -> dict[str, list[int]]:
+    """Every key with its shape, from what `packed` made."""
     shapes: dict[str, list[int]] = {}
-
-    def weight(key: str, *shape: int) -> Tensor:
-        shapes[key] = list(shape)
-        return torch.from_numpy(formula_weight(key, shape)).double()
-
-    def conv(x: Tensor, key: str, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> Tensor:
-        """TensorFlow's SAME: of an odd number of padding pixels the extra one comes last."""
-        rows, columns = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:])
-        x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-        w = weight(f"{key}.weight", channels, x.shape[1] // groups, kernel, kernel)
-        return F.conv2d(x, w, stride=stride, groups=groups)
-
-    def norm(x: Tensor, key: str) -> Tensor:
-        parts = [weight(f"{key}.{part}", x.shape[1]) for part in ("running_mean", "running_var", "weight", "bias")]
-        shapes[f"{key}.num_batches_tracked"] = []
-        return F.batch_norm(x, *parts, eps=1e-3)
-
-    x, index = F.relu6(norm(conv(x, "_conv_stem", 32, 3, 2), "_bn0")), 0
-    for repeats, kernel, stride, expansion, channels in LITE0_STAGES:
-        for repeat in range(repeats):
-            y, block = x, f"_blocks.{index}"
-            if expansion != 1:
-                y = F.relu6(norm(conv(y, f"{block}._expand_conv", y.shape[1] * expansion, 1), f"{block}._bn0"))
-            step = stride if repeat == 0 else 1
-            y = conv(y, f"{block}._depthwise_conv", y.shape[1], kernel, step, y.shape[1])
-            y = norm(conv(F.relu6(norm(y, f"{block}._bn1")), f"{block}._project_conv", channels, 1), f"{block}._bn2")
-            x, index = y + x if repeat > 0 else y, index + 1
-    x = F.relu6(norm(conv(x, "_conv_head", 1280, 1), "_bn1")).mean((2, 3))
-    return shapes, F.linear(x, weight("_fc.weight", CLASSES, 1280), weight("_fc.bias", CLASSES))
+    for layer, text in layers.items():
+        shape = [int(size) for size in text.strip("=+ ").split()]
+        if text.startswith("="):
+            shapes |= {f"{layer}.{part}": shape for part in NORM_PARTS} | {f"{layer}.num_batches_tracked": []}
+        else:
+            shapes |= {f"{layer}.weight": shape} | ({f"{layer}.bias": shape[:1]} if text.endswith("+") else {})
+    return shapes
 
 
 def main() -> None:
-    """Run each network in float64 and store keys, shapes and logits."""
+    """Run each network in float64 and store layers and logits; only those named on the command line, if any are."""
     sys.modules["torchvision._meta_registrations"] = types.ModuleType("_meta_registrations")  # needs compiled operators
     import torch
     import torchvision
+    from torch_networks import Weights, run
 
-    goldens = {"torch": torch.__version__, "torchvision": torchvision.__version__, "networks": {}}
-    for theirs, ours, size in NETWORKS:
-        network = torchvision.models.get_model(theirs, weights=None, num_classes=CLASSES).eval()
-        shapes = {key: list(value.shape) for key, value in network.state_dict().items()}
-        weights = {key: torch.from_numpy(formula_weight(key, tuple(shape))) for key, shape in shapes.items()}
-        network.load_state_dict(weights, assign=True)
-        x = torch.from_numpy(photos(ours, size).astype(np.float64)).permute(0, 3, 1, 2)
-        with torch.no_grad():
-            logits = network.double()(x)
-        goldens["networks"][ours] = {"size": size, "shapes": shapes, "logits": logits.tolist()}
+    file = Path(__file__).with_name("torch_goldens.json")
+    chosen = sys.argv[1:] or [name for _, name, _ in TORCHVISION] + list(OTHERS)
+    goldens = json.loads(file.read_text("utf-8")) if sys.argv[1:] else {"networks": {}}
+    goldens |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
+
+    def images(name: str, size: tuple[int, int]) -> torch.Tensor:
+        return torch.from_numpy(photos(name, size).astype(np.float64)).permute(0, 3, 1, 2)
+
+    def store(name: str, shapes: Mapping[str, Sequence[int]], cases: list[dict[str, object]]) -> None:
+        goldens["networks"][name] = {"layers": packed(shapes), "cases": cases}
+        goldens["networks"] = dict(sorted(goldens["networks"].items()))
+        file.write_text(json.dumps(goldens, separators=(",", ":")) + "\n", encoding="utf-8")
+
     with torch.no_grad():
-        x = torch.from_numpy(photos("efficientnet_lite0", LITE0_SIZE).astype(np.float64)).permute(0, 3, 1, 2)
-        shapes, logits = lite0(x)
-    goldens["networks"]["efficientnet_lite0"] = {"size": LITE0_SIZE, "shapes": shapes, "logits": logits.tolist()}
-    text = json.dumps(goldens, separators=(",", ":")) + "\n"
-    Path(__file__).with_name("torch_goldens.json").write_text(text, encoding="utf-8")
+        for theirs, ours, sizes in TORCHVISION:
+            if ours not in chosen:
+                continue
+            # GoogLeNet's auxiliary classifiers are not run in inference.
+            options = {"aux_logits": False, "init_weights": False} if ours == "googlenet" else {}
+            network = torchvision.models.get_model(theirs, weights=None, num_classes=CLASSES, **options).eval()
+            state = network.state_dict()
+            shapes = {key: list(value.shape) for key, value in state.items()}
+            state |= {key: torch.from_numpy(formula_weight(key, tuple(shape))) for key, shape in shapes.items()}
+            network.load_state_dict(state, assign=True)
+            network = network.double()
+            cases = [{"size": size, "logits": network(images(ours, size)).tolist()} for size in sizes]
+            store(ours, shapes, cases)
+        for name, sizes in OTHERS.items():
+            if name not in chosen:
+                continue
+            weights = Weights(formula_weight)
+            cases = [
+                {"size": size, "logits": run(name, images(name, size), weights, CLASSES).tolist()} for size in sizes
+            ]
+            store(name, weights.shapes, cases)
 
 
 if __name__ == "__main__":
