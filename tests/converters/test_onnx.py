@@ -146,6 +146,13 @@ def test_importing_the_reader_does_not_import_the_package():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_package_opens_onnx_files_as_any_model():
+    """`edge_sdk.load` reads one by its ending."""
+    opened = edge.load(FILES / "residual-script-17.onnx")
+
+    assert np.array_equal(opened.run(images()), read(FILES / "residual-script-17.onnx").run(images()))
+
+
 def test_photos_labels_and_the_head_are_the_callers():
     """Preprocessing and labels travel with the model; the last layer can be trained alone."""
     preprocess = edge.Preprocess((32, 40), mean=(127.5,) * 3, std=(127.5,) * 3)
