@@ -52,6 +52,7 @@ HOMES = {
     "llvmlite": "edge_sdk.kernels.cpu",
     "numba": "edge_sdk.kernels.cpu",
     "numpy": "edge_sdk",
+    "onnx": "edge_sdk.converters.onnx.backend",
     "platformdirs": "edge_sdk.kernels.cpu",
 }
 

@@ -15,7 +15,10 @@ from edge_sdk.session import Session
 
 TRAINING_ONLY = "part of a training step, which is not exported"
 GRADIENT = "built by differentiation only"
+FOREIGN = "read from ONNX files, which compute shapes and masks with it; a network that needs it is not exported"
+
 WITHOUT_LOWERING = {
+    **dict.fromkeys(("apply", "power", "remainder", "compare", "bitwise", "where"), FOREIGN),
     **dict.fromkeys(
         ("softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", "l1_loss", "huber_loss"),
         TRAINING_ONLY,

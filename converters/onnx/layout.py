@@ -1,0 +1,68 @@
+"""In which order of axes the engine holds an ONNX tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sdk.spec import Array
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Axis i of what is held is the ONNX tensor's axis `order[i]`.
+
+    `inner` is for matrices (n, k) that are flattened images: k counts channels, rows, columns in ONNX, whose sizes
+    `inner` gives, and is held as rows, columns, channels, so that flattening moves nothing.
+    """
+
+    order: tuple[int, ...]
+    inner: tuple[int, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.order)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the tensor is held as ONNX orders it."""
+        return self.order == tuple(range(self.rank)) and not self.inner
+
+    @property
+    def inverse(self) -> tuple[int, ...]:
+        """Where each ONNX axis is held."""
+        return tuple(self.order.index(axis) for axis in range(self.rank))
+
+    def held_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape in which a tensor of ONNX shape `shape` is held."""
+        return tuple(shape[axis] for axis in self.order)
+
+    def onnx_shape(self, held: tuple[int, ...]) -> tuple[int, ...]:
+        """The ONNX shape of what is held."""
+        return tuple(held[place] for place in self.inverse)
+
+    def hold(self, array: Array) -> Array:
+        """Order an ONNX array, whose axes may have size 1 to be broadcast, as this layout holds it."""
+        if self.inner and array.shape[1] > 1:
+            images = array.reshape(array.shape[0], *self.inner)
+            return np.moveaxis(images, 1, -1).reshape(array.shape)
+        return array.transpose(self.order)
+
+    def release(self, held: Array) -> Array:
+        """The inverse of `hold`."""
+        if self.inner and held.shape[1] > 1:
+            images = held.reshape(held.shape[0], *self.inner[1:], self.inner[0])
+            return np.moveaxis(images, -1, 1).reshape(held.shape)
+        return held.transpose(self.inverse)
+
+
+def plain(rank: int) -> Layout:
+    """ONNX's own order."""
+    return Layout(tuple(range(rank)))
+
+
+def channels_last(rank: int) -> Layout:
+    """(n, c, d…) held as (n, d…, c)."""
+    return Layout((0, *range(2, rank), 1)) if rank > 2 else plain(rank)
