@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -12,11 +12,16 @@ from edge_sdk.ops.functions import Apply, Power, Remainder
 from edge_sdk.spec import Array
 
 
+# What NumPy calls otherwise, or does not have.
+_FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
+    "round": np.rint,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+}
+
+
 @kernel(Apply, "reference")
 def apply(op: Apply, out: Array, x: Array) -> None:
-    function: Callable[[Array], Array] = {"round": np.rint, "erf": np.vectorize(math.erf, otypes=[np.float64])}.get(
-        op.function
-    ) or getattr(np, op.function)
+    function = _FUNCTIONS.get(op.function) or getattr(np, op.function)
     with np.errstate(invalid="ignore", divide="ignore"):
         out[...] = function(x) if x.size else x
 
