@@ -11,7 +11,6 @@ from edge_sdk.kernel import kernel
 from edge_sdk.ops.functions import Apply, Power, Remainder
 from edge_sdk.spec import Array
 
-
 # What NumPy calls otherwise, or does not have.
 _FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "round": np.rint,
