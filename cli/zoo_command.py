@@ -11,7 +11,7 @@ import click
 
 from edge_sdk.cli.download_display import DownloadDisplay
 from edge_sdk.cli.output import amount, json_option, note, print_json, print_table, size
-from edge_sdk.cli.zoo_match_command import command as match_command
+from edge_sdk.cli.zoo_match import command as match_command
 from edge_sdk.errors import FormatError, UsageError, suggestion
 
 if TYPE_CHECKING:

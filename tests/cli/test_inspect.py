@@ -81,9 +81,13 @@ def test_dot_is_a_graph_of_all_nodes(run, trained, model, optimized):
     assert len(edges) == sum(len(node.inputs) for node in graph.nodes) + len(graph.outputs)
 
 
-def test_a_tflite_file_is_refused(refused, tflite):
-    """Only the SDK's own files have a program to show; the message names the file."""
-    assert str(tflite) in refused("inspect", tflite)
+def test_a_tflite_file_has_a_program_too(run, tflite):
+    """What it was read as: the layers of the network, with weights and activations as floats."""
+    result = run("inspect", tflite)
+
+    assert result.code == 0
+    assert "conv2d(" in result.out
+    assert "param head.weight: f32[" in result.out
 
 
 def test_the_memory_plan_is_drawn(run, model, tmp_path):

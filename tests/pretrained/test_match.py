@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from edge_sdk import pretrained
-from edge_sdk.cli.zoo_match_command import command
+from edge_sdk.cli.zoo_match import command
 from edge_sdk.errors import FormatError, UsageError
 from edge_sdk.pretrained.architectures import ZOO
 from edge_sdk.pretrained.checkpoint_form import forms
