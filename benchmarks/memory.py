@@ -24,7 +24,7 @@ LAYOUTS = ("plain", "channels_last")
 @click.option("--torch-python", default=sys.executable, help="Interpreter that has torch and torchvision.")
 @click.option("--vs", type=click.Choice(["torch", "none"]), default="torch", show_default=True)
 @click.option("--threads", default=2, show_default=True)
-@click.option("--kept", is_flag=True, help="Train with all activations kept as well.")
+@click.option("--kept", is_flag=True, help="Train with all activations kept (recompute=None) as well.")
 def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, kept: bool) -> None:
     """Measure one process after the other and print a table."""
     from edge_sdk.pretrained import list_models
@@ -35,7 +35,7 @@ def main(models: tuple[str, ...], torch_python: str, vs: str, threads: int, kept
             size = (model, str(batches.get(model, 16)))
             forms: list[tuple[str, ...]] = [()]
             if kept and task == "train":
-                forms.append(("float32", "kept"))
+                forms.append(("float32", "none"))
             peer: float | None = None
             if vs == "torch":
                 programs = [

@@ -2,7 +2,7 @@
 
     python -m benchmarks.train_step resnet18 --batch 16 --vs torch
 
-SGD with momentum on random 224×224 photos of ten classes, float32; --precision bf16 and --kept are about
+SGD with momentum on random 224×224 photos of ten classes, float32; --precision bf16 and --recompute are about
 edge-sdk's step alone, whose usual form then runs beside it. PyTorch runs in both of its layouts; the ratio is to the
 faster one. It may live in an environment of its own: --torch-python names its interpreter.
 """
@@ -25,17 +25,17 @@ USUAL = "edge_sdk usual"
 @click.option("--torch-python", default=sys.executable, help="Interpreter that has torch and torchvision.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
-@click.option("--kept", is_flag=True, help="Keep all activations instead of making cheap ones twice.")
+@click.option("--recompute", type=click.Choice(["auto", "activations", "none"]), default="auto", show_default=True)
 @click.option("--turns", default=7, show_default=True, help="Timed steps of each program.")
 def main(
-    model: str, batch: int, vs: str, torch_python: str, threads: int, precision: str, kept: bool, turns: int
+    model: str, batch: int, vs: str, torch_python: str, threads: int, precision: str, recompute: str, turns: int
 ) -> None:
     """Measure, print, write results/train_step.json."""
     size = (model, str(batch))
-    form = (precision, "kept") if kept else (precision,)
+    form = (precision, recompute)
     programs = [Program("edge_sdk", sys.executable, "edge_train.py", (*size, *form))]
-    if form != ("float32",):
-        programs.append(Program(USUAL, sys.executable, "edge_train.py", (*size, "float32")))
+    if form != ("float32", "auto"):
+        programs.append(Program(USUAL, sys.executable, "edge_train.py", size))
     if vs == "torch":
         programs += [
             Program(f"torch {layout}", torch_python, "torch_train.py", (*size, layout))
@@ -49,14 +49,14 @@ def main(
     ours = figures["edge_sdk"]
     if USUAL in figures:
         report["times_usual"] = round(figures[USUAL]["median_seconds"] / ours["median_seconds"], 2)
-        print(f"{report['times_plain']:.2f} times the speed of the usual step")
+        print(f"{report['times_usual']:.2f} times the speed of the usual step")
     peers = [figure for name, figure in figures.items() if name.startswith("torch")]
     if peers:
         best = min(peers, key=lambda figure: figure["median_seconds"])
         report["times_faster"] = round(best["median_seconds"] / ours["median_seconds"], 2)
         report["memory_ratio"] = round(ours["peak_rss_mib"] / best["peak_rss_mib"], 2)
         print(f"{report['times_faster']:.2f} times torch's speed in {report['memory_ratio']:.2f} of its memory")
-    variant = ("" if precision == "float32" else f" {precision}") + (" kept" if kept else "")
+    variant = ("" if precision == "float32" else f" {precision}") + ("" if recompute == "auto" else f" {recompute}")
     write("train_step", f"{model} b{batch}{variant}", report)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--memory", type=click.Path(path_type=Path), help="Draw the memory plan over time into this SVG file.")
 @click.option("--train", is_flag=True, help="Plan a training step of all layers (SGD with momentum) instead.")
 @click.option(
-    "--recompute", type=click.Choice(["activations", "none"]), help="With --train: what is made twice (activations)."
+    "--recompute", type=click.Choice(["auto", "activations", "none"]), help="With --train: what is made twice (auto)."
 )
 @json_option
 def command(
@@ -59,8 +59,8 @@ def command(
     if recompute and not train:
         raise UsageError("--recompute goes with --train: inference keeps nothing for gradients")
     inference = loaded.execution
-    kept: Recompute = None if recompute == "none" else "activations"
-    session = training_session(loaded, batch, recompute=kept) if train else Session(*inference, batch=batch)
+    kind = None if recompute == "none" else cast("Recompute", recompute or "auto")
+    session = training_session(loaded, batch, recompute=kind) if train else Session(*inference, batch=batch)
     if memory is not None:
         atomic_write_bytes(memory, draw_memory(session).encode())
         note(f"memory plan drawn into {memory}")

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     help="bf16 multiplies in bfloat16 and keeps weights and sums in float32; needs a processor with AVX-512 BF16.",
 )
 @click.option(
-    "--recompute", type=click.Choice(["activations", "none"]), default="activations", show_default=True,
-    help="What is made twice instead of being kept: the same weights; none takes more memory and less time.",
+    "--recompute", type=click.Choice(["auto", "activations", "none"]), default="auto", show_default=True,
+    help="Activations made twice instead of being kept: where it is cheap, all, or none. The weights are the same.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
@@ -86,7 +86,7 @@ def command(
         with TrainingDisplay() as display:
             run = fit(
                 model, data, out=out, resume=resume, listener=display, freeze=frozen,
-                feature_cache=not no_feature_cache, recompute=None if recompute == "none" else "activations",
+                feature_cache=not no_feature_cache, recompute=None if recompute == "none" else recompute,
                 **settings,
             )  # fmt: skip
     except Interrupted as stop:

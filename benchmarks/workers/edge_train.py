@@ -1,4 +1,4 @@
-"""One training step of edge-sdk each time: MODEL BATCH [PRECISION] [kept], the last to keep all activations."""
+"""One training step of edge-sdk each time: MODEL BATCH [PRECISION [RECOMPUTE]]."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from serve import serve
 from edge_sdk import __version__, pretrained
 from edge_sdk.training.step import Recompute, training_session
 
+KINDS: dict[str, Recompute] = {"auto": "auto", "activations": "activations", "none": None}
+
 
 def main() -> None:
     """Bind the step on random photos, then serve."""
     name, batch = sys.argv[1], int(sys.argv[2])
     model = pretrained.load(name, weights=None, num_classes=10)
     precision = sys.argv[3] if len(sys.argv) > 3 else "float32"
-    recompute: Recompute = None if "kept" in sys.argv[4:] else "activations"
+    recompute: Recompute = KINDS[sys.argv[4]] if len(sys.argv) > 4 else "auto"
     session = training_session(model, batch, learning_rate=1e-3, precision=precision, recompute=recompute)
     rng = np.random.default_rng(0)
     feeds = {

@@ -40,8 +40,8 @@ class Settings:
     seed: int = 0
     precise: bool = field(default_factory=precise_by_default)
     precision: str = "float32"
-    recompute: Recompute = "activations"
-    """None: more memory for less time. It decides no outcome: a run may be resumed with or without."""
+    recompute: Recompute = "auto"
+    """Less memory for more time. It decides no outcome: a run may be resumed with another."""
 
     def __post_init__(self) -> None:
         checks = {

@@ -21,6 +21,7 @@ from edge_sdk.ops.update import ClipByNorm, GlobalNorm
 from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.mixed_precision import mixed_precision
 from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.passes.recompute import WORTHWHILE
 from edge_sdk.passes.recompute import recompute as recompute_pass
 from edge_sdk.passes.to_training import STEP, to_training
 from edge_sdk.session import Session
@@ -34,8 +35,8 @@ LABEL = "label"
 LOSS = "loss"
 RATE = "learning_rate"
 
-Recompute = Literal["activations"] | None
-RECOMPUTE: tuple[Recompute, ...] = (None, "activations")
+Recompute = Literal["auto", "activations"] | None
+RECOMPUTE: tuple[Recompute, ...] = (None, "auto", "activations")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class TrainingForward:
         learning_rate: float,
         label_smoothing: float = 0.0,
         clip_norm: float | None = None,
-        recompute: Recompute = "activations",
+        recompute: Recompute = "auto",
     ) -> TrainingStep:
         """Add loss, gradients and optimizer; the arguments are those of `training_step`."""
         if recompute not in RECOMPUTE:
@@ -91,8 +92,9 @@ class TrainingForward:
             gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
         _add_optimizer(g, workspace, optimizer, self.trained, gradients, learning_rate)
         finished = g.build(loss, logits)
-        if recompute == "activations":
-            finished, workspace = recompute_pass(finished, workspace, loss=loss)
+        if recompute is not None:
+            least_work = WORTHWHILE if recompute == "auto" else 0
+            finished, workspace = recompute_pass(finished, workspace, loss=loss, least_work=least_work)
         finished, workspace = run_pipeline("step", finished, workspace)
         return TrainingStep(finished, workspace.restricted(finished), self.model)
 
@@ -107,7 +109,7 @@ def training_step(
     clip_norm: float | None = None,
     seed: int = 0,
     precision: str = "float32",
-    recompute: Recompute = "activations",
+    recompute: Recompute = "auto",
 ) -> TrainingStep:
     """Build the graph of one step on `image` (n, h, w, c) and `label` int32 (n,).
 
@@ -115,8 +117,8 @@ def training_step(
     `learning_rate`, to be written between steps; `step` counts the steps taken. With `clip_norm` the gradients are
     scaled so that their common norm is at most that (Pascanu et al. 2013). With `precision="bf16"` products may round
     their factors to bfloat16 (`mixed_precision`); weights, sums and everything else stay float32. Cheap activations are
-    made twice instead of being kept for the gradients; with `recompute=None` they are kept: the same numbers, a few per
-    cent faster, in up to twice the memory.
+    made twice instead of being kept for the gradients, the same numbers in less memory: by "auto" where that takes
+    little time beside the gradients themselves, by "activations" all of them, with None none.
     """
     forward = training_forward(model, freeze=freeze, seed=seed, precision=precision)
     return forward.step(
@@ -158,7 +160,7 @@ def training_session(
     autotune: bool | None = None,
     precise: bool | None = None,
     precision: str = "float32",
-    recompute: Recompute = "activations",
+    recompute: Recompute = "auto",
     threads: int | None = None,
 ) -> Session:
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.

@@ -93,7 +93,7 @@ def test_a_tflite_file_has_a_program_too(run, tflite):
 def test_the_memory_plan_is_drawn(run, model, tmp_path):
     """Of inference, of a training step, and of one that makes activations twice, which needs less."""
     files = [tmp_path / name for name in ("inference.svg", "training.svg", "recompute.svg")]
-    options = ([], ["--train", "--recompute", "none"], ["--train"])
+    options = ([], ["--train", "--recompute", "none"], ["--train", "--recompute", "activations"])
 
     results = [
         run("inspect", model, "--batch", 8, "--memory", file, "--json", *more)

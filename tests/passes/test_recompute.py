@@ -92,7 +92,17 @@ def test_activations_are_made_before_their_parameters_change():
             assert session.memory.aliases[session.graph.updates[parameter]] == parameter
 
 
+def test_auto_leaves_out_what_is_not_worth_it():
+    """A depthwise gradient does 9 multiply-adds with a number, one of a 3×3 convolution to 8 channels 72."""
+    step = training_step(tiny_model(), SGD(), learning_rate=0.1, recompute="auto")
+    wide = training_step(residual_model(), SGD(), learning_rate=0.1, recompute="auto")
+
+    tiny = {str(node.outputs[0]) for node in step.graph.nodes if node.outputs[0].endswith(":again")}
+    assert not any(name.startswith("stem") for name in tiny)  # read by the depthwise gradient, and a sum
+    assert any(isinstance(node.op, BatchNormTrainingAgain) for node in wide.graph.nodes)
+
+
 def test_an_unknown_kind_is_refused():
     """With what there is, and a suggestion."""
-    with pytest.raises(UsageError, match=r"recompute is 'activation', wanted one of None, 'activations'.*did you mean"):
+    with pytest.raises(UsageError, match=r"recompute is 'activation', wanted one of None, 'auto', .*did you mean"):
         edge.training_session(tiny_model(), batch=2, recompute="activation")
