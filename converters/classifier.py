@@ -9,7 +9,7 @@ from typing import Any
 from edge_sdk import __version__
 from edge_sdk.builder import Builder
 from edge_sdk.errors import FormatError
-from edge_sdk.graph import Graph, Node
+from edge_sdk.graph import Graph
 from edge_sdk.model import HEAD, INPUT, OUTPUT, Model
 from edge_sdk.ops.activation import Relu, Relu6, Softmax
 from edge_sdk.ops.control import Identity
@@ -18,9 +18,9 @@ from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import GlobalAvgPool
 from edge_sdk.ops.shape import Flatten, Reshape, Squeeze
 from edge_sdk.passes.dead_code import prune
+from edge_sdk.passes.rewrite import rename
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.spec import Spec, Value
-from edge_sdk.verify import verify
+from edge_sdk.spec import Value
 from edge_sdk.workspace import Workspace
 
 # What may stand between the classifier's own layer and its logits.
@@ -115,25 +115,9 @@ def _head_names(graph: Graph, logits: Value, classes: int) -> dict[Value, str]:
 
 
 def rename_values(graph: Graph, workspace: Workspace, names: Mapping[Value, Value]) -> tuple[Graph, Workspace]:
-    """Return the graph with values under other names; a value that has one of them already makes room."""
-    taken = {*graph.specs, *names.values()}
-    table = dict(names)
-    for wanted in names.values():
-        if wanted in graph.specs and wanted not in names:
-            number = 1
-            while f"{wanted}.{number}" in taken:
-                number += 1
-            table[wanted] = Value(f"{wanted}.{number}")
-            taken.add(table[wanted])
-
-    def new(values: Sequence[Value]) -> tuple[Value, ...]:
-        return tuple(table.get(value, value) for value in values)
-
-    specs: dict[Value, Spec] = {table.get(value, value): spec for value, spec in graph.specs.items()}
-    nodes = tuple(Node(node.op, new(node.inputs), new(node.outputs)) for node in graph.nodes)
-    result = Graph(graph.name, new(graph.inputs), new(graph.params), nodes, new(graph.outputs), specs)
-    verify(result)
+    """Return the graph with values under other names, and its arrays under theirs."""
+    result, changed = rename(graph, names)
     arrays = Workspace()
     for value in graph.params:
-        arrays[table.get(value, value)] = workspace[value]
+        arrays[changed.get(value, value)] = workspace[value]
     return result, arrays

@@ -122,12 +122,13 @@ class Architecture:
         it, 32, (n, h, w, c) each. Parameters are called as in the whole network.
         """
         from edge_sdk.passes.dead_code import prune
+        from edge_sdk.passes.rewrite import rename
 
         net = self._network(size, seed)
         graph, workspace = self._functions().build(net, 1, **self._options(width))
         graph, workspace = prune(graph, workspace, outputs=tuple(net.stages))
-        called = {value: f"stage{index}" for index, value in enumerate(net.stages, 1)}
-        return _renamed(graph, called), workspace
+        graph, _ = rename(graph, {value: Value(f"stage{index}") for index, value in enumerate(net.stages, 1)})
+        return graph, workspace
 
     def names(self, width: float = 1.0) -> dict[str, str]:
         """Return our layer names and those of the published checkpoint."""
@@ -149,17 +150,6 @@ class Architecture:
 
     def _functions(self) -> Any:
         return importlib.import_module(f"edge_sdk.pretrained.{self.module}")
-
-
-def _renamed(graph: Graph, called: Mapping[Value, str]) -> Graph:
-    """The graph with other names for some of its values."""
-
-    def new(values: tuple[Value, ...]) -> tuple[Value, ...]:
-        return tuple(Value(called.get(value, value)) for value in values)
-
-    nodes = tuple(replace(node, inputs=new(node.inputs), outputs=new(node.outputs)) for node in graph.nodes)
-    specs = {Value(called.get(value, value)): spec for value, spec in graph.specs.items()}
-    return replace(graph, nodes=nodes, outputs=new(graph.outputs), specs=specs)
 
 
 _GOOGLENET_TRAINING = ("aux1.", "aux2.")

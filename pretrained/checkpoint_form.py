@@ -103,7 +103,7 @@ def forms(name: str, width: float = 1.0) -> tuple[Form, ...]:
     shapes = {parameter: torch_shape(graph, parameter) for parameter in graph.params}
     found = []
     for convention in conventions(architecture.module, graph, architecture.names(width)):
-        keys: dict[str, str] = {parameter: _key(parameter, convention.layers) for parameter in graph.params}
+        keys: dict[str, str] = {parameter: published_key(parameter, convention.layers) for parameter in graph.params}
         found.append(
             Form(
                 name, width, convention, keys, {keys[parameter]: shape for parameter, shape in shapes.items()},
@@ -158,7 +158,8 @@ def same_shape(found: Shape, wanted: Shape) -> bool:
     return {len(found), len(wanted)} == {2, 4} and found[:1] == wanted[:1] and math.prod(found) == math.prod(wanted)
 
 
-def _key(parameter: str, layers: Mapping[str, str]) -> str:
+def published_key(parameter: str, layers: Mapping[str, str]) -> str:
+    """The key that one of our parameters has in a state_dict, by what its layer is called there."""
     layer, _, part = parameter.rpartition(".")
     return f"{layers[layer]}.{_BATCH_NORM.get(part, part)}"
 

@@ -15,6 +15,7 @@ from edge_sdk.preprocess import Preprocess
 from edge_sdk.pretrained import squeezenet
 from edge_sdk.pretrained.architectures import ZOO, Architecture
 from edge_sdk.pretrained.checkpoint import turned
+from edge_sdk.pretrained.checkpoint_form import published_key
 from edge_sdk.pretrained.keras_layers import vgg_layers
 from edge_sdk.pretrained.keras_names import MEAN, VGG_DEPTHS, keras_checkpoint
 from edge_sdk.pretrained.vgg import CONVOLUTIONS
@@ -24,7 +25,6 @@ from edge_sdk.workspace import Workspace
 CAFFE_NETWORKS = ("alexnet_caffe", "caffenet", "googlenet_caffe", "resnet50_v1", "resnet101_v1", "resnet152_v1")
 """Networks whose layers the zoo calls by Caffe's names."""
 SQUEEZENETS = {"squeezenet1_0": "1.0", "squeezenet1_1": "1.1"}
-_PARTS = {"scale": "weight", "offset": "bias", "mean": "running_mean", "variance": "running_var"}
 _HDF5, _ZIP = b"\x89HDF", b"PK\x03\x04"
 
 
@@ -85,8 +85,7 @@ def place_weights(
     """
     arrays, used, missing, misfits = Workspace(), set(), [], []
     for parameter in graph.params:
-        layer, _, part = parameter.rpartition(".")
-        key = f"{layers[layer]}.{_PARTS.get(part, part)}"
+        key = published_key(parameter, layers)
         used.add(key)
         if key not in state:
             missing.append(key)

@@ -73,6 +73,34 @@ def rebuild(
     return result
 
 
+def rename(graph: Graph, names: Mapping[Value, Value]) -> tuple[Graph, dict[Value, Value]]:
+    """Return the graph with values under other names, and all that changed; who has such a name already makes room."""
+    taken = {*graph.specs, *names.values()}
+    table = dict(names)
+    for wanted in names.values():
+        if wanted in graph.specs and wanted not in names:
+            number = 1
+            while f"{wanted}.{number}" in taken:
+                number += 1
+            table[wanted] = Value(f"{wanted}.{number}")
+            taken.add(table[wanted])
+
+    def new(values: Iterable[Value]) -> tuple[Value, ...]:
+        return tuple(table.get(value, value) for value in values)
+
+    result = Graph(
+        graph.name,
+        new(graph.inputs),
+        new(graph.params),
+        tuple(Node(node.op, new(node.inputs), new(node.outputs)) for node in graph.nodes),
+        new(graph.outputs),
+        {table.get(value, value): spec for value, spec in graph.specs.items()},
+        dict(zip(new(graph.updates), new(graph.updates.values()), strict=True)),
+    )
+    verify(result)
+    return result, table
+
+
 def last_values(graph: Graph) -> set[Value]:
     """Return what replaces a parameter and is read by nobody before: a node that makes nothing else may come later."""
     return {value for value in graph.updates.values() if value not in graph.outputs and not graph.consumers(value)}

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import skimage.data
+from PIL import Image
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
@@ -84,3 +86,15 @@ def tflite(trained: Model, photos, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("files") / "colours.tflite"
     edge.export(trained, path, quantize="int8", calibrate=photos)
     return path
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Parts of two real photos, a folder a class."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for label, photo in (("cat", skimage.data.chelsea()), ("coffee", skimage.data.coffee())):
+        (folder / label).mkdir()
+        for index in range(8):
+            left = 30 * index
+            Image.fromarray(photo[20:240, left : left + 220]).save(folder / label / f"{index}.png")
+    return folder

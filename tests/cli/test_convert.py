@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import skimage.data
-from PIL import Image
 from tiny_models import tiny_model
 
 import edge_sdk as edge
@@ -26,18 +24,6 @@ def plain(tmp_path):
     path.write_bytes(data)
     path.with_name("plain.tflite.json").unlink()
     return path
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    """Parts of two real photos, a folder a class."""
-    folder = tmp_path_factory.mktemp("scenes")
-    for label, photo in (("cat", skimage.data.chelsea()), ("coffee", skimage.data.coffee())):
-        (folder / label).mkdir()
-        for index in range(8):
-            left = 30 * index
-            Image.fromarray(photo[20:240, left : left + 220]).save(folder / label / f"{index}.png")
-    return folder
 
 
 def test_a_shipped_file_is_converted_evaluated_trained_and_exported(run, scenes, tmp_path):

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
-from PIL import Image
 from safetensors.numpy import save_file
 
 import edge_sdk as edge
@@ -16,18 +14,6 @@ from edge_sdk.pretrained.checkpoint_form import forms
 
 FILES = Path(__file__).parents[1] / "converters" / "files"
 ONNX = ("mobile-script-17.onnx", "mobile-dynamo-21.onnx", "residual-script-13.onnx", "residual-dynamo-18.onnx")
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    """Parts of two real photos, a folder a class."""
-    folder = tmp_path_factory.mktemp("scenes")
-    for label, photo in (("cat", skimage.data.chelsea()), ("coffee", skimage.data.coffee())):
-        (folder / label).mkdir()
-        for index in range(8):
-            left = 30 * index
-            Image.fromarray(photo[20:240, left : left + 220]).save(folder / label / f"{index}.png")
-    return folder
 
 
 @pytest.fixture

@@ -83,6 +83,15 @@ def test_files_are_known_by_their_beginnings_and_endings(tmp_path):
     assert not is_foreign("imagenet")
 
 
+# The layers with weights in the authors' deploy.prototxt files.
+AUTHORS = {
+    "squeezenet1_1": {"conv1", "conv10"}
+    | {f"fire{n}/{part}" for n in range(2, 10) for part in ("squeeze1x1", "expand1x1", "expand3x3")},
+    "vgg16": {f"conv{n}_{m}" for n, many in enumerate((2, 2, 3, 3, 3), 1) for m in range(1, many + 1)}
+    | {"fc6", "fc7", "fc8"},
+}
+
+
 def varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first (protobuf.dev, "Encoding")."""
     return bytes([number & 127]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
@@ -117,6 +126,7 @@ def test_files_of_the_authors_are_loaded_by_name(network, layers, tmp_path, monk
     other = {"other": {"weight": np.zeros((1, 1, 1, 1)), "bias": np.zeros(1)}}
     names = open_foreign(write_caffemodel(tmp_path / "other.caffemodel", other), network).layers
     assert {ours: names[ours] for ours in layers} == layers
+    assert set(names.values()) == AUTHORS[network]
     stored = {}
     for value in graph.params:
         layer, _, part = value.rpartition(".")
