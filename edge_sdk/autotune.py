@@ -176,8 +176,7 @@ def _work(
     """The node by one candidate, with the packing of weights that are not constant."""
     scratch = [_empty(spec) for spec in candidate.scratch_specs(op, inputs)]
     packed = [_empty(spec) for spec in candidate.packed_specs(op, inputs)]
-    keywords = {**candidate.keywords(scratch, packed), **candidate.address_keywords(op, outputs, arrays)}
-    function = partial(candidate.function, op, outputs, *arrays, **keywords)
+    function = candidate.bind(op, outputs, arrays, candidate.keywords(scratch, packed))
     packing = candidate.packing
     if packing is None:
         return function

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.op import Op
 from edge_sdk.spec import Array, Spec
 
-Function = TypeVar("Function", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 DEVICES = ("cpu", "reference")
 PRECISE = "EDGE_PRECISE"
@@ -35,6 +37,18 @@ class Packing:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A function and all that it takes."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+    def __call__(self) -> None:
+        """Call it."""
+        self.function(*self.arguments)
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One algorithm of one operator on one device.
 
@@ -46,11 +60,12 @@ class Kernel:
     A kernel of quantized values needs their scales and zero points, outputs' included: `constants(op, input specs,
     output specs)` works out what it needs of them, once, when it is bound; the function gets that as `constants=`.
 
-    One that reaches many arrays by their addresses makes its table of them by `addresses(op, out, *inputs)`, anew
-    whenever other arrays are bound; the function gets that as `addresses=`.
+    One that `binds` computes nothing when its function is called with all that, but returns the `Call` that does: what
+    depends on shapes and on where arrays lie is worked out once, not at every run. It is asked anew whenever other
+    arrays are bound.
     """
 
-    function: Callable[..., None]
+    function: Callable[..., Any]
     algorithm: str
     scratch: Callable[..., tuple[Spec, ...]] | None = None
     when: Callable[..., bool] | None = None
@@ -58,7 +73,7 @@ class Kernel:
     cost: Callable[..., float] | None = None
     approximate: bool = False
     constants: Callable[..., Any] | None = None
-    addresses: Callable[..., Any] | None = None
+    binds: bool = False
 
     def scratch_specs(self, op: Op, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Return what the kernel needs beside its outputs for inputs of these specs."""
@@ -77,9 +92,14 @@ class Kernel:
         """Return what a kernel of quantized values takes beside that."""
         return {"constants": self.constants(op, inputs, outputs)} if self.constants else {}
 
-    def address_keywords(self, op: Op, out: Any, inputs: Sequence[Array]) -> dict[str, Any]:
-        """Return what a kernel takes that reaches the arrays it is bound to by their addresses."""
-        return {"addresses": self.addresses(op, out, *inputs)} if self.addresses else {}
+    def bind(
+        self, op: Op, out: Any, inputs: Sequence[Array], keywords: Mapping[str, Any] = MappingProxyType({})
+    ) -> Call:
+        """Return the call that computes `out` from these arrays, with the keywords that the methods above give."""
+        if not self.binds:
+            return Call(partial(self.function, **keywords) if keywords else self.function, (op, out, *inputs))
+        call: Call = self.function(op, out, *inputs, **keywords)
+        return call
 
 
 _KERNELS: dict[tuple[type[Op], str, bool], list[Kernel]] = {}
@@ -97,7 +117,7 @@ def kernel(
     approximate: bool = False,
     quantized: bool = False,
     constants: Callable[..., Any] | None = None,
-    addresses: Callable[..., Any] | None = None,
+    binds: bool = False,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a kernel of `op` on `device`.
 
@@ -116,7 +136,7 @@ def kernel(
                 f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`"
             )
         new = Kernel(
-            function, algorithm or function.__name__, scratch, when, packing, cost, approximate, constants, addresses
+            function, algorithm or function.__name__, scratch, when, packing, cost, approximate, constants, binds
         )
         known.insert(len(known) - last, new)
         return function

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,15 @@ import numpy as np
 from edge_sdk.autotune import autotune_by_default, bound_choices
 from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
 from edge_sdk.graph import Graph, Node
-from edge_sdk.kernel import Choice, applicable_kernels, call_arguments, choose_by_cost, load_device, precise_by_default
+from edge_sdk.kernel import (
+    Call,
+    Choice,
+    applicable_kernels,
+    call_arguments,
+    choose_by_cost,
+    load_device,
+    precise_by_default,
+)
 from edge_sdk.memory_plan import Block, aligned_bytes, plan_memory
 from edge_sdk.packed_weights import PackedWeights, constant_params
 from edge_sdk.plan import Plan, PlanStep
@@ -32,19 +39,6 @@ class NodeTime:
     op: str
     algorithm: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Step:
-    function: Callable[..., None]
-    arguments: tuple[Any, ...]
-    keywords: Mapping[str, Any]
-    pack: Callable[[], None] | None
-
-    def __call__(self) -> None:
-        if self.pack is not None:
-            self.pack()
-        self.function(*self.arguments, **self.keywords)
 
 
 class Session:
@@ -115,8 +109,9 @@ class Session:
             self._keywords.append(keywords | self._constants(step))
         self._own = threading.RLock()
         self._bound: dict[str, Array] = {}
-        self._steps: list[_Step] = []
-        self._bind_parameters()
+        self._steps: list[tuple[Call, ...]] = []
+        with computing(self.threads):
+            self._bind_parameters()
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once on one array per input; returns copies of the outputs by name and applies the updates.
@@ -128,7 +123,8 @@ class Session:
         with self._turn():
             self._begin(feeds)
             for step in self._steps:
-                step()
+                for call in step:
+                    call.function(*call.arguments)
             return self._finish()
 
     def profile(self, feeds: Mapping[str, Array], runs: int = 3) -> list[NodeTime]:
@@ -140,7 +136,8 @@ class Session:
                 self._begin(feeds)
                 for index, step in enumerate(self._steps):
                     start = time.perf_counter()
-                    step()
+                    for call in step:
+                        call()
                     seconds[index] += time.perf_counter() - start
                 self._finish()
         return [
@@ -210,14 +207,13 @@ class Session:
         self._steps = []
         for step, (node, kernel) in enumerate(zip(self.graph.nodes, self._kernels, strict=True)):
             inputs = [bound(value) for value in node.inputs]
-            pack = None
+            calls: tuple[Call, ...] = ()
             if kernel.packing is not None and step not in self._packed:
                 specs = tuple(self.graph.specs[value] for value in node.inputs)
                 forms, weights = self._keywords[step]["packed"], inputs[kernel.packing.input]
-                pack = partial(kernel.packing.pack, node.op, forms, specs, weights)
+                calls = (Call(kernel.packing.pack, (node.op, forms, specs, weights)),)
             outputs = call_arguments([bound(value) for value in node.outputs])
-            keywords = {**self._keywords[step], **kernel.address_keywords(node.op, outputs, inputs)}
-            self._steps.append(_Step(kernel.function, (node.op, outputs, *inputs), keywords, pack))
+            self._steps.append((*calls, kernel.bind(node.op, outputs, inputs, self._keywords[step])))
         self._outputs = {value: bound(value) for value in self.graph.outputs}
         self._copies = [
             (self._bound[state], bound(new))

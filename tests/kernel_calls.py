@@ -47,11 +47,7 @@ def call_kernel(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Array,
         kernel.packing.pack(op, forms, tuple(specs), arrays[kernel.packing.input])
     results = tuple(one.array for one in outputs)
     out = call_arguments(results)
-    keywords = {
-        **kernel.keywords(tuple(one.array for one in scratch), forms),
-        **kernel.address_keywords(op, out, arrays),
-    }
-    kernel.function(op, out, *arrays, **keywords)
+    kernel.bind(op, out, arrays, kernel.keywords(tuple(one.array for one in scratch), forms))()
 
     for kind, guarded in (("input", given), ("output", outputs), ("scratch", scratch), ("packed", packed)):
         for index, one in enumerate(guarded):

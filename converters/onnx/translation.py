@@ -13,7 +13,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
 from edge_sdk.converters.onnx.tensor import Constant, Held, Tensor
 from edge_sdk.errors import FormatError
-from edge_sdk.kernel import find_kernel, load_device
+from edge_sdk.kernel import call_arguments, find_kernel, load_device
 from edge_sdk.op import Op
 from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.norm import LocalResponseNorm
@@ -191,7 +191,7 @@ class Translation:
             raise FormatError(f"{self.where}: {op.name} cannot be computed on constants")
         outputs = [np.zeros(spec.shape, spec.numpy_dtype) for spec in specs]
         with np.errstate(all="ignore"):
-            kernel.function(op, outputs[0] if len(outputs) == 1 else tuple(outputs), *arrays)
+            kernel.bind(op, call_arguments(outputs), arrays)()
         return tuple(Constant(output) for output in outputs)
 
     def _free(self, name: str) -> str:

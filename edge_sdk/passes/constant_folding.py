@@ -47,5 +47,5 @@ def _compute(graph: Graph, node: Node, inputs: list[Array], specs: list[Spec]) -
     kernel = find_kernel(node.op, "reference", input_specs)
     if kernel is not None:
         keywords = kernel.constant_keywords(node.op, input_specs, specs)
-        kernel.function(node.op, call_arguments(outputs), *inputs, **keywords)
+        kernel.bind(node.op, call_arguments(outputs), inputs, keywords)()
     return outputs

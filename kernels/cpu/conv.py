@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_sdk.kernel import Packing, kernel
+from edge_sdk.kernel import Call, Packing, kernel
 from edge_sdk.kernels.cpu import winograd
 from edge_sdk.kernels.cpu.conv_geometry import whole_grid, window_of, winograd_applies, winograd_layer
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
@@ -110,14 +110,15 @@ def _matrix_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
     when=_is_matrix,
     packing=Packing(1, _forward_form, _pack_weights),
     cost=_matrix_cost,
+    binds=True,
 )
 def conv2d_in_place(
     op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *,
     packed: tuple[Array, ...],
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     weights, channels = packed[0].reshape(-1), x.shape[3]
     added = (weights[:0] if b is None else b, weights[:0] if residual is None else residual)
-    multiply_matrix(x, x.size // channels, channels, weights, w.shape[0], out, *added, LIMITS[op.activation])
+    return multiply_matrix(x, x.size // channels, channels, weights, w.shape[0], out, *added, LIMITS[op.activation])
 
 
 def _has_lines(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> bool:
@@ -140,15 +141,16 @@ def _lines_cost(op: Conv2D, once: bool, x: Spec, w: Spec, *_: Spec) -> float:
     scratch=_lines_scratch,
     packing=Packing(1, _forward_form, _pack_weights),
     cost=_lines_cost,
+    binds=True,
 )
 def conv2d_lines(
     op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *,
     scratch: tuple[Array, ...], packed: tuple[Array, ...],
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     weights, (_, p, q, k) = packed[0].reshape(-1), out.shape
     added = (weights[:0] if b is None else b, weights[:0] if residual is None else residual)
     window = window_of(op, x.shape, w.shape[1:3], (p, q))
-    multiply_lines(x, window, weights, k, out, scratch[0], *added, LIMITS[op.activation])
+    return multiply_lines(x, window, weights, k, out, scratch[0], *added, LIMITS[op.activation])
 
 
 @kernel(

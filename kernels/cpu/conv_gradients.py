@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edge_sdk.kernel import Packing, kernel
+from edge_sdk.kernel import Call, Packing, kernel
 from edge_sdk.kernels.cpu import winograd
 from edge_sdk.kernels.cpu.conv_geometry import (
     GEOMETRIES,
@@ -178,12 +178,13 @@ def _grad_input_matrix_cost(op: Conv2DGradInput, once: bool, dy: Spec, w: Spec) 
     when=_grad_input_is_matrix,
     packing=Packing(1, grad_input_form, pack_phases),
     cost=_grad_input_matrix_cost,
+    binds=True,
 )
 def conv2d_grad_input_in_place(
     op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, packed: tuple[Array, ...]
-) -> None:
+) -> Call:
     nothing, depth = packed[0][:0], dy.shape[3]
-    multiply_matrix(dy, dy.size // depth, depth, packed[0], w.shape[3], out, nothing, nothing, LIMITS[None])
+    return multiply_matrix(dy, dy.size // depth, depth, packed[0], w.shape[3], out, nothing, nothing, LIMITS[None])
 
 
 @kernel(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edge_sdk.kernel import Kernel, Packing, kernel, registered_kernels
+from edge_sdk.kernel import Call, Kernel, Packing, kernel, registered_kernels
 from edge_sdk.kernels.cpu import bfloat16_conv, conv, conv_precise
 from edge_sdk.kernels.cpu.conv_geometry import window_of
 from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.in_place_statistics import multiply_lines, multiply_matrix
-from edge_sdk.kernels.cpu.row_statistics import are_many, gather, unevenness
+from edge_sdk.kernels.cpu.row_statistics import are_many, compute_and_gather, unevenness
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.statistics import Conv2DStatistics, part_bounds
 from edge_sdk.spec import Array, Spec
@@ -77,17 +77,18 @@ def _add_pass(candidate: Kernel) -> None:
         scratch=candidate.scratch and _of_convolution(candidate.scratch),
         packing=_packing_of(candidate.packing),
         cost=candidate.cost and _with_pass(candidate.cost),
+        binds=True,
     )
     def conv2d_then_statistics(
         op: Conv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None,
         **keywords: tuple[Array, ...],
-    ) -> None:  # fmt: skip
+    ) -> Call:  # fmt: skip
         y, statistics = out
-        candidate.function(op.convolution, y, x, w, b, **keywords)
-        gather(y, _bounds(y), statistics)
+        convolve = candidate.bind(op.convolution, y, (x, w) if b is None else (x, w, b), keywords)
+        return Call(compute_and_gather, (convolve, y, _bounds(y), statistics))
 
 
-def _add_gathering(plain: Kernel, function: Callable[..., None]) -> None:
+def _add_gathering(plain: Kernel, function: Callable[..., Call]) -> None:
     """Declare a kernel that gathers in registers, made of the `plain` one."""
     kernel(
         Conv2DStatistics,
@@ -97,29 +98,30 @@ def _add_gathering(plain: Kernel, function: Callable[..., None]) -> None:
         scratch=plain.scratch and _of_convolution(plain.scratch),
         packing=_packing_of(plain.packing),
         cost=plain.cost and _with_sums(plain.cost),
+        binds=True,
     )(function)
 
 
 def conv2d_in_place(
     op: Conv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None, *,
     packed: tuple[Array, ...],
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     (y, statistics), weights, channels = out, packed[0].reshape(-1), x.shape[3]
     bias = weights[:0] if b is None else b
-    multiply_matrix(x, x.size // channels, channels, weights, w.shape[0], y, bias, _bounds(y), statistics)
+    return multiply_matrix(x, x.size // channels, channels, weights, w.shape[0], y, bias, _bounds(y), statistics)
 
 
 def conv2d_lines(
     op: Conv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None, *,
     scratch: tuple[Array, ...], packed: tuple[Array, ...],
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     (y, statistics), weights = out, packed[0].reshape(-1)
     window = window_of(op.convolution, x.shape, w.shape[1:3], y.shape[1:3])
     bias = weights[:0] if b is None else b
-    multiply_lines(x, window, weights, w.shape[0], y, scratch[0], bias, _bounds(y), statistics)
+    return multiply_lines(x, window, weights, w.shape[0], y, scratch[0], bias, _bounds(y), statistics)
 
 
-def _declare(gathering: Sequence[tuple[Callable[..., None], Callable[..., None]]]) -> None:
+def _declare(gathering: Sequence[tuple[Callable[..., Call], Callable[..., Call]]]) -> None:
     known = registered_kernels(Conv2D, "cpu")
     by_function = {candidate.function: candidate for candidate in known}
     for plain, function in gathering:

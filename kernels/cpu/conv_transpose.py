@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_sdk.kernel import Packing, kernel
+from edge_sdk.kernel import Call, Packing, kernel
 from edge_sdk.kernels.cpu.conv_geometry import GEOMETRIES
 from edge_sdk.kernels.cpu.conv_gradients import (
     grad_input_cost,
@@ -57,16 +57,17 @@ def _pack_depthwise(op: ConvTranspose2D, packed: tuple[Array, ...], inputs: Sequ
     algorithm="depthwise",
     when=_is_depthwise,
     packing=Packing(1, _depthwise_form, _pack_depthwise),
+    binds=True,
 )
 def conv_transpose2d_depthwise(
     op: ConvTranspose2D, out: Array, x: Array, w: Array, b: Array | None = None, *, packed: tuple[Array, ...]
-) -> None:
+) -> Call:
     (n, h, wide, channels), (_, p, q, _) = x.shape, out.shape
     gradient = DepthwiseConv2DGradInput(op.stride, op.padding, op.dilation, (p, q), channels)
     tables = backward_tables(gradient, (p, q), w.shape[1:3], (h, wide))
     weights = packed[0]
     where: tuple[Any, ...] = (*tables, *LIMITS[op.activation], 1 if op.stride[1] == 1 else 0)
-    sum_taps(
+    return sum_taps(
         x.reshape(-1), weights, weights[:0] if b is None else b, out.reshape(-1), n, (h, wide), channels, w.shape[2],
         *where,
     )  # fmt: skip

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernel import Call
+from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, prepared
 from edge_sdk.kernels.cpu.row_statistics import add_rows, open_part
 from edge_sdk.kernels.cpu.simd import LANES, at_least, at_most, fma, load, splat, store, zero
 from edge_sdk.kernels.cpu.simd_tile import tile
@@ -262,7 +263,7 @@ def sum_taps(
     x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], channels: int, width: int,
     rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float,
     stride: int,
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     """Y = activation(bias + Σ x · w), one filter a channel: x of `size` (h, w), w with `width` taps a row.
 
     `stride` is how far what one output sees lies from what the next one does, or 0 when it varies.
@@ -270,17 +271,19 @@ def sum_taps(
     compiled = _sum_taps
     if has_neighbours(width, stride, (tap_steps[1], steps[1])):
         compiled = _SUM_TAPS[width, stride, steps[1]][0]
-    compiled(x, w, bias, y, images, size, channels, width, rows, columns, tap_steps, steps, low, high)
+    return prepared(compiled, x, w, bias, y, images, size, channels, width, rows, columns, tap_steps, steps, low, high)
 
 
 def sum_taps_and_gather(
     x: Array, w: Array, bias: Array, y: Array, size: tuple[int, int], channels: int, width: int, rows: Array,
     columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int], low: float, high: float, stride: int,
     bounds: Array, statistics: Array,
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     """sum_taps where it `has_neighbours`, and statistics (part, 3, channels) of y; `bounds` says where parts end."""
     gathering = _SUM_TAPS[width, stride, steps[1]][1]
-    gathering(x, w, bias, y, size, channels, width, rows, columns, tap_steps, steps, low, high, bounds, statistics)
+    return prepared(
+        gathering, x, w, bias, y, size, channels, width, rows, columns, tap_steps, steps, low, high, bounds, statistics
+    )
 
 
 @parallel_jit
@@ -304,8 +307,13 @@ def _sum_taps(
             _sum_output(x, w, bias, y, source, weight, to, geometry, channels, 0, low, high)
 
 
+def sum_taps_multiplied(*arguments: Any) -> Call:
+    """As sum_taps with several filters a channel: filter e reads channel e // x_multiplier into e // y_multiplier."""
+    return prepared(_sum_taps_multiplied, *arguments)
+
+
 @parallel_jit
-def sum_taps_multiplied(
+def _sum_taps_multiplied(
     x: Array, w: Array, bias: Array, y: Array, images: int, size: tuple[int, int], x_multiplier: int, y_multiplier: int,
     outputs: int, width: int, rows: Array, columns: Array, tap_steps: tuple[int, int], steps: tuple[int, int],
     low: float, high: float,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from edge_sdk.kernel import kernel
+from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.cpu.depthwise import (
     backward_taps,
     column_taps,
@@ -18,7 +18,7 @@ from edge_sdk.kernels.cpu.depthwise import (
 )
 from edge_sdk.kernels.cpu.depthwise_weight_gradient import add_parts, sum_products
 from edge_sdk.kernels.cpu.fused_activation import LIMITS
-from edge_sdk.kernels.cpu.row_statistics import are_many, gather
+from edge_sdk.kernels.cpu.row_statistics import are_many, compute_and_gather
 from edge_sdk.ops.conv import DepthwiseConv2D, DepthwiseConv2DGradInput, DepthwiseConv2DGradWeight
 from edge_sdk.ops.geometry import Pair, resolve_padding
 from edge_sdk.ops.statistics import DepthwiseConv2DStatistics, part_bounds
@@ -63,10 +63,10 @@ def _gathers(op: DepthwiseConv2DStatistics, x: Spec, w: Spec, *_: Spec) -> bool:
     return filters == x.shape[3] and neighbours and are_many(n * p, q)
 
 
-@kernel(DepthwiseConv2DStatistics, "cpu", algorithm="depthwise, gathering", when=_gathers)
+@kernel(DepthwiseConv2DStatistics, "cpu", algorithm="depthwise, gathering", when=_gathers, binds=True)
 def depthwise_conv2d_gathering(
     op: DepthwiseConv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None
-) -> None:
+) -> Call:
     (y, statistics), (_, h, wide, channels) = out, x.shape
     n, p, q, _ = y.shape
     tables = _forward(op.convolution, (h, wide), w.shape[1:3], (p, q))
@@ -74,33 +74,32 @@ def depthwise_conv2d_gathering(
     arrays: tuple[Any, ...] = (x.reshape(-1), flat, flat[:0] if b is None else b, y.reshape(-1))
     where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[None], op.stride[1])
     parts = (part_bounds(n * p, q), statistics.reshape(-1))
-    sum_taps_and_gather(*(*arrays, (h, wide), channels, *where, *parts))
+    return sum_taps_and_gather(*(*arrays, (h, wide), channels, *where, *parts))
 
 
-@kernel(DepthwiseConv2DStatistics, "cpu", algorithm="depthwise, then statistics")
+@kernel(DepthwiseConv2DStatistics, "cpu", algorithm="depthwise, then statistics", binds=True)
 def depthwise_conv2d_then_statistics(
     op: DepthwiseConv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None
-) -> None:
+) -> Call:
     y, statistics = out
-    depthwise_conv2d(op.convolution, y, x, w, b)
-    gather(y, part_bounds(y.shape[0] * y.shape[1], y.shape[2]), statistics)
+    convolve = depthwise_conv2d(op.convolution, y, x, w, b)
+    return Call(compute_and_gather, (convolve, y, part_bounds(y.shape[0] * y.shape[1], y.shape[2]), statistics))
 
 
-@kernel(DepthwiseConv2D, "cpu")
-def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> None:
+@kernel(DepthwiseConv2D, "cpu", binds=True)
+def depthwise_conv2d(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None) -> Call:
     (n, h, wide, channels), (_, p, q, filters) = x.shape, out.shape
     tables = _forward(op, (h, wide), w.shape[1:3], (p, q))
     flat = w.reshape(-1)
     arrays: tuple[Any, ...] = (x.reshape(-1), flat, flat[:0] if b is None else b, out.reshape(-1))
     where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[op.activation])
     if filters == channels:
-        sum_taps(*(*arrays, n, (h, wide), channels, *where, op.stride[1]))
-    else:
-        sum_taps_multiplied(*arrays, n, (h, wide), filters // channels, 1, filters, *where)
+        return sum_taps(*(*arrays, n, (h, wide), channels, *where, op.stride[1]))
+    return sum_taps_multiplied(*arrays, n, (h, wide), filters // channels, 1, filters, *where)
 
 
-@kernel(DepthwiseConv2DGradInput, "cpu")
-def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> None:
+@kernel(DepthwiseConv2DGradInput, "cpu", binds=True)
+def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Array, w: Array) -> Call:
     (n, h, wide, channels), (_, p, q, filters) = out.shape, dy.shape
     tables = backward_tables(op, (h, wide), w.shape[1:3], (p, q))
     flat = w.reshape(-1)
@@ -108,9 +107,8 @@ def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Ar
     where: tuple[Any, ...] = (w.shape[2], *tables, *LIMITS[None])
     if filters == channels:
         stride = 1 if op.stride[1] == 1 else 0
-        sum_taps(*(*arrays, n, (p, q), channels, *where, stride))
-    else:
-        sum_taps_multiplied(*arrays, n, (p, q), 1, filters // channels, filters, *where)
+        return sum_taps(*(*arrays, n, (p, q), channels, *where, stride))
+    return sum_taps_multiplied(*arrays, n, (p, q), 1, filters // channels, filters, *where)
 
 
 def _parts(op: DepthwiseConv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:

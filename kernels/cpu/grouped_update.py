@@ -6,11 +6,12 @@ pieces dealt to tasks by their sizes alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge_sdk.kernel import kernel
+from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.cpu.addresses import floats_at
 from edge_sdk.kernels.cpu.jit import parallel_jit, prange
 from edge_sdk.kernels.cpu.update import BLOCK, adam_numbers, rmsprop_numbers, sgd_numbers, update_some
@@ -21,10 +22,10 @@ ROW = 8
 """Numbers of one piece: the addresses of weight, gradient, two states, their new values, and how many there are."""
 
 
-class Addresses(NamedTuple):
+class Pieces(NamedTuple):
     """Where the pieces lie, ROW numbers each, and which pieces belong to which task."""
 
-    pieces: Array
+    table: Array
     starts: Array
 
 
@@ -39,7 +40,7 @@ def _update_pieces(rule, n, pieces, starts):  # type: ignore[no-untyped-def]  # 
             update_some(rule, n, w, g, 0, s, t, new_w, new_s, new_t, 0, count)
 
 
-def _addresses(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Addresses:
+def _pieces(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Pieces:
     """Cut every parameter into pieces of at most BLOCK weights, and deal pieces of at least as many to a task."""
     rows, starts, dealt = [], [0], 0
     for (weight, gradient, *states), (new_weight, *new_states) in op.members.each(inputs, out):
@@ -55,7 +56,14 @@ def _addresses(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Add
                 dealt = 0
     if dealt:
         starts.append(len(rows))
-    return Addresses(np.array(rows, np.int64).reshape(-1, ROW), np.array(starts, np.int64))
+    return Pieces(np.array(rows, np.int64).reshape(-1, ROW), np.array(starts, np.int64))
+
+
+def _update(
+    pieces: Pieces, numbers: Callable[..., tuple[Any, ...]], op: GroupedUpdate, rate: Array, *step: Array
+) -> None:
+    """Update all of them: `numbers` reads what has changed since the last run."""
+    _update_pieces(*numbers(op, rate, *step), *pieces)
 
 
 def _is_float32(op: GroupedUpdate, *inputs: Spec) -> bool:
@@ -63,22 +71,18 @@ def _is_float32(op: GroupedUpdate, *inputs: Spec) -> bool:
     return all(spec.dtype == "float32" for spec in inputs[op.members.shared :])
 
 
-@kernel(GroupedSGDUpdate, "cpu", when=_is_float32, addresses=_addresses)
-def grouped_sgd_update(
-    op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array, addresses: Addresses
-) -> None:
-    _update_pieces(*sgd_numbers(op, rate), *addresses)
+@kernel(GroupedSGDUpdate, "cpu", when=_is_float32, binds=True)
+def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> Call:
+    return Call(_update, (_pieces(op, out, rate, *parameters), sgd_numbers, op, rate))
 
 
-@kernel(GroupedAdamUpdate, "cpu", when=_is_float32, addresses=_addresses)
+@kernel(GroupedAdamUpdate, "cpu", when=_is_float32, binds=True)
 def grouped_adam_update(
-    op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *parameters: Array, addresses: Addresses
-) -> None:
-    _update_pieces(*adam_numbers(op, rate, step), *addresses)
+    op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *parameters: Array
+) -> Call:
+    return Call(_update, (_pieces(op, out, rate, step, *parameters), adam_numbers, op, rate, step))
 
 
-@kernel(GroupedRMSPropUpdate, "cpu", when=_is_float32, addresses=_addresses)
-def grouped_rmsprop_update(
-    op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array, addresses: Addresses
-) -> None:
-    _update_pieces(*rmsprop_numbers(op, rate), *addresses)
+@kernel(GroupedRMSPropUpdate, "cpu", when=_is_float32, binds=True)
+def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> Call:
+    return Call(_update, (_pieces(op, out, rate, *parameters), rmsprop_numbers, op, rate))

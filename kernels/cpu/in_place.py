@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edge_sdk.kernel import Call
 from edge_sdk.kernels.cpu.cost import BYTES, seconds
 from edge_sdk.kernels.cpu.gemm import PRODUCT_RATE, TILE_COLUMNS, TILE_ROWS, TILE_WIDTH, up
-from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
+from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, prepared, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window
 from edge_sdk.kernels.cpu.row_statistics import merge
 from edge_sdk.kernels.cpu.simd import (
@@ -266,23 +267,23 @@ def _cost(rows: int, depth: int, columns: int, packed_once: bool, moved: int) ->
 def multiply_matrix(
     x: Array, rows: int, depth: int, weights: Array, columns: int, out: Array, bias: Array, residual: Array,
     limits: tuple[Any, Any],
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     """Out (rows, columns) = clip(x (rows, depth) · packed weights + bias + residual); rows are TILE_ROWS or more."""
     tiles = -(-rows // TILE_ROWS)
     per_task = max(1, min(TASK_TILES, tiles // (4 * threads())))
-    _multiply_matrix(
-        x.reshape(-1), rows, depth, weights, columns, bias, residual.reshape(-1), out.reshape(-1), *limits, per_task,
-        is_streamed(out),
+    return prepared(
+        _multiply_matrix, x.reshape(-1), rows, depth, weights, columns, bias, residual.reshape(-1), out.reshape(-1),
+        *limits, per_task, is_streamed(out),
     )  # fmt: skip
 
 
 def multiply_lines(
     x: Array, window: Window, weights: Array, columns: int, out: Array, scratch: Array, bias: Array, residual: Array,
     limits: tuple[Any, Any],
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     """Out (n, height, width, columns) = clip(patches of x · packed weights + bias + residual, *limits)."""
     images = x.size // (window.height * window.width * window.channels)
-    _multiply_lines(
-        x.reshape(-1), tuple(window), images, weights, columns, bias, residual.reshape(-1), out.reshape(-1), *limits,
-        Lines.of(window).length, is_streamed(out), scratch,
+    return prepared(
+        _multiply_lines, x.reshape(-1), tuple(window), images, weights, columns, bias, residual.reshape(-1),
+        out.reshape(-1), *limits, Lines.of(window).length, is_streamed(out), scratch,
     )  # fmt: skip

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_sdk.kernel import Call
 from edge_sdk.kernels.cpu.gemm import TILE_ROWS
 from edge_sdk.kernels.cpu.in_place import Lines, copy_lines, multiply_and_gather, multiply_outputs
-from edge_sdk.kernels.cpu.jit import parallel_jit, prange, thread_id
+from edge_sdk.kernels.cpu.jit import parallel_jit, prange, prepared, thread_id
 from edge_sdk.kernels.cpu.patches import Window
 from edge_sdk.kernels.cpu.row_statistics import add_rows, open_part
 from edge_sdk.kernels.cpu.simd import LANES
@@ -78,13 +79,13 @@ def _multiply_lines(
 def multiply_matrix(
     x: Array, rows: int, depth: int, weights: Array, columns: int, out: Array, bias: Array, bounds: Array,
     statistics: Array,
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     """Out (rows, columns) = x (rows, depth) · packed weights + bias, and its statistics (part, 3, columns).
 
     Rows are TILE_ROWS or more; `bounds` (part + 1) says at which rows parts end.
     """
-    _multiply_matrix(
-        x.reshape(-1), rows, depth, weights, columns, bias, out.reshape(-1), is_streamed(out), bounds,
+    return prepared(
+        _multiply_matrix, x.reshape(-1), rows, depth, weights, columns, bias, out.reshape(-1), is_streamed(out), bounds,
         statistics.reshape(-1),
     )  # fmt: skip
 
@@ -92,9 +93,9 @@ def multiply_matrix(
 def multiply_lines(
     x: Array, window: Window, weights: Array, columns: int, out: Array, scratch: Array, bias: Array, bounds: Array,
     statistics: Array,
-) -> None:  # fmt: skip
+) -> Call:  # fmt: skip
     """Out (n, height, width, columns) = patches of x · packed weights + bias, and its statistics (part, 3, columns)."""
-    _multiply_lines(
-        x.reshape(-1), tuple(window), weights, columns, bias, out.reshape(-1), Lines.of(window).length,
-        is_streamed(out), bounds, statistics.reshape(-1), scratch,
+    return prepared(
+        _multiply_lines, x.reshape(-1), tuple(window), weights, columns, bias, out.reshape(-1),
+        Lines.of(window).length, is_streamed(out), bounds, statistics.reshape(-1), scratch,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, cast
 
+from edge_sdk.kernel import Call
 from edge_sdk.kernels.cpu import thread_pool
 
 thread_pool.prepare()  # before Numba is imported
@@ -35,6 +36,12 @@ def inlined_jit(function: Callable[..., Any]) -> Callable[..., Any]:
 def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function whose prange loops run on all threads."""
     return _cached(numba.njit(error_model="numpy", nogil=True, parallel=True)(function))
+
+
+def prepared(function: Callable[..., Any], *arguments: Any) -> Call:
+    """Return the call of a compiled function, its variant for these arguments chosen once and not at every call."""
+    entry = function.compile(tuple(map(numba.typeof, arguments)))  # type: ignore[attr-defined]
+    return Call(entry, arguments)
 
 
 def _cached(dispatcher: Any) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from edge_sdk.kernel import Call
 from edge_sdk.kernels.cpu.jit import inlined_jit, jit, parallel_jit, prange
 from edge_sdk.kernels.cpu.simd import LANES, fma, load, load_some, splat, store, store_some, zero
 from edge_sdk.ops.statistics import PARTS, part_step
@@ -115,6 +116,12 @@ def _gather(x: Array, channels: int, bounds: Array, statistics: Array) -> None:
 def gather(x: Array, bounds: Array, statistics: Array) -> None:
     """Statistics (part, 3, c) of x (…, c) in a pass of its own; `bounds` (part + 1) says at which rows parts end."""
     _gather(x.reshape(-1), x.shape[-1], bounds, statistics.reshape(-1))
+
+
+def compute_and_gather(compute: Call, y: Array, bounds: Array, statistics: Array) -> None:
+    """Make the call that computes y, then gather its statistics."""
+    compute()
+    gather(y, bounds, statistics)
 
 
 @lru_cache(1024)

@@ -34,7 +34,7 @@ def interpret(graph: Graph, workspace: Mapping[str, Array], feeds: Mapping[str, 
         kernel = find_kernel(node.op, "reference", [graph.specs[value] for value in node.inputs])
         assert kernel is not None
         outputs = [np.zeros(graph.specs[value].shape, graph.specs[value].numpy_dtype) for value in node.outputs]
-        kernel.function(node.op, call_arguments(outputs), *(values[value] for value in node.inputs))
+        kernel.bind(node.op, call_arguments(outputs), [values[value] for value in node.inputs])()
         values.update(zip(node.outputs, outputs, strict=True))
     return values
 
