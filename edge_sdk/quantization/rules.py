@@ -19,8 +19,7 @@ from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPo
 from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
-from edge_sdk.quantization.calibration import Range
-from edge_sdk.quantization.parameters import activation_parameters
+from edge_sdk.quantization.parameters import Range, activation_parameters
 from edge_sdk.quantization.scheme import LayerPrecision, Scheme
 from edge_sdk.spec import QuantParams, Value
 
