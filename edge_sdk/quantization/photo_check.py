@@ -37,6 +37,10 @@ RARE = 0.1
 """What is true of a smaller share of the photos is not worth a line."""
 
 
+JUDGED = 64
+"""Photos that the model is asked about, which is what takes time."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that is wrong with photos.
@@ -67,9 +71,10 @@ class _Look:
 def check_photos(model: Model, photos: PhotoSource, reference: PhotoSource | None = None) -> list[Finding]:
     """Return what is wrong with photos to calibrate a model on, errors first; nothing found is an empty list.
 
-    At most 200 of them are looked at, taken evenly, and run through the float model, whose answers are compared with
-    what is known of its training (see `model_on_photos`). `reference` are photos that are known to be right, such as
-    those that the finished file is measured on; then colours and the model's certainty are compared with those.
+    At most 200 of them are looked at, taken evenly, and 64 of these run through the float model, whose answers are
+    compared with what is known of its training (see `model_on_photos`). `reference` are photos that are known to be
+    right, such as those that the finished file is measured on; then colours and the model's certainty are compared
+    with those.
 
     Raises:
         DataError: there is no photo at all.
@@ -94,11 +99,16 @@ def check_photos(model: Model, photos: PhotoSource, reference: PhotoSource | Non
         known, known_images, _ = _look_at(
             spread(open_photos(reference, model.labels), CALIBRATION_PHOTOS), model.preprocess
         )
-        right = answers(model, known_images) if known else None
+        right = answers(model, known_images[_evenly(len(known_images))]) if known else None
     findings += _colours(looks, known, model.preprocess)
     if not all(look.constant for look in looks):
-        findings += judge(model, images, np.asarray(labels), right)
+        chosen = _evenly(len(images))
+        findings += judge(model, images[chosen], np.asarray(labels)[chosen], right)
     return sorted(findings, key=lambda finding: finding.level)
+
+
+def _evenly(count: int) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(count, JUDGED)).astype(np.int64))
 
 
 def _look_at(dataset: Dataset, preprocess: Preprocess) -> tuple[list[_Look], Array, list[int]]:

