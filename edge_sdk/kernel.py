@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.op import Op
+from edge_sdk.quantization.profile import Profile
 from edge_sdk.spec import Array, Spec
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -44,7 +45,8 @@ class Kernel:
     `approximate` rounds more than a direct sum of products does; a precise Session leaves it out.
 
     A kernel of quantized values needs their scales and zero points, outputs' included: `constants(op, input specs,
-    output specs)` works out what it needs of them, once, when it is bound; the function gets that as `constants=`.
+    output specs, profile)` works out what it needs of them, once, when it is bound, by the arithmetic of a profile
+    (edge_sdk/quantization/profile.py); the function gets that as `constants=`.
 
     One that reaches many arrays by their addresses makes its table of them by `addresses(op, out, *inputs)`, anew
     whenever other arrays are bound; the function gets that as `addresses=`.
@@ -73,9 +75,11 @@ class Kernel:
         given = {"scratch": tuple(scratch)} if self.scratch else {}
         return given | ({"packed": tuple(packed)} if self.packing else {})
 
-    def constant_keywords(self, op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> dict[str, Any]:
+    def constant_keywords(
+        self, op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec], profile: Profile
+    ) -> dict[str, Any]:
         """Return what a kernel of quantized values takes beside that."""
-        return {"constants": self.constants(op, inputs, outputs)} if self.constants else {}
+        return {"constants": self.constants(op, inputs, outputs, profile)} if self.constants else {}
 
     def address_keywords(self, op: Op, out: Any, inputs: Sequence[Array]) -> dict[str, Any]:
         """Return what a kernel takes that reaches the arrays it is bound to by their addresses."""
