@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from edge_sdk.ops.activation import PRelu
 from edge_sdk.ops.conv import ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.geometry import Activation
 from edge_sdk.ops.linear import Linear
-from edge_sdk.ops.pool import AdaptiveAvgPool2D, GlobalAvgPool
+from edge_sdk.ops.pool import GlobalAvgPool
 from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.shape import Pad
 from edge_sdk.quantization.fixed_point import fixed_factors, half_away, product
@@ -55,9 +55,7 @@ def rescaled(total: Array, factors: Array) -> Array:
 def fixed(real: Array | np.floating[Any]) -> Array:
     """Return the fixed-point form of factors, whose halves go away from zero."""
     multiplier, shift = fixed_factors(np.atleast_1d(real))
-    return np.stack(
-        [multiplier, np.maximum(shift, 0), np.maximum(-shift, 0), np.ones_like(shift)]
-    ).astype(np.int32)
+    return np.stack([multiplier, np.maximum(shift, 0), np.maximum(-shift, 0), np.ones_like(shift)]).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -253,33 +251,6 @@ def mean_of_axes(op: ReduceMean, inputs: Specs, outputs: Specs, profile: Profile
     if profile == "litert" and op.keep_dims and x.rank == 4 and axes == {1, 2}:
         return _optimized_mean(count, x, y)
     return mean_rescaling(count, x, y, profile)
-
-
-def means_of_bands(
-    op: AdaptiveAvgPool2D, inputs: Specs, outputs: Specs, profile: Profile
-) -> tuple[Rescaling, Rescaling] | None:
-    """Return the rescalings to the means of bands of rows, then of columns, with factors (…, bands).
-
-    None where all cells of the grid are alike, which is an average pool.
-    """
-    x, y = inputs[0], outputs[0]
-    if all(extent % cells == 0 for extent, cells in zip(x.shape[1:3], op.size, strict=True)):
-        return None
-    rows, columns = (
-        [mean_rescaling(int(last - first), x, y, profile) for first, last in grid(extent, cells)]
-        for extent, cells in zip(x.shape[1:3], op.size, strict=True)
-    )
-    return _side_by_side(rows), _side_by_side(columns)
-
-
-def grid(extent: int, cells: int) -> Array:
-    """Return first and last pixel (exclusive) of an axis's cells."""
-    return np.array([(i * extent // cells, -(-(i + 1) * extent // cells)) for i in range(cells)])
-
-
-def _side_by_side(bands: Sequence[Rescaling]) -> Rescaling:
-    factors = np.concatenate([band.factors[:, :1] for band in bands], axis=-1)
-    return replace(bands[0], factors=np.ascontiguousarray(factors))
 
 
 def _optimized_mean(count: int, x: Spec, output: Spec) -> Rescaling:

@@ -29,10 +29,8 @@ from edge_sdk.quantization.arithmetic import (
     Rescaling,
     Slopes,
     Summation,
-    grid,
     mean_of_axes,
     mean_of_pixels,
-    means_of_bands,
     multiplication,
     product_rescaling,
     same_parameters,
@@ -40,9 +38,9 @@ from edge_sdk.quantization.arithmetic import (
     stored_padding,
     summation,
     without_residual,
-    zero_point,
 )
 from edge_sdk.quantization.fixed_point import divided, high_product, reciprocal
+from edge_sdk.quantization.pooling import Windows, cells, grid, windows
 from edge_sdk.quantization.resampling import Mixtures, mixtures
 from edge_sdk.quantization.tables import Lookup, real_table, softmax_table, table
 from edge_sdk.spec import Array
@@ -146,27 +144,17 @@ def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
     out[...] = np.maximum(real, LOWEST).astype(np.int8)
 
 
-def _store_mean(mean: Array, zero: int, out: Array) -> None:
-    """Stored numbers of means of x - zero, halves away from zero as the builtin kernels divide."""
-    stored = mean + zero
-    out[...] = np.copysign(np.floor(np.abs(stored) + 0.5), stored).astype(np.int8)
+@kernel(AvgPool2D, "reference", quantized=True, constants=windows)
+def avg_pool2d(op: AvgPool2D, out: Array, x: Array, *, constants: Windows) -> None:
+    out[...] = constants.store(x)
 
 
-@kernel(AvgPool2D, "reference", quantized=True, constants=zero_point)
-def avg_pool2d(op: AvgPool2D, out: Array, x: Array, *, constants: int) -> None:
-    mean = np.empty(out.shape, np.float64)
-    pool.avg_pool2d(op, mean, x.astype(np.float64) - constants)
-    _store_mean(mean, constants, out)
-
-
-@kernel(AdaptiveAvgPool2D, "reference", quantized=True, constants=means_of_bands)
+@kernel(AdaptiveAvgPool2D, "reference", quantized=True, constants=cells)
 def adaptive_avg_pool2d(
-    op: AdaptiveAvgPool2D, out: Array, x: Array, *, constants: tuple[Rescaling, Rescaling] | None
+    op: AdaptiveAvgPool2D, out: Array, x: Array, *, constants: Windows | tuple[Rescaling, ...]
 ) -> None:
-    if constants is None:
-        mean = np.empty(out.shape, np.float64)
-        pool.adaptive_avg_pool2d(op, mean, x.astype(np.float64))
-        _store_mean(mean, 0, out)
+    if isinstance(constants, Windows):
+        out[...] = constants.store(x)
         return
     rows = _means_of_bands(x, 1, op.size[0], constants[0])
     out[...] = _means_of_bands(rows, 2, op.size[1], constants[1])

@@ -15,7 +15,8 @@ from edge_sdk.spec import Array
 def quantize(op: Quantize, out: Array, x: Array, *, constants: Border) -> None:
     whole = x.size // VECTOR * VECTOR
     flat, limits = x.astype(np.float32).reshape(-1), np.iinfo(out.dtype)
-    steps = np.concatenate([constants.steps(flat[:whole], together=True), constants.steps(flat[whole:], together=False)])
+    parts = constants.steps(flat[:whole], together=True), constants.steps(flat[whole:], together=False)
+    steps = np.concatenate(parts)
     out[...] = np.clip(steps + op.zero_point, limits.min, limits.max).astype(out.dtype).reshape(out.shape)
 
 
