@@ -93,8 +93,13 @@ def _linear(random: Random) -> Drawn:
     return Linear(_activation(random)), ((_size(random, 1, 9), depth),), (_size(random, 1, 60), depth)
 
 
-def _pool(op: type[MaxPool2D | AvgPool2D]) -> Callable[[Random], Drawn]:
-    return lambda random: (op(_pair(random), _pair(random), _padding(random)), (_image(random),), None)
+def _max_pool(random: Random) -> Drawn:
+    return MaxPool2D(_pair(random), _pair(random), _padding(random)), (_image(random),), None
+
+
+def _avg_pool(random: Random) -> Drawn:
+    counted = bool(random.integers(2))
+    return AvgPool2D(_pair(random), _pair(random), _padding(random), count_padding=counted), (_image(random),), None
 
 
 def _two(op: type[Op]) -> Callable[[Random], Drawn]:
@@ -154,9 +159,14 @@ def _concat(random: Random) -> Drawn:
 def _moved(random: Random) -> Drawn:
     x = _image(random, 3)
     ops: tuple[Op, ...] = (
-        Pad(((0, 0), _pair(random, 0, 2), _pair(random, 0, 2), (0, 0))), Slice((0, 1, 1, 0), (x[0], 2, 2, x[3])),
-        Split(1, (1, x[1] - 1)), Flatten(), Reshape((x[0], x[1] * x[2], x[3])), Transpose((0, 2, 3, 1)), ExpandDims((1,)),
-    )  # fmt: skip
+        Pad(((0, 0), _pair(random, 0, 2), _pair(random, 0, 2), (0, 0))),
+        Slice((0, 1, 1, 0), (x[0], 2, 2, x[3])),
+        Split(1, (1, x[1] - 1)),
+        Flatten(),
+        Reshape((x[0], x[1] * x[2], x[3])),
+        Transpose((0, 2, 3, 1)),
+        ExpandDims((1,)),
+    )
     return ops[int(random.integers(len(ops)))], (x,), None
 
 
@@ -174,8 +184,8 @@ KINDS: dict[str, Callable[[Random], Drawn]] = {
     "mul": _two(Mul),
     "maximum": _two(Maximum),
     "minimum": _two(Minimum),
-    "max_pool2d": _pool(MaxPool2D),
-    "avg_pool2d": _pool(AvgPool2D),
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _avg_pool,
     "adaptive_avg_pool2d": _adaptive,
     "global_avg_pool": lambda random: (GlobalAvgPool(), (_image(random),), None),
     "reduce_mean": _mean,
@@ -192,6 +202,6 @@ KINDS: dict[str, Callable[[Random], Drawn]] = {
     "quantize of reals": _quantize,
     "dequantize": _dequantize,
     "concat": _concat,
-    "pad, slice, split, reshape, …": _moved,
+    "pad, slice, reshape, …": _moved,
     "squeeze": _squeeze,
 }

@@ -17,6 +17,7 @@ from edge_sdk.quantization.calibration import calibrate
 from edge_sdk.quantization.int8 import EdgeType, quantize_int8
 from edge_sdk.quantization.integer_forms import integer_forms
 from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
+from edge_sdk.quantization.profile import DEFAULT, Profile
 from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
 
@@ -36,14 +37,16 @@ KEPT_SESSIONS = 2
 class QuantizedModel:
     """A classifier on 8-bit numbers: int8 activations and weights, int32 sums.
 
-    It computes what the exported int8 file does, by the arithmetic of the mobile runtime. The graph goes from `image`,
-    uint8 pixels or float32 as it was quantized for, to `logits`.
+    It computes what the exported int8 file does, bit for bit, by the arithmetic of the mobile runtime: `profile` says
+    which of its sets of kernels is meant (edge_sdk/quantization/profile.py). The graph goes from `image`, uint8 pixels
+    or float32 as it was quantized for, to `logits`.
     """
 
     graph: Graph
     workspace: Workspace
     preprocess: Preprocess
     labels: tuple[str, ...]
+    profile: Profile = DEFAULT
 
     def run(self, x: Array) -> Array:
         """Return the logits (n, classes), float32, of images (n, h, w, c): uint8 pixels, or preprocessed float32.
@@ -91,7 +94,7 @@ class QuantizedModel:
         if batch not in self._sessions:
             while len(self._sessions) >= KEPT_SESSIONS:
                 self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[batch] = Session(self.graph, self.workspace, batch=batch)
+            self._sessions[batch] = Session(self.graph, self.workspace, batch=batch, profile=self.profile)
         return self._sessions[batch]
 
 
