@@ -83,7 +83,7 @@ class Session:
         profile: Profile = DEFAULT,
     ) -> None:
         load_device(device)
-        self.profile = checked_profile(profile)
+        self._profile = checked_profile(profile)
         self.threads = checked_threads(threads, "Session")
         symbolic = [value for value in (*graph.inputs, *graph.params) if graph.specs[value].symbolic]
         if symbolic and batch is None:
@@ -192,7 +192,7 @@ class Session:
         """What a node's kernel works out of scales and zero points."""
         node = self.graph.nodes[step]
         inputs, outputs = ([self.graph.specs[value] for value in values] for values in (node.inputs, node.outputs))
-        return self._kernels[step].constant_keywords(node.op, inputs, outputs, self.profile)
+        return self._kernels[step].constant_keywords(node.op, inputs, outputs, self._profile)
 
     def _view(self, block: Block, spec: Spec) -> Array:
         raw = self._arena[block.offset : block.offset + spec.bytes]

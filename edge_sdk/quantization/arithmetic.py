@@ -78,7 +78,8 @@ class Rescaling:
 
     def store(self, total: Array) -> Array:
         """Return the int8 numbers stored for int32 sums (…, channels)."""
-        return np.clip(rescaled(total, self.factors) + self.zero_point, self.low, self.high).astype(np.int8)
+        stored = np.clip(rescaled(total, self.factors) + self.zero_point, self.low, self.high)
+        return np.asarray(stored, np.int8)
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class Slopes:
         real = x.astype(np.int64) - self.input_zeros[0]
         below = rescaled(real * (slope.astype(np.int64) - self.input_zeros[1]), self.lower)
         result = np.where(real >= 0, rescaled(real, self.upper), below)
-        return np.clip(result + self.zero_point, LOWEST, HIGHEST).astype(np.int8)
+        return np.asarray(np.clip(result + self.zero_point, LOWEST, HIGHEST), np.int8)
 
 
 def slopes(op: PRelu, inputs: Specs, outputs: Specs, profile: Profile) -> Slopes:

@@ -34,7 +34,7 @@ def fixed_factors(real: Array) -> tuple[Array, Array]:
 def high_product(a: Array, b: Array | int) -> Array:
     """Return a · b / 2^31 rounded, halves upwards (gemmlowp's saturating rounding doubling high product)."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + (1 << 30)) >> 31, ONE)  # -1 · -1
+    return np.asarray(np.minimum((product + (1 << 30)) >> 31, ONE))  # -1 · -1
 
 
 def divided(x: Array, exponent: Array | int, away: Array | int = 1) -> Array:
@@ -80,4 +80,4 @@ def reciprocal(x: Array) -> Array:
     for _ in range(3):
         missing = (1 << 29) - high_product(half, guess)
         guess = guess + (high_product(guess, missing) << 2)
-    return np.minimum(guess << 1, ONE)  # half of guess, with 31 binary places
+    return np.asarray(np.minimum(guess << 1, ONE))  # half of guess, with 31 binary places

@@ -45,7 +45,7 @@ class Windows:
         total = total + (counts - inside[:, :, np.newaxis]) * self.zero
         mean = np.sign(total) * ((np.abs(total) + counts // 2) // counts)  # halves away from zero
         if self.factors is None or self.rescaling is None:
-            return mean.astype(np.int8)
+            return np.asarray(mean, np.int8)
         return self.rescaling.store((mean - self.zero) * self.factors[:, :, np.newaxis].astype(np.int64))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from edge_sdk.errors import UsageError, suggestion
 
@@ -21,4 +21,4 @@ def checked_profile(profile: str) -> Profile:
     """Return a profile of that name; raises UsageError where there is none."""
     if profile not in PROFILES:
         raise UsageError(f"profile {profile!r} is not one of {', '.join(PROFILES)}{suggestion(profile, PROFILES)}")
-    return cast("Profile", profile)
+    return profile

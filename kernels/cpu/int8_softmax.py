@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
@@ -43,7 +45,7 @@ def _divided(x: int, exponent: int) -> int:
 
 
 @jit
-def _reciprocal(x: int) -> int:
+def _reciprocal(x: int) -> Any:
     half = (x + ONE + 1) >> 1
     guess = 1515870810 + _high_product(half, -1010580540)
     for _ in range(3):
@@ -56,7 +58,7 @@ def _fixed_softmax(x: Array, powers: Array, out: Array) -> None:
     for row in prange(x.shape[0]):
         largest = -128
         for e in range(x.shape[1]):
-            largest = max(largest, np.int64(x[row, e]))
+            largest = max(largest, x[row, e])
         total = 0
         for e in range(x.shape[1]):
             total += _divided(np.int64(powers[largest - x[row, e]]), 12)

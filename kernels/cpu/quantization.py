@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
@@ -19,7 +21,7 @@ def _quantize_even(x: Array, y: Array, inverse: float, zero_point: int, low: int
 
 
 @jit
-def _stored(scaled: float, zero_point: int, low: int, high: int) -> float:
+def _stored(scaled: float, zero_point: int, low: int, high: int) -> Any:
     """A number stored with halves away from zero."""
     whole = np.trunc(scaled)
     rest = scaled - whole

@@ -134,7 +134,7 @@ def _fixed_shares(powers: Array) -> Array:
     headroom = 32 - np.frexp(total.astype(np.float64))[1]  # leading zeros of 32 bits
     scale = reciprocal((total << headroom) - (1 << 31))
     shares = divided(high_product(scale, powers), 12 - headroom + 31 - 8)
-    return np.clip(shares + LOWEST, LOWEST, 127).astype(np.int8)
+    return np.asarray(np.clip(shares + LOWEST, LOWEST, 127), np.int8)
 
 
 @kernel(MaxPool2D, "reference", quantized=True)
