@@ -30,6 +30,8 @@ def any_case(kind: str, seed: int) -> Int8Case:
     random = np.random.default_rng(seed)
     op, shapes, weights = KINDS[kind](random)
     name = f"{kind}{seed}"
+    if kind == "linear by channel":
+        return Int8Case(name, op, shapes, weights, wide=True, by_channel=True)
     if kind == "quantize of reals":
         return Int8Case(name, op, shapes, weights, "float32", wide=True)
     if kind == "quantize" and random.random() < 0.3:  # pixels: the same numbers, moved by 128
@@ -179,6 +181,7 @@ KINDS: dict[str, Callable[[Random], Drawn]] = {
     "depthwise_conv2d": _depthwise,
     "conv_transpose2d": _transposed,
     "linear": _linear,
+    "linear by channel": _linear,
     "add": _two(Add),
     "sub": _two(Sub),
     "mul": _two(Mul),

@@ -39,7 +39,8 @@ class Int8Case:
     """An operator, the shapes it is computed on, and the dtype that goes in.
 
     `weights` is the shape of a constant second input with a bias; `shapes` are those of the other inputs. `wide` scales
-    and zero points are anything that networks have; results need not fill the range then.
+    and zero points are anything that networks have; results need not fill the range then. A dense layer has one scale
+    of its weights, or with `by_channel` one for each output.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Int8Case:
     dtype: str = "int8"
     quants: tuple[QuantParams, ...] = field(default=())
     wide: bool = False
+    by_channel: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -87,7 +89,7 @@ class Int8Case:
         return QuantParams((float(np.float32(random.uniform(0.01, 0.08))),), (int(random.integers(-78, 72)),))
 
     def _weights(self, g: Builder, arrays: Workspace, random: np.random.Generator, x: QuantParams) -> list:
-        axis = WEIGHT_AXIS.get(type(self.op))  # None for dense layers, which have one scale
+        axis = WEIGHT_AXIS.get(type(self.op), 0 if self.by_channel else None)
         channels = self.weights[axis or 0]
         count = channels if axis is not None else 1
         scales = tuple(float(s) for s in np.float32(random.uniform(0.001, 0.01, count)))

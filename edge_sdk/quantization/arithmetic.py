@@ -270,12 +270,12 @@ def summation(sign: int) -> Callable[[Op, Specs, Specs, Profile], Summation | Fi
     def constants(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Summation | FixedSummation:
         (scale_a, zero_a), (scale_b, zero_b), (output_scale, zero) = map(tensor_quant, (*inputs, outputs[0]))
         low, high = stored_limits(getattr(op, "activation", None), outputs[0], profile)
-        if profile != "xnnpack":
+        ratios = [float(scale / output_scale) for scale in (scale_a, scale_b)]
+        if profile != "xnnpack" or not all(2.0**-10 <= ratio < 2.0**8 for ratio in ratios):  # others it does not take
             largest = np.float64(np.float32(2) * max(scale_a, scale_b))
             real = (scale_a / largest, scale_b / largest, largest / (np.float64(output_scale) * (1 << PRECISION)))
             factors = (fixed(np.float64(real[0])), fixed(np.float64(real[1])), fixed(np.float64(real[2])))
             return FixedSummation(factors, (zero_a, zero_b), sign, zero, low, high)
-        ratios = [float(scale / output_scale) for scale in (scale_a, scale_b)]
         # The larger factor gets 21 bits; shifts stay where int32 holds every sum.
         shift = min(max(PRECISION - (math.frexp(max(ratios))[1] - 1), 1), 30)
         a, b = (round(math.ldexp(min(ratio, 2.0**20), shift)) for ratio in ratios)

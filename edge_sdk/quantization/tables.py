@@ -44,8 +44,8 @@ class Lookup:
 def table(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Lookup:
     """Return the table of a function of one number, or of a requantization where op is no function.
 
-    XNNPACK multiplies whole 256ths for leaky ReLU and requantizations, halves upwards. Where scales differ it leaves
-    ReLU to the builtin kernels, and always hard swish. Those multiply by fixed-point numbers.
+    XNNPACK multiplies whole 256ths for leaky ReLU and requantizations, halves upwards. It leaves to the builtin kernels
+    ReLU between different scales, and always hard swish. Those multiply by fixed-point numbers.
     """
     (scale, zero), (output_scale, output_zero) = tensor_quant(inputs[0]), tensor_quant(outputs[0])
     steps = np.arange(256, dtype=np.uint8).view(inputs[0].numpy_dtype).astype(np.int64) - zero
@@ -56,7 +56,7 @@ def table(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Lookup:
         result = np.rint(FUNCTIONS[type(op)](steps.astype(np.float32) * scale) / output_scale)
     elif isinstance(op, HardSwish):
         result = hard_swish_steps(steps, scale, output_scale)
-    elif profile == "xnnpack" and isinstance(op, LeakyRelu | Quantize):
+    elif profile == "xnnpack" and isinstance(op, LeakyRelu | Quantize) and _in_256ths(scale, slope, output_scale):
         positive, negative = (int(np.rint(256 * (ratio / output_scale))) for ratio in (scale, scale * slope))
         result = (steps * np.where(steps < 0, negative, positive) + 128) >> 8
     else:
@@ -67,6 +67,11 @@ def table(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Lookup:
     if profile == "litert" and isinstance(op, Quantize):
         vector, both[0] = REQUANTIZED_AT_ONCE, rescaled(steps, _upwards(scale / output_scale))
     return Lookup(np.clip(both + output_zero, low, high).astype(outputs[0].numpy_dtype), vector)
+
+
+def _in_256ths(scale: np.float32, slope: np.float32, output_scale: np.float32) -> bool:
+    """Tell whether XNNPACK takes factors as they are, neither too small nor too large for its 16 bits."""
+    return all(2.0**-8 <= abs(ratio / output_scale) <= 2.0**7 for ratio in (scale, scale * slope))
 
 
 def _upwards(real: np.float32) -> Array:

@@ -15,14 +15,19 @@ from hypothesis import strategies as st
 from int8_cases import CASES, Int8Case
 
 from edge_sdk import pretrained
+from edge_sdk.builder import Builder
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import write
 from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph
+from edge_sdk.op import Op
+from edge_sdk.ops.activation import HardSwish, LeakyRelu
+from edge_sdk.ops.elementwise import Add, Mul, Sub
+from edge_sdk.ops.quantization import Quantize
 from edge_sdk.quantization.post_training import QuantizedModel, quantize
 from edge_sdk.quantization.profile import PROFILES, Profile
 from edge_sdk.session import Session
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
 
 EXAMPLES = int(os.environ.get("EDGE_PROPERTY_EXAMPLES", "6"))
@@ -76,6 +81,37 @@ def test_hundreds_of_shapes_scales_and_zero_points(kind, profile):
         check(kind, seed, profile)
 
 
+def stored_program(op: Op, scales: tuple[float, ...]) -> tuple[Graph, Workspace, dict[str, Array]]:
+    """An operator on random stored numbers; the last scale is the output's."""
+    random, g, feeds = np.random.default_rng(1), Builder("scales"), {}
+    *given, output = (
+        QuantParams((float(np.float32(scale)),), (zero,)) for scale, zero in zip(scales, (3, -9, 5), strict=False)
+    )
+    inputs = [g.input(f"x{index}", Spec((40, 50), "int8", quant)) for index, quant in enumerate(given)]
+    for value in inputs:
+        feeds[value] = random.integers(-128, 128, (40, 50)).astype(np.int8)
+    return g.build(*g.append(op, inputs, [Spec((40, 50), "int8", output)], name="y")), Workspace(), feeds
+
+
+@pytest.mark.parametrize("profile", COMPARED)
+@pytest.mark.parametrize(
+    ("op", "scales"),
+    [
+        pytest.param(Add(), (1.4e-5, 0.02, 0.04), id="add"),
+        pytest.param(Sub(), (0.02, 1.4e-5, 0.04), id="sub"),
+        pytest.param(Mul(), (3e-7, 0.02, 0.02), id="mul"),
+        pytest.param(Quantize(0.02, 5), (4e-5, 0.02), id="quantize"),
+        pytest.param(LeakyRelu(0.003), (0.021, 0.02), id="leaky_relu, flat"),
+        pytest.param(LeakyRelu(200.0), (0.021, 0.02), id="leaky_relu, steep"),
+        pytest.param(LeakyRelu(-0.3), (0.021, 0.02), id="leaky_relu, turned"),
+    ],
+)
+def test_scales_that_xnnpack_leaves_to_the_builtin_kernels(op, scales, profile):
+    """Beyond what its fixed-point factors hold, the default resolver computes as the builtin kernels do."""
+    for ours, theirs in both(*stored_program(op, scales), profile):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def network(name: str, size: int) -> tuple[QuantizedModel, Array]:
     """A quantized network with random weights, and random pixels."""
     model = pretrained.load(name, weights=None, image_size=size)
@@ -126,7 +162,7 @@ def test_profiles_differ():
 
 def test_a_session_is_what_the_runtime_does_by_default():
     """Where no profile is given, XNNPACK's arithmetic is meant."""
-    graph, weights, feeds = Int8Case("mul", next(c.op for c in CASES if c.name == "mul"), ((40, 70),) * 2).program()
+    graph, weights, feeds = Int8Case("mul", Mul(), ((40, 70), (40, 70))).program()
 
     found = Session(graph, weights).run(feeds)["y"]
 
@@ -144,9 +180,6 @@ def test_an_unknown_profile_is_refused():
 
 def test_floats_have_no_profile():
     """The arithmetic of real numbers is the same in all of them."""
-    from edge_sdk.builder import Builder
-    from edge_sdk.ops.activation import HardSwish
-
     g = Builder("floats")
     graph = g.build(g.add(HardSwish(), g.input("x", Spec((3, 50))), name="y"))
     x = np.random.default_rng(0).normal(0, 3, (3, 50)).astype(np.float32)
