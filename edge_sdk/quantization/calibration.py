@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import DataError
 from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT
+from edge_sdk.preprocess import Preprocess
 from edge_sdk.session import Session
 from edge_sdk.spec import Array, Value
 from edge_sdk.workspace import Workspace
+
+if TYPE_CHECKING:
+    from edge_sdk.data.dataset import Dataset
+    from edge_sdk.data.source import PhotoSource
+
+CALIBRATION_PHOTOS = 200
+BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,43 @@ class Range:
     def union(self, other: Range) -> Range:
         """The range that covers both."""
         return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+@dataclass(frozen=True)
+class CalibrationImages:
+    """Preprocessed photos in batches (n, h, w, c), the same ones each time they are gone through.
+
+    Attributes:
+        dataset: The photos.
+        preprocess: How they become the network's input.
+        batch: How many are handed out at a time; the last batch may have fewer.
+    """
+
+    dataset: Dataset
+    preprocess: Preprocess
+    batch: int = BATCH
+
+    @classmethod
+    def of(
+        cls, photos: PhotoSource, labels: tuple[str, ...], preprocess: Preprocess, most: int = CALIBRATION_PHOTOS
+    ) -> CalibrationImages:
+        """Return at most `most` of the photos, taken evenly; raises DataError if there is none."""
+        from edge_sdk.data.source import open_photos, spread
+
+        return cls(spread(open_photos(photos, labels), most), preprocess)
+
+    @property
+    def count(self) -> int:
+        """How many photos there are, those included that turn out to be unreadable."""
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[Array]:
+        from edge_sdk.data.loader import Loader
+
+        size = min(self.batch, len(self.dataset))
+        loader = Loader(self.dataset, self.preprocess, batch_size=size, shuffle=False, drop_last=False)
+        for batch in loader.epoch(0):
+            yield batch.image[: batch.count]
 
 
 def calibrate(graph: Graph, workspace: Workspace, images: Iterable[Array]) -> Mapping[Value, Range]:
