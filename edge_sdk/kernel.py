@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.op import Op
+from edge_sdk.quantization.profile import Profile
 from edge_sdk.spec import Array, Spec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -58,7 +59,8 @@ class Kernel:
     `approximate` rounds more than a direct sum of products does; a precise Session leaves it out.
 
     A kernel of quantized values needs their scales and zero points, outputs' included: `constants(op, input specs,
-    output specs)` works out what it needs of them, once, when it is bound; the function gets that as `constants=`.
+    output specs, profile)` works out what it needs of them, once, when it is bound, by the arithmetic of a profile
+    (edge_sdk/quantization/profile.py); the function gets that as `constants=`.
 
     One that `binds` computes nothing when its function is called with all that, but returns the `Call` that does: what
     depends on shapes and on where arrays lie is worked out once, not at every run. It is asked anew whenever other
@@ -88,9 +90,11 @@ class Kernel:
         given = {"scratch": tuple(scratch)} if self.scratch else {}
         return given | ({"packed": tuple(packed)} if self.packing else {})
 
-    def constant_keywords(self, op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> dict[str, Any]:
+    def constant_keywords(
+        self, op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec], profile: Profile
+    ) -> dict[str, Any]:
         """Return what a kernel of quantized values takes beside that."""
-        return {"constants": self.constants(op, inputs, outputs)} if self.constants else {}
+        return {"constants": self.constants(op, inputs, outputs, profile)} if self.constants else {}
 
     def bind(
         self, op: Op, out: Any, inputs: Sequence[Array], keywords: Mapping[str, Any] = MappingProxyType({})

@@ -26,6 +26,7 @@ from edge_sdk.kernel import (
 from edge_sdk.memory_plan import Block, aligned_bytes, plan_memory
 from edge_sdk.packed_weights import PackedWeights, constant_params
 from edge_sdk.plan import Plan, PlanStep
+from edge_sdk.quantization.profile import DEFAULT, Profile, checked_profile
 from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.threads import checked_threads, computing, threading_layer, turn
 from edge_sdk.workspace import Workspace, address, mark_written
@@ -73,8 +74,10 @@ class Session:
         autotune: bool | None = None,
         precise: bool | None = None,
         threads: int | None = None,
+        profile: Profile = DEFAULT,
     ) -> None:
         load_device(device)
+        self._profile = checked_profile(profile)
         self.threads = checked_threads(threads, "Session")
         symbolic = [value for value in (*graph.inputs, *graph.params) if graph.specs[value].symbolic]
         if symbolic and batch is None:
@@ -186,7 +189,7 @@ class Session:
         """What a node's kernel works out of scales and zero points."""
         node = self.graph.nodes[step]
         inputs, outputs = ([self.graph.specs[value] for value in values] for values in (node.inputs, node.outputs))
-        return self._kernels[step].constant_keywords(node.op, inputs, outputs)
+        return self._kernels[step].constant_keywords(node.op, inputs, outputs, self._profile)
 
     def _view(self, block: Block, spec: Spec) -> Array:
         raw = self._arena[block.offset : block.offset + spec.bytes]

@@ -11,8 +11,8 @@ import numpy as np
 from edge_sdk.builder import Builder
 from edge_sdk.graph import Graph
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.activation import HardSwish, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
@@ -25,14 +25,22 @@ from edge_sdk.quantization.rules import FIXED, SAME_PARAMETERS
 from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
 
-WEIGHT_AXIS = {Conv2D: 0, DepthwiseConv2D: 3}
+WEIGHT_AXIS = {Conv2D: 0, ConvTranspose2D: 0, DepthwiseConv2D: 3}
+
+
+def any_parameters(random: np.random.Generator, scale: float) -> QuantParams:
+    """Parameters of a scale between a fifth and five times the given one, and any zero point."""
+    drawn = scale * math.exp(random.uniform(-1.6, 1.6))
+    return QuantParams((float(np.float32(drawn)),), (int(random.integers(-128, 128)),))
 
 
 @dataclass(frozen=True)
 class Int8Case:
     """An operator, the shapes it is computed on, and the dtype that goes in.
 
-    `weights` is the shape of a constant second input with a bias; `shapes` are those of the other inputs.
+    `weights` is the shape of a constant second input with a bias; `shapes` are those of the other inputs. `wide` scales
+    and zero points are anything that networks have; results need not fill the range then. A dense layer has one scale
+    of its weights, or with `by_channel` one for each output.
     """
 
     name: str
@@ -41,6 +49,8 @@ class Int8Case:
     weights: tuple[int, ...] | None = None
     dtype: str = "int8"
     quants: tuple[QuantParams, ...] = field(default=())
+    wide: bool = False
+    by_channel: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -50,11 +60,19 @@ class Int8Case:
         random = np.random.default_rng(zlib.crc32(self.name.encode()))
         g, arrays, feeds, values = Builder("one"), Workspace(), {}, []
         same = isinstance(self.op, (*SAME_PARAMETERS, Split))
-        limits = np.iinfo(self.dtype)
         for index, shape in enumerate(self.shapes):
+            if self.dtype == "float32":
+                values.append(g.input(f"x{index}", Spec(shape)))
+                feeds[f"x{index}"] = (random.normal(0, 100, shape) * self.op.scale).astype(np.float32)
+                continue
+            limits = np.iinfo(self.dtype)
             quant = self._input(random) if not (same and index) else g.specs[values[0]].quant
             values.append(g.input(f"x{index}", Spec(shape, self.dtype, quant)))
             feeds[f"x{index}"] = random.integers(limits.min, limits.max + 1, shape).astype(self.dtype)
+        if isinstance(self.op, PRelu):
+            quant = QuantParams((float(np.float32(random.uniform(0.002, 0.01))),), (int(random.integers(-60, 60)),))
+            arrays["slope"] = random.integers(-128, 128, self.shapes[0][-1:]).astype(np.int8)
+            values.append(g.param("slope", Spec(self.shapes[0][-1:], "int8", quant)))
         if self.weights is not None:
             values += self._weights(g, arrays, random, g.specs[values[0]].quant)
         inputs = [g.specs[value] for value in values]
@@ -66,10 +84,12 @@ class Int8Case:
             return QuantParams((self.op.scale,), (self.op.zero_point,))
         if self.quants:
             return self.quants[0]
+        if self.wide:
+            return any_parameters(random, 0.03)
         return QuantParams((float(np.float32(random.uniform(0.01, 0.08))),), (int(random.integers(-78, 72)),))
 
     def _weights(self, g: Builder, arrays: Workspace, random: np.random.Generator, x: QuantParams) -> list:
-        axis = WEIGHT_AXIS.get(type(self.op))  # None for dense layers, which have one scale
+        axis = WEIGHT_AXIS.get(type(self.op), 0 if self.by_channel else None)
         channels = self.weights[axis or 0]
         count = channels if axis is not None else 1
         scales = tuple(float(s) for s in np.float32(random.uniform(0.001, 0.01, count)))
@@ -102,6 +122,8 @@ class Int8Case:
             scale *= 0.3
         else:
             scale *= 0.7
+        if self.wide:
+            return Spec(spec.shape, "int8", any_parameters(random, scale))
         return Spec(spec.shape, "int8", QuantParams((float(np.float32(scale)),), (int(random.integers(-60, 60)),)))
 
 
@@ -111,6 +133,10 @@ def _conv(name: str, shape: tuple[int, ...], weights: tuple[int, ...], **attribu
 
 def _depthwise(name: str, shape: tuple[int, ...], weights: tuple[int, ...], **attributes) -> Int8Case:
     return Int8Case(name, DepthwiseConv2D(**attributes), (shape,), weights)
+
+
+def _transposed(name: str, shape: tuple[int, ...], weights: tuple[int, ...], **attributes) -> Int8Case:
+    return Int8Case(name, ConvTranspose2D(**attributes), (shape,), weights)
 
 
 IMAGE = (2, 13, 14, 19)
@@ -131,6 +157,14 @@ CASES = [
     _depthwise("depthwise_1x1", (2, 20, 20, 3), (1, 1, 1, 3)),
     _depthwise("depthwise_dilated", (1, 12, 13, 5), (1, 3, 3, 5), dilation=(2, 2), padding="same"),
     _depthwise("depthwise_multiplier", (1, 9, 9, 6), (1, 3, 3, 12), padding="same"),
+    _transposed("conv_transpose2d", (1, 7, 6, 13), (9, 3, 3, 13), stride=(2, 2), padding=((1, 1), (1, 1))),
+    _transposed("conv_transpose2d_4x4", (2, 5, 6, 64), (32, 4, 4, 64), stride=(2, 2), padding=((1, 1), (1, 1))),
+    _transposed("conv_transpose2d_groups", (1, 7, 6, 8), (6, 2, 3, 4), groups=2, activation="relu"),
+    _transposed(
+        "conv_transpose2d_output_padding", (1, 5, 6, 5), (7, 3, 3, 5), stride=(2, 3), padding=((1, 0), (0, 2)),
+        output_padding=(1, 2), dilation=(2, 1), activation="relu6",
+    ),
+    _transposed("conv_transpose2d_1x1", (1, 5, 6, 5), (7, 1, 1, 5), stride=(2, 2), output_padding=(1, 1)),
     Int8Case("linear_1", Linear(), ((1, 512),), (1000, 512)),
     Int8Case("linear_33", Linear(activation="relu"), ((33, 77),), (37, 77)),
     Int8Case("add", Add(), (IMAGE, IMAGE)),
@@ -144,6 +178,7 @@ CASES = [
     Int8Case("relu", Relu(), (IMAGE,)),
     Int8Case("relu6", Relu6(), (IMAGE,)),
     Int8Case("leaky_relu", LeakyRelu(0.1), (IMAGE,)),
+    Int8Case("prelu", PRelu(), (IMAGE,)),
     Int8Case("hard_swish", HardSwish(), (IMAGE,)),
     Int8Case("sigmoid", Sigmoid(), (IMAGE,)),
     Int8Case("tanh", Tanh(), (IMAGE,)),
@@ -162,6 +197,7 @@ CASES = [
     Int8Case("resize_nearest", Resize((20, 9), "nearest"), (IMAGE,)),
     Int8Case("quantize_uint8", Quantize(0.05, 3), (IMAGE,), dtype="uint8", quants=(QuantParams((0.05,), (131,)),)),
     Int8Case("requantize", Quantize(0.037, 11), (IMAGE,)),
+    Int8Case("dequantize_odd", Dequantize(0.043, -7), ((3, 7, 7, 3),)),
     Int8Case("dequantize", Dequantize(0.043, -7), (IMAGE,)),
     Int8Case("concat", Concat(3), (IMAGE, (2, 13, 14, 5))),
     Int8Case("split", Split(3, (4, 15)), (IMAGE,)),

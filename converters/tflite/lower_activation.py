@@ -63,9 +63,8 @@ def prelu(t: Lowering, op: PRelu, node: Node) -> None:
     """PRELU, whose slopes have all axes of x but the batch."""
     x, y = t.read(node.inputs[0]), t.declare(node.output)
     slope = t.array(node.inputs[1])
-    _refuse_quantized(x, node)
     shape = (1,) * max(0, x.spec.rank - 2) + slope.shape
-    t.emit(Builtin.PRELU, [x, t.constant(node.inputs[1], slope.reshape(shape))], [y])
+    t.emit(Builtin.PRELU, [x, t.constant(node.inputs[1], slope.reshape(shape), t.spec(node.inputs[1]).quant)], [y])
 
 
 @lower(Gelu)

@@ -48,12 +48,12 @@ def _convolve(t: Lowering, op: Conv2D, node: Node, x: Tensor, y: Tensor) -> None
         moved_quant = replace(quant, axis=3) if quant is not None and quant.axis == 0 else quant
         weight = t.weight(node.inputs[1], moved, moved_quant, axis=3)
         plain = DepthwiseConv2D(op.stride, op.padding, op.dilation, op.activation)
-        _emit_depthwise(t, plain, window, x, weight, _bias(t, node, x, weight), y)
+        _emit_depthwise(t, plain, window, x, weight, bias_of(t, node, x, weight), y)
     elif op.groups > 1:
         _grouped(t, op, node, window, x, y)
     else:
         weight = t.weight(node.inputs[1], w, quant, axis=0)
-        _emit_conv(t, op, window, x, weight, _bias(t, node, x, weight), y)
+        _emit_conv(t, op, window, x, weight, bias_of(t, node, x, weight), y)
 
 
 @lower(DepthwiseConv2D)
@@ -63,7 +63,7 @@ def depthwise_conv2d(t: Lowering, op: DepthwiseConv2D, node: Node) -> None:
     w, quant = t.array(node.inputs[1]), t.spec(node.inputs[1]).quant
     window, x = _window(t, op, x, y, w)
     weight = t.weight(node.inputs[1], w, quant, axis=3)
-    _emit_depthwise(t, op, window, x, weight, _bias(t, node, x, weight), y)
+    _emit_depthwise(t, op, window, x, weight, bias_of(t, node, x, weight), y)
 
 
 def _window(t: Lowering, op: Conv2D | DepthwiseConv2D, x: Tensor, y: Tensor, w: Array) -> tuple[Window, Tensor]:
@@ -111,14 +111,15 @@ def _grouped(t: Lowering, op: Conv2D, node: Node, window: Window, x: Tensor, y: 
     results = []
     for g, piece in enumerate(parts):
         chosen = slice(g * outputs, (g + 1) * outputs)
-        weight = t.weight(f"{node.inputs[1]}/{g}", np.ascontiguousarray(w[chosen]), _part_of(quant, chosen), axis=0)
+        weight = t.weight(f"{node.inputs[1]}/{g}", np.ascontiguousarray(w[chosen]), part_of(quant, chosen), axis=0)
         result = t.temporary(f"{y.name}/{g}", replace(y.spec, shape=(*y.spec.shape[:3], outputs)))
-        _emit_conv(t, op, window, piece, weight, _bias(t, node, piece, weight, chosen), result)
+        _emit_conv(t, op, window, piece, weight, bias_of(t, node, piece, weight, chosen), result)
         results.append(result)
     t.emit(Builtin.CONCATENATION, results, [y], ConcatenationOptions(axis=3))
 
 
-def _bias(t: Lowering, node: Node, x: Tensor, weight: Tensor, chosen: slice | None = None) -> Tensor:
+def bias_of(t: Lowering, node: Node, x: Tensor, weight: Tensor, chosen: slice | None = None) -> Tensor:
+    """Write the bias of a node's outputs, or zeros where it has none; `chosen` are those of a group."""
     outputs = t.spec(node.output).shape[3] if chosen is None else chosen.stop - chosen.start
     if len(node.inputs) < 3:
         return zero_bias(t, x, weight, outputs)
@@ -126,7 +127,7 @@ def _bias(t: Lowering, node: Node, x: Tensor, weight: Tensor, chosen: slice | No
     if chosen is None:
         return t.read(value)
     part = np.ascontiguousarray(t.array(value)[chosen])
-    return t.constant(f"{value}/{chosen.start}", part, _part_of(t.spec(value).quant, chosen))
+    return t.constant(f"{value}/{chosen.start}", part, part_of(t.spec(value).quant, chosen))
 
 
 def zero_bias(t: Lowering, x: Tensor, weight: Tensor, outputs: int) -> Tensor:
@@ -138,7 +139,8 @@ def zero_bias(t: Lowering, x: Tensor, weight: Tensor, outputs: int) -> Tensor:
     return t.constant(f"{weight.name}/no_bias", np.zeros(outputs, np.float32 if quant is None else np.int32), quant)
 
 
-def _part_of(quant: QuantParams | None, chosen: slice) -> QuantParams | None:
+def part_of(quant: QuantParams | None, chosen: slice) -> QuantParams | None:
+    """Return the parameters of some output channels."""
     if quant is None or quant.axis is None:
         return quant
     return QuantParams(quant.scale[chosen], quant.zero_point[chosen], quant.axis)

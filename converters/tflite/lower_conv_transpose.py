@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_sdk.converters.tflite.geometry import pad_image
+from edge_sdk.converters.tflite.lower_conv import bias_of, part_of
 from edge_sdk.converters.tflite.lowering import Lowering, Tensor, lower
 from edge_sdk.converters.tflite.options import (
     AddOptions,
@@ -32,8 +33,7 @@ def conv_transpose2d(t: Lowering, op: ConvTranspose2D, node: Node) -> None:
     its own, since a fused one needs a runtime of 2023.
     """
     x, y = t.read(node.inputs[0]), t.declare(node.output)
-    w = _dilated(t.array(node.inputs[1]), op.dilation)
-    bias = t.array(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(w.shape[0], np.float32)
+    w, quant = _dilated(t.array(node.inputs[1]), op.dilation), t.spec(node.inputs[1]).quant
     target = y if op.activation is None else t.temporary(f"{y.name}/convolution", y.spec)
     parts = _split(t, x, op.groups, y.name)
     outputs = w.shape[0] // op.groups
@@ -45,8 +45,8 @@ def conv_transpose2d(t: Lowering, op: ConvTranspose2D, node: Node) -> None:
         if op.groups > 1:
             result = t.temporary(f"{y.name}{suffix}", replace(y.spec, shape=(*y.spec.shape[:3], outputs)))
         # Runtimes have no form of this operator with float pixels and int8 weights.
-        weight = t.constant(f"{node.inputs[1]}{suffix}", np.ascontiguousarray(w[chosen]))
-        _transposed(t, op, part, weight, t.constant(f"{y.name}/bias{suffix}", bias[chosen].copy()), result)
+        weight = t.constant(f"{node.inputs[1]}{suffix}", np.ascontiguousarray(w[chosen]), part_of(quant, chosen))
+        _transposed(t, op, part, weight, bias_of(t, node, part, weight, chosen), result)
         results.append(result)
     if op.groups > 1:
         t.emit(Builtin.CONCATENATION, results, [target], ConcatenationOptions(axis=3))

@@ -95,7 +95,8 @@ def _counted_pixels(op: AvgPool2D, size: Pair, output: Sequence[int]) -> Array:
     for extent, (before, after), k, s, count in zip(size, pads, op.kernel, op.stride, output, strict=True):
         first, last = (-before, extent + after) if op.count_padding else (0, extent)
         start = np.arange(count) * s - before
-        along.append(np.minimum(start + k, last) - np.maximum(start, first))
+        # A window that sees nothing but padding is zero, by whatever it is divided.
+        along.append(np.maximum(np.minimum(start + k, last) - np.maximum(start, first), 1))
     return np.asarray(np.outer(*along))
 
 

@@ -67,13 +67,18 @@ def gelu(r: Reading, operator: FileOperator) -> None:
 def prelu(r: Reading, operator: FileOperator) -> None:
     """Prelu with one slope a channel; with a slope a pixel max(x, 0) + slope · min(x, 0)."""
     x, slope = r.value(operator, 0), r.known(operator, 1)
-    spec = r.spec(x)
+    spec, tensor = r.spec(x), r.tensor(operator, 1)
+    stored = slope is None and spec.quant is not None and tensor.data is not None and tensor.quant is not None
+    if stored:
+        slope = tensor.stored
     if slope is None:
-        raise FormatError("its slopes must be known before it runs, and no 8-bit numbers")
+        raise FormatError("its slopes must be known before it runs")
     if slope.size in (1, spec.shape[-1]) and slope.size == (slope.shape[-1] if slope.ndim else 1):
         per_channel = np.ascontiguousarray(np.broadcast_to(slope.reshape(-1), spec.shape[-1:]))
-        r.emit(operator, PRelu(), x, r.constant(operator, "slope", per_channel))
+        r.emit(operator, PRelu(), x, r.constant(operator, "slope", per_channel, tensor.quant if stored else None))
         return
+    if stored:
+        raise FormatError("it has a slope for every pixel, which has no 8-bit form; read it as a float Model")
     zero = r.constant(operator, "zero", np.zeros((), np.float32))
     falling = r.step(operator, Mul(), r.step(operator, Minimum(), x, zero), r.value(operator, 1))
     r.emit(operator, Add(), r.step(operator, Maximum(), x, zero), falling)

@@ -231,10 +231,10 @@ class Reading:
             check_shape(self.spec(value), self.file.tensors[index])
             self._values[index] = value
 
-    def constant(self, operator: FileOperator, name: str, array: Array) -> Value:
+    def constant(self, operator: FileOperator, name: str, array: Array, quant: QuantParams | None = None) -> Value:
         """Add a parameter that the file does not have as such."""
         self.charge(array.nbytes)
-        value = self.builder.param(self._free(f"{self._names[operator.outputs[0]]}/{name}"), _spec_of(array))
+        value = self.builder.param(self._free(f"{self._names[operator.outputs[0]]}/{name}"), _spec_of(array, quant))
         self.workspace[value] = np.array(array)
         return value
 

@@ -17,6 +17,7 @@ from edge_sdk.converters.tflite.metadata import FileMetadata, read_metadata
 from edge_sdk.converters.tflite.model_check import check_model
 from edge_sdk.errors import EdgeError, FormatError, MissingExtraError, ShapeError, UsageError
 from edge_sdk.preprocess import Preprocess
+from edge_sdk.quantization.profile import DEFAULT, Profile, checked_profile
 from edge_sdk.spec import BATCH, Array, QuantParams
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 """Packages with the same Interpreter, newest first."""
+
+RESOLVERS: Mapping[Profile, str] = {
+    "reference": "BUILTIN_REF",
+    "litert": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "xnnpack": "AUTO",
+}
+"""The runtime's name for each of its sets of kernels."""
 
 
 def load_runtime() -> tuple[str, Any]:
@@ -61,13 +69,16 @@ class TFLiteModel:
         runtime: The package that runs it.
     """
 
-    def __init__(self, data: bytes, name: str = "model.tflite", threads: int | None = None) -> None:
+    def __init__(
+        self, data: bytes, name: str = "model.tflite", threads: int | None = None, profile: Profile = DEFAULT
+    ) -> None:
         """Open a file's bytes.
 
         Args:
             data: The whole file.
             name: What messages call it.
             threads: Number of threads, or None for the runtime's choice.
+            profile: Which of its sets of kernels the runtime takes.
 
         Raises:
             FormatError: the bytes are not a file that the runtime can run.
@@ -81,7 +92,10 @@ class TFLiteModel:
         self.runtime, module = load_runtime()
         self._turn = threading.Lock()
         with _runtime_errors(name):
-            self._interpreter = module.Interpreter(model_content=data, num_threads=threads)
+            resolver = module.OpResolverType[RESOLVERS[checked_profile(profile)]]
+            self._interpreter = module.Interpreter(
+                model_content=data, num_threads=threads, experimental_op_resolver_type=resolver
+            )
             self._interpreter.allocate_tensors()
             self.inputs = tuple(_tensor_info(details) for details in self._interpreter.get_input_details())
             self.outputs = tuple(_tensor_info(details) for details in self._interpreter.get_output_details())

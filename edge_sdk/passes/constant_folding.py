@@ -8,6 +8,7 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.kernel import call_arguments, find_kernel, load_device
 from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.passes.rewrite import rebuild
+from edge_sdk.quantization.profile import DEFAULT
 from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.workspace import Workspace
 
@@ -46,6 +47,6 @@ def _compute(graph: Graph, node: Node, inputs: list[Array], specs: list[Spec]) -
     input_specs = [graph.specs[value] for value in node.inputs]
     kernel = find_kernel(node.op, "reference", input_specs)
     if kernel is not None:
-        keywords = kernel.constant_keywords(node.op, input_specs, specs)
+        keywords = kernel.constant_keywords(node.op, input_specs, specs, DEFAULT)
         kernel.bind(node.op, call_arguments(outputs), inputs, keywords)()
     return outputs

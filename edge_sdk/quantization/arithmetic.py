@@ -1,9 +1,10 @@
-"""What 8-bit kernels compute with: multipliers, limits and tables worked out of scales and zero points.
+"""What 8-bit kernels compute with: multipliers and limits worked out of scales and zero points, by profile.
 
-Sums of products are exact in int32. What turns them into stored int8 numbers is rounded as XNNPACK does it, the
-arithmetic of LiteRT's CPU runtime by default: by one float32 multiplication, halves to even, or, where a sum of two
-tensors is stored, by a shift of integers. Operators that XNNPACK leaves to the builtin kernels follow those.
-(google/XNNPACK src/microparams-init.c, src/operators; tensorflow/lite/kernels/internal.)
+Sums of products are exact in int32. What turns them into stored int8 numbers is a matter of the profile. XNNPACK
+multiplies by one float32 and rounds halves to even; or, where a sum of two tensors is stored, shifts integers. The
+runtime's own kernels multiply by fixed-point numbers (fixed_point.py), their dense layers by float64. Operators that
+XNNPACK leaves to the builtin kernels follow those. docs/quantization-arithmetic.md has the formulas.
+(google/XNNPACK src/microparams-init.c, src/operators; tensorflow/lite/kernels and its internal/.)
 """
 
 from __future__ import annotations
@@ -11,36 +12,65 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Tanh
+from edge_sdk.ops.activation import PRelu
+from edge_sdk.ops.conv import ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.geometry import Activation
+from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import GlobalAvgPool
 from edge_sdk.ops.reduce import ReduceMean
-from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Pad
+from edge_sdk.quantization.fixed_point import fixed_factors, half_away, product
+from edge_sdk.quantization.profile import Profile
 from edge_sdk.spec import Array, QuantParams, Spec
 
 LOWEST, HIGHEST = -128, 127
+VECTOR = 8  # numbers that the builtin kernels take at once on x86
+MEAN_VECTOR = 16  # and their mean of images
+AWAY = 3  # the row of fixed-point factors that says how halves are rounded
 PRECISION = 20  # bits of the multipliers of a sum
-MIXTURE_BITS = 11  # of the weights of a resized image
+Specs = Sequence[Spec]
+
+
+def rescaled(total: Array, factors: Array) -> Array:
+    """Return whole numbers for int32 sums (…, channels) times factors, whose type says how they are rounded.
+
+    float32 (channels,)     products in float32, halves to even
+    float32 (2, channels)   factor and summand: products plus a summand, halves of the sum to even
+    float64 (channels,)     products in float64, halves away from zero
+    int32 (4, channels)     fixed point: multiplier, left shift, right shift, and whether halves go away from zero
+    """
+    if factors.dtype == np.float32:
+        factor, summand = factors if factors.ndim == 2 else (factors, np.float32(0))
+        return np.asarray(np.rint(total.astype(np.float32) * factor + summand), np.int64)
+    if factors.dtype == np.float64:
+        return np.asarray(half_away(total * factors), np.int64)
+    return product(total, *factors.astype(np.int64))
+
+
+def fixed(real: Array | np.floating[Any]) -> Array:
+    """Return the fixed-point form of factors, whose halves go away from zero."""
+    multiplier, shift = fixed_factors(np.atleast_1d(real))
+    return np.stack([multiplier, np.maximum(shift, 0), np.maximum(-shift, 0), np.ones_like(shift)]).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class Rescaling:
-    """How sums of products become stored numbers: clip(round(sum · multiplier) + zero_point, low, high).
+    """How sums of products become stored numbers: clip(round(sum · factor) + zero_point, low, high).
 
     Attributes:
-        multipliers: float32, one per output channel.
+        factors: One per output channel, in one of the forms of `rescaled`.
         input_zeros: The zero points of the inputs.
         zero_point: That of the output.
         low: The smallest stored number, with the activation.
         high: The largest one.
     """
 
-    multipliers: Array
+    factors: Array
     input_zeros: tuple[int, ...]
     zero_point: int
     low: int
@@ -48,10 +78,8 @@ class Rescaling:
 
     def store(self, total: Array) -> Array:
         """Return the int8 numbers stored for int32 sums (…, channels)."""
-        scaled = np.rint(total.astype(np.float32) * self.multipliers)
-        return (np.clip(scaled, self.low - self.zero_point, self.high - self.zero_point) + self.zero_point).astype(
-            np.int8
-        )
+        stored = np.clip(rescaled(total, self.factors) + self.zero_point, self.low, self.high)
+        return np.asarray(stored, np.int8)
 
 
 @dataclass(frozen=True)
@@ -74,148 +102,198 @@ class Summation:
         return np.asarray(np.clip((total >> self.shift) + self.zero_point, self.low, self.high), np.int8)
 
 
-def _tensor(spec: Spec) -> tuple[np.float32, int]:
-    """Scale and zero point of values that are quantized as a whole."""
+@dataclass(frozen=True)
+class FixedSummation:
+    """The same by the runtime's own kernels: both numbers are rescaled with 20 more bits, added, and rescaled again.
+
+    Attributes:
+        factors: Those of a, of b and of the sum, as `rescaled` takes them (…, 1).
+        input_zeros: The zero points of a and b.
+        sign: 1, or -1 for a difference.
+        zero_point: That of the output.
+        low: The smallest stored number, with the activation.
+        high: The largest one.
+    """
+
+    factors: tuple[Array, Array, Array]
+    input_zeros: tuple[int, int]
+    sign: int
+    zero_point: int
+    low: int
+    high: int
+
+    def store(self, a: Array, b: Array) -> Array:
+        """Return the int8 numbers stored for the sums of stored numbers."""
+        left, right = (
+            rescaled((x.astype(np.int64) - zero) << PRECISION, factor)
+            for x, zero, factor in zip((a, b), self.input_zeros, self.factors[:2], strict=True)
+        )
+        total = rescaled(left + self.sign * right, self.factors[2])
+        return np.asarray(np.clip(total + self.zero_point, self.low, self.high), np.int8)
+
+
+def tensor_quant(spec: Spec) -> tuple[np.float32, int]:
+    """Return scale and zero point of values that are quantized as a whole."""
     quant = spec.quant or QuantParams((1.0,), (0,))
     return np.float32(quant.scale[0]), quant.zero_point[0]
 
 
-def stored_limits(activation: Activation, output: Spec) -> tuple[int, int]:
+def stored_limits(activation: Activation, output: Spec, profile: Profile) -> tuple[int, int]:
     """Return the smallest and largest stored number of an int8 output after its activation."""
-    scale, zero = _tensor(output)
+    scale, zero = tensor_quant(output)
     low = LOWEST if activation is None else max(LOWEST, zero)
     if activation != "relu6":
         return low, HIGHEST
-    return low, int(np.rint(min(np.float32(6) / scale + np.float32(zero), np.float32(HIGHEST))))
+    six = np.float32(6) / scale
+    if profile == "xnnpack":
+        return low, int(np.rint(min(six + np.float32(zero), np.float32(HIGHEST))))
+    return low, min(int(half_away(np.asarray(six))) + zero, HIGHEST)
 
 
-def product_rescaling(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Rescaling:
-    """Return the rescaling of Σ x · w (convolutions, dense layers; w may have a scale a channel) or of a · b."""
-    (scale, zero), (output_scale, output_zero) = _tensor(inputs[0]), _tensor(outputs[0])
+def product_rescaling(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Rescaling:
+    """Return the rescaling of Σ x · w (convolutions, dense layers; w may have a scale a channel)."""
+    (scale, zero), (output_scale, output_zero) = tensor_quant(inputs[0]), tensor_quant(outputs[0])
     factor = inputs[1].quant or QuantParams((1.0,), (0,))
-    multipliers = scale * np.asarray(factor.scale, np.float32) / output_scale
-    channels = outputs[0].shape[-1] if outputs[0].shape else 1
-    low, high = stored_limits(getattr(op, "activation", None), outputs[0])
-    spread = np.ascontiguousarray(np.broadcast_to(multipliers, (channels,)), np.float32)
-    return Rescaling(spread, (zero, factor.zero_point[0]), output_zero, low, high)
+    weights = np.asarray(factor.scale, np.float32)
+    exact = np.float64(scale) * weights.astype(np.float64) / np.float64(output_scale)
+    if profile == "xnnpack":
+        factors = scale * weights / output_scale
+    elif profile == "litert" and isinstance(op, Linear) and len(weights) == 1:
+        factors = fixed((scale * weights).astype(np.float64) / np.float64(output_scale))
+    elif profile == "reference" and isinstance(op, Linear):
+        factors = exact
+    else:
+        factors = fixed(exact)
+    channels = outputs[0].shape[-1]
+    factors = np.array(np.broadcast_to(factors, (*factors.shape[:-1], channels)), order="C")
+    if profile == "litert":
+        factors[AWAY, _stored_by_vectors(op, channels)] = 0
+    low, high = stored_limits(getattr(op, "activation", None), outputs[0], profile)
+    return Rescaling(factors, (zero, factor.zero_point[0]), output_zero, low, high)
 
 
-def _mean_rescaling(count: int, x: Spec, output: Spec) -> Rescaling:
-    (scale, zero), (output_scale, output_zero) = _tensor(x), _tensor(output)
-    multiplier = scale / (output_scale * np.float32(count))
-    return Rescaling(np.array([multiplier], np.float32), (zero,), output_zero, LOWEST, HIGHEST)
+def _stored_by_vectors(op: Op, channels: int) -> Array:
+    """Which channels the builtin kernels store by vectors on x86: of some operators, what fills vectors of eight."""
+    if not isinstance(op, DepthwiseConv2D | ConvTranspose2D):
+        return np.ones(channels, bool)
+    group = channels // op.groups if isinstance(op, ConvTranspose2D) else channels
+    return np.arange(channels) % group < group // VECTOR * VECTOR
 
 
-def mean_of_pixels(op: GlobalAvgPool, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Rescaling:
+def multiplication(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Rescaling:
+    """Return the rescaling of the products a · b of two tensors."""
+    (a, zero_a), (b, zero_b), (output_scale, zero) = map(tensor_quant, (*inputs, outputs[0]))
+    factors = np.atleast_1d(a * b / output_scale)
+    low, high = stored_limits(getattr(op, "activation", None), outputs[0], profile)
+    return Rescaling(factors if profile == "xnnpack" else fixed(factors), (zero_a, zero_b), zero, low, high)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """How a PReLU stores numbers: x · upper where x ≥ 0, else x · slope · lower.
+
+    Attributes:
+        upper: The factor of positive numbers, as `rescaled` takes it (4, 1).
+        lower: That of products with a slope.
+        input_zeros: The zero points of x and of the slopes.
+        zero_point: That of the output.
+    """
+
+    upper: Array
+    lower: Array
+    input_zeros: tuple[int, int]
+    zero_point: int
+
+    def store(self, x: Array, slope: Array) -> Array:
+        """Return the int8 numbers stored for stored numbers (…, channels) and slopes (channels)."""
+        real = x.astype(np.int64) - self.input_zeros[0]
+        below = rescaled(real * (slope.astype(np.int64) - self.input_zeros[1]), self.lower)
+        result = np.where(real >= 0, rescaled(real, self.upper), below)
+        return np.asarray(np.clip(result + self.zero_point, LOWEST, HIGHEST), np.int8)
+
+
+def slopes(op: PRelu, inputs: Specs, outputs: Specs, profile: Profile) -> Slopes:
+    """Return how a PReLU stores numbers: no delegate takes it, all kernels of the runtime compute alike."""
+    (scale, zero), (slope_scale, slope_zero), (output_scale, output_zero) = map(tensor_quant, (*inputs, outputs[0]))
+    lower = fixed(scale * slope_scale / output_scale)
+    return Slopes(fixed(scale / output_scale), lower, (zero, slope_zero), output_zero)
+
+
+def mean_rescaling(count: int, x: Spec, output: Spec, profile: Profile) -> Rescaling:
+    """Return the rescaling of a sum of `count` numbers to their mean."""
+    (scale, zero), (output_scale, output_zero) = tensor_quant(x), tensor_quant(output)
+    if profile == "xnnpack":
+        factor = scale / output_scale * (np.float32(1) / np.float32(count))
+        summand = np.float32(output_zero) - np.float32(count * zero) * factor
+        return _mean(np.array([[factor], [summand]]), 0, 0, output)
+    (multiplier,), (shift,) = fixed_factors(np.atleast_1d(np.float64(scale) / np.float64(output_scale)))
+    extra = min(count.bit_length() - 1, 32, 31 + int(shift))  # bits that the division leaves room for
+    divided, shift = (int(multiplier) << extra) // count, int(shift) - extra
+    factors = np.array([[divided], [max(shift, 0)], [max(-shift, 0)], [1]], np.int32)
+    return _mean(factors, zero, output_zero, output)
+
+
+def _mean(factors: Array, input_zero: int, output_zero: int, output: Spec) -> Rescaling:
+    channels = output.shape[-1] if output.shape else 1
+    spread = np.array(np.broadcast_to(factors, (len(factors), channels)), order="C")
+    return Rescaling(spread, (input_zero,), output_zero, LOWEST, HIGHEST)
+
+
+def mean_of_pixels(op: GlobalAvgPool, inputs: Specs, outputs: Specs, profile: Profile) -> Rescaling:
     """Return the rescaling of a sum over all pixels to their mean."""
-    return _mean_rescaling(math.prod(inputs[0].shape[1:3]), inputs[0], outputs[0])
+    return mean_rescaling(math.prod(inputs[0].shape[1:3]), inputs[0], outputs[0], profile)
 
 
-def mean_of_axes(op: ReduceMean, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Rescaling:
+def mean_of_axes(op: ReduceMean, inputs: Specs, outputs: Specs, profile: Profile) -> Rescaling:
     """Return the rescaling of a sum over the operator's axes to the mean."""
-    return _mean_rescaling(math.prod(inputs[0].shape[axis] for axis in op.axes), inputs[0], outputs[0])
+    x, y = inputs[0], outputs[0]
+    axes = {axis % x.rank for axis in op.axes}
+    count = math.prod(x.shape[axis] for axis in axes)
+    if profile == "litert" and op.keep_dims and x.rank == 4 and axes == {1, 2}:
+        return _optimized_mean(count, x, y)
+    return mean_rescaling(count, x, y, profile)
 
 
-def summation(sign: int) -> Callable[[Op, Sequence[Spec], Sequence[Spec]], Summation]:
+def _optimized_mean(count: int, x: Spec, output: Spec) -> Rescaling:
+    """The builtin kernel for images: the zero points become one bias that is rounded by itself."""
+    (scale, zero), (output_scale, output_zero) = tensor_quant(x), tensor_quant(output)
+    moved = np.float32(zero) * scale / output_scale
+    bias = output_zero - int(moved + np.copysign(np.float32(0.5), moved) if moved else moved - np.float32(0.5))
+    mean = _mean(fixed(scale / (np.float32(count) * output_scale)), 0, bias, output)
+    mean.factors[AWAY, : output.shape[-1] // MEAN_VECTOR * MEAN_VECTOR] = 0
+    return mean
+
+
+def summation(sign: int) -> Callable[[Op, Specs, Specs, Profile], Summation | FixedSummation]:
     """Return the function that works out a + sign · b."""
 
-    def constants(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Summation:
-        zeros = [_tensor(spec)[1] for spec in inputs]
-        output_scale, output_zero = _tensor(outputs[0])
-        ratios = [float(_tensor(spec)[0] / output_scale) for spec in inputs]
+    def constants(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Summation | FixedSummation:
+        (scale_a, zero_a), (scale_b, zero_b), (output_scale, zero) = map(tensor_quant, (*inputs, outputs[0]))
+        low, high = stored_limits(getattr(op, "activation", None), outputs[0], profile)
+        ratios = [float(scale / output_scale) for scale in (scale_a, scale_b)]
+        if profile != "xnnpack" or not all(2.0**-10 <= ratio < 2.0**8 for ratio in ratios):  # others it does not take
+            largest = np.float64(np.float32(2) * max(scale_a, scale_b))
+            real = (scale_a / largest, scale_b / largest, largest / (np.float64(output_scale) * (1 << PRECISION)))
+            factors = (fixed(np.float64(real[0])), fixed(np.float64(real[1])), fixed(np.float64(real[2])))
+            return FixedSummation(factors, (zero_a, zero_b), sign, zero, low, high)
         # The larger factor gets 21 bits; shifts stay where int32 holds every sum.
         shift = min(max(PRECISION - (math.frexp(max(ratios))[1] - 1), 1), 30)
         a, b = (round(math.ldexp(min(ratio, 2.0**20), shift)) for ratio in ratios)
-        bias = (1 << (shift - 1)) - a * zeros[0] - sign * b * zeros[1]
-        low, high = stored_limits(getattr(op, "activation", None), outputs[0])
-        return Summation((a, sign * b), bias, shift, output_zero, low, high)
+        bias = (1 << (shift - 1)) - a * zero_a - sign * b * zero_b
+        return Summation((a, sign * b), bias, shift, zero, low, high)
 
     return constants
 
 
-FUNCTIONS: dict[type[Op], Callable[[Array], Array]] = {
-    HardSwish: lambda x: x * np.clip(x + np.float32(3), 0, 6) / np.float32(6),
-    Relu: lambda x: np.maximum(x, 0),
-    Relu6: lambda x: np.clip(x, 0, 6),
-    Sigmoid: lambda x: 1 / (1 + np.exp(-x)),
-    Tanh: np.tanh,
-}
-"""Functions of one number, on float32."""
-
-
-def table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:
-    """Return the stored result for each of the 256 stored numbers of x, at its byte.
-
-    Leaky ReLU, and requantization where op is no function, multiply by whole 256ths and round halves upwards.
-    """
-    (scale, zero), (output_scale, output_zero) = _tensor(inputs[0]), _tensor(outputs[0])
-    stored = np.arange(256, dtype=np.uint8).view(inputs[0].numpy_dtype)
-    if type(op) in FUNCTIONS:
-        real = FUNCTIONS[type(op)]((stored.astype(np.float32) - np.float32(zero)) * scale)
-        result = np.rint(real / output_scale).astype(np.int64)
-    else:
-        slope = np.float32(op.slope if isinstance(op, LeakyRelu) else 1)
-        steps = stored.astype(np.int64) - zero
-        positive, negative = (int(np.rint(256 * (ratio / output_scale))) for ratio in (scale, scale * slope))
-        result = (steps * np.where(steps < 0, negative, positive) + 128) >> 8
-    limits = np.iinfo(outputs[0].dtype)
-    return np.asarray(np.clip(result + output_zero, limits.min, limits.max), outputs[0].numpy_dtype)
-
-
-def real_table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:
-    """Return the float32 number that each stored byte of x means."""
-    scale, zero = _tensor(inputs[0])
-    stored = np.arange(256, dtype=np.uint8).view(inputs[0].numpy_dtype)
-    return (stored.astype(np.float32) - np.float32(zero)) * scale
-
-
-def softmax_table(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Array:
-    """Return exp(-scale · d) for the distances d = 0 … 255 of stored numbers from the largest one."""
-    return np.asarray(np.exp(-_tensor(inputs[0])[0] * np.arange(256, dtype=np.float32)), np.float32)
-
-
-def zero_point(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+def zero_point(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> int:
     """Return the zero point of x."""
-    return _tensor(inputs[0])[1]
+    return tensor_quant(inputs[0])[1]
 
 
-def stored_padding(op: Pad, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+def stored_padding(op: Pad, inputs: Specs, outputs: Specs, profile: Profile) -> int:
     """Return the stored number of what a padding adds."""
-    scale, zero = _tensor(inputs[0])
+    scale, zero = tensor_quant(inputs[0])
     return int(np.clip(np.rint(np.float32(op.value) / scale) + zero, LOWEST, HIGHEST))
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Which two input pixels each output pixel of one axis mixes: positions and weights (outputs, 2).
-
-    The weights are whole numbers of 1 / 2^MIXTURE_BITS.
-    """
-
-    positions: Array
-    weights: Array
-
-
-def mixtures(op: Resize, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> tuple[Mixture, Mixture]:
-    """Return what rows and columns of a resized image are made of."""
-    rows, columns = (_mixture(op, s, t) for s, t in zip(inputs[0].shape[1:3], op.size, strict=True))
-    return rows, columns
-
-
-def _mixture(op: Resize, source: int, target: int) -> Mixture:
-    index = np.arange(target, dtype=np.float32)
-    scale = np.float32((source - 1) / (target - 1) if op.align_corners and target > 1 else source / target)
-    exact = (index + np.float32(0.5)) * scale if op.half_pixel_centers else index * scale
-    if op.method == "nearest":
-        low = np.floor(exact + np.float32(0.5 if op.align_corners else 0))
-        part = np.zeros(target)
-    else:
-        exact = np.clip(exact - np.float32(0.5 if op.half_pixel_centers else 0), 0, source - 1)
-        low = np.floor(exact)
-        part = np.rint((exact - low) * (1 << MIXTURE_BITS))
-    low = np.minimum(low, source - 1).astype(np.int64)
-    positions = np.stack([low, np.minimum(low + 1, source - 1)], axis=1)
-    return Mixture(positions, np.stack([(1 << MIXTURE_BITS) - part, part], axis=1).astype(np.int64))
 
 
 def same_parameters(op: Op, *inputs: Spec) -> bool:

@@ -16,6 +16,8 @@ from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.calibration import CalibrationImages
 from edge_sdk.quantization.candidate import integer_graph, observe, prepare
 from edge_sdk.quantization.int8 import EdgeType
+from edge_sdk.quantization.profile import DEFAULT as DEFAULT_PROFILE
+from edge_sdk.quantization.profile import Profile
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import Array, Spec
 from edge_sdk.workspace import Workspace
@@ -33,14 +35,16 @@ KEPT_SESSIONS = 2
 class QuantizedModel:
     """A classifier on 8-bit numbers: int8 activations and weights, int32 sums.
 
-    It computes what the exported int8 file does, by the arithmetic of the mobile runtime. The graph goes from `image`,
-    uint8 pixels or float32 as it was quantized for, to `logits`.
+    It computes what the exported int8 file does, bit for bit, by the arithmetic of the mobile runtime: `profile` says
+    which of its sets of kernels is meant (edge_sdk/quantization/profile.py). The graph goes from `image`, uint8 pixels
+    or float32 as it was quantized for, to `logits`.
     """
 
     graph: Graph
     workspace: Workspace
     preprocess: Preprocess
     labels: tuple[str, ...]
+    profile: Profile = DEFAULT_PROFILE
 
     def run(self, x: Array) -> Array:
         """Return the logits (n, classes), float32, of images (n, h, w, c): uint8 pixels, or preprocessed float32.
@@ -88,7 +92,7 @@ class QuantizedModel:
         if batch not in self._sessions:
             while len(self._sessions) >= KEPT_SESSIONS:
                 self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[batch] = Session(self.graph, self.workspace, batch=batch)
+            self._sessions[batch] = Session(self.graph, self.workspace, batch=batch, profile=self.profile)
         return self._sessions[batch]
 
 

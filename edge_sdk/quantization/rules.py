@@ -10,8 +10,8 @@ from edge_sdk.errors import ExportError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.model import INPUT
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.activation import HardSwish, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.norm import LocalResponseNorm
@@ -25,13 +25,13 @@ from edge_sdk.spec import QuantParams, Value
 
 # The axis of the output channels in the weights; dense layers have one scale, since per-channel ones need a runtime
 # of 2024 or later (FULLY_CONNECTED version 12).
-WEIGHT_AXIS: Mapping[type[Op], int | None] = {Conv2D: 0, DepthwiseConv2D: 3, Linear: None}
+WEIGHT_AXIS: Mapping[type[Op], int | None] = {Conv2D: 0, ConvTranspose2D: 0, DepthwiseConv2D: 3, Linear: None}
 # Operators that move or compare numbers without computing new ones: output and input share their parameters.
 SAME_PARAMETERS = (
     AdaptiveAvgPool2D, AvgPool2D, Concat, ExpandDims, Flatten, MaxPool2D, Maximum, Minimum, Pad, Reshape, Resize, Slice,
     Split, Squeeze, Transpose,
 )  # fmt: skip
-RESCALING = (Add, GlobalAvgPool, HardSwish, LeakyRelu, Mul, ReduceMean, Relu, Relu6, Sub)
+RESCALING = (Add, GlobalAvgPool, HardSwish, LeakyRelu, Mul, PRelu, ReduceMean, Relu, Relu6, Sub)
 # Output parameters that the specification fixes.
 FIXED: Mapping[type[Op], QuantParams] = {
     Sigmoid: QuantParams((1 / 256,), (-128,)),

@@ -10,7 +10,7 @@ from edge_sdk.kernels.cpu.int8_gemm import multiply_window, pack_weights, packed
 from edge_sdk.kernels.cpu.patches import Window, whole_rows
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.linear import Linear
-from edge_sdk.quantization.arithmetic import Rescaling, product_rescaling, without_residual, zero_point
+from edge_sdk.quantization.arithmetic import Rescaling, product_rescaling, tensor_quant, without_residual
 from edge_sdk.spec import Array, Spec
 
 
@@ -32,7 +32,7 @@ def _conv_form(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
 
 def _pack_conv(op: Conv2D, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
     outputs, depth = w.shape[0] // op.groups, w.size // w.shape[0]
-    zero = zero_point(op, inputs, ())
+    zero = tensor_quant(inputs[0])[1]
     for group in range(op.groups):
         first = group * outputs * depth
         pack_weights(w.reshape(-1), first, outputs, depth, zero, packed[0][group], packed[1][group])
@@ -72,7 +72,7 @@ def _linear_form(op: Linear, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
 
 
 def _pack_linear(op: Linear, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
-    pack_weights(w.reshape(-1), 0, w.shape[0], w.shape[1], zero_point(op, inputs, ()), *packed)
+    pack_weights(w.reshape(-1), 0, w.shape[0], w.shape[1], tensor_quant(inputs[0])[1], *packed)
 
 
 @kernel(

@@ -12,7 +12,7 @@ import numpy as np
 from edge_sdk.kernel import Packing, kernel
 from edge_sdk.kernels.cpu.integer_tile import integer_tile
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
-from edge_sdk.kernels.cpu.simd import LANES, load_some, splat
+from edge_sdk.kernels.cpu.simd import LANES, splat
 from edge_sdk.kernels.cpu.simd_integers import (
     BYTES,
     load_bytes,
@@ -20,16 +20,16 @@ from edge_sdk.kernels.cpu.simd_integers import (
     load_octets,
     load_some_octets,
     multiply_add,
-    rescale,
     splat_integer,
     splat_octets,
     store_bytes,
     store_octets,
     store_some_bytes,
 )
+from edge_sdk.kernels.cpu.simd_rescaling import load_factors, rescale
 from edge_sdk.ops.conv import DepthwiseConv2D
 from edge_sdk.ops.geometry import resolve_padding
-from edge_sdk.quantization.arithmetic import Rescaling, product_rescaling, zero_point
+from edge_sdk.quantization.arithmetic import Rescaling, product_rescaling, tensor_quant
 from edge_sdk.spec import Array, Spec
 
 PIXELS = 7  # of a row, whose sums of one vector of channels stay in registers
@@ -122,7 +122,7 @@ def _copy_rows(
 
 @jit
 def _row_of_outputs(
-    seen: Array, first: int, layer: Layer, width: int, weights: Array, starts: Array, multipliers: Array,
+    seen: Array, first: int, layer: Layer, width: int, weights: Array, starts: Array, factors: Array,
     out: Array, to: int, zero: int, low: float, high: float,
 ) -> None:  # fmt: skip
     """One row of outputs, from the copied row that starts at seen[first]."""
@@ -146,7 +146,7 @@ def _row_of_outputs(
                     weight += whole
                     place += layer.dilation_x * channels
             count = channels - c
-            scale = load_some(multipliers, c, count)
+            scale = load_factors(factors, c, count)
             for m in range(PIXELS):
                 if j + m < layer.out_width:
                     value = rescale(sums[m, 0], scale, lowest, highest) + zeros
@@ -159,7 +159,7 @@ def _row_of_outputs(
 @parallel_jit
 def _depthwise(
     x: Array, sizes: tuple[int, ...], images: int, repeat: int, input_zero: int, weights: Array, offsets: Array,
-    bias: Array, multipliers: Array, out: Array, zero: int, low: float, high: float, block_rows: int, width: int,
+    bias: Array, factors: Array, out: Array, zero: int, low: float, high: float, block_rows: int, width: int,
     scratch: Array, starts: Array,
 ) -> None:  # fmt: skip
     layer = Layer(*sizes)
@@ -174,7 +174,7 @@ def _depthwise(
         _copy_rows(x, layer, image, top * layer.stride_y + layer.top, rows, width, repeat, input_zero, mine)
         for i in range(count):
             _row_of_outputs(
-                mine, i * layer.stride_y * width * layer.channels, layer, width, weights, starts, multipliers,
+                mine, i * layer.stride_y * width * layer.channels, layer, width, weights, starts, factors,
                 out, (image * layer.out_height + top + i) * layer.out_width * layer.channels, zero, low, high,
             )  # fmt: skip
 
@@ -199,7 +199,7 @@ def _pack(op: DepthwiseConv2D, packed: tuple[Array, ...], inputs: Sequence[Spec]
     taps = w.reshape(-1, w.shape[3])
     weights.fill(0)
     weights[:, : w.shape[3]] = taps.astype(np.int32) & 0xFFFF  # as multiply_add takes them
-    offsets[...] = -zero_point(op, inputs, ()) * taps.sum(axis=0, dtype=np.int32)
+    offsets[...] = -tensor_quant(inputs[0])[1] * taps.sum(axis=0, dtype=np.int32)
 
 
 @kernel(
@@ -221,7 +221,7 @@ def depthwise_conv2d(
     (weights, offsets), (copied, starts), zero = packed, scratch, constants.zero_point
     _depthwise(
         x.reshape(-1), tuple(layer), x.shape[0], w.shape[3] // x.shape[3], constants.input_zeros[0],
-        weights.reshape(-1), offsets, offsets[:0] if b is None else b, constants.multipliers, out.reshape(-1), zero,
+        weights.reshape(-1), offsets, offsets[:0] if b is None else b, constants.factors, out.reshape(-1), zero,
         float(constants.low - zero), float(constants.high - zero), layer.block_rows(x.shape[0]), layer.copied_width,
         copied, starts,
     )  # fmt: skip

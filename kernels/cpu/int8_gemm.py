@@ -15,22 +15,24 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from edge_sdk.kernels.cpu.int8_patches import line_size, pack_patches
 from edge_sdk.kernels.cpu.integer_tile import integer_tile
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window
-from edge_sdk.kernels.cpu.simd import LANES, load_some, splat
+from edge_sdk.kernels.cpu.simd import LANES, splat
 from edge_sdk.kernels.cpu.simd_integers import (
     BYTES,
     broadcast_group,
     dot4,
     load_integers,
     load_some_integers,
-    rescale,
     splat_integer,
     store_bytes,
     store_some_bytes,
 )
+from edge_sdk.kernels.cpu.simd_rescaling import load_factors, rescale
 from edge_sdk.quantization.arithmetic import Rescaling
 from edge_sdk.spec import Array, Spec
 
@@ -57,7 +59,7 @@ def _make_product(rows: int, columns: int) -> Callable[..., None]:  # noqa: C901
     @jit
     def product(  # noqa: C901 - all in one, for the tile to stay in registers
         panels: Array, first: int, panel: int, groups: int, weights: Array, weight: int, bias: Array, offsets: Array,
-        multipliers: Array, column: int, out: Array, to: int, row: int, height: int, width: int, zero: int,
+        factors: Array, column: int, out: Array, to: int, row: int, height: int, width: int, zero: int,
         low: float, high: float,
     ) -> None:  # fmt: skip
         """out[to + m · row + e] = stored(Σ + bias + offsets) for m < height, e < width of the tile."""
@@ -85,7 +87,7 @@ def _make_product(rows: int, columns: int) -> Callable[..., None]:  # noqa: C901
         lowest, highest, zeros = splat(low), splat(high), splat_integer(zero)
         for n in range(columns):
             count = width - n * LANES
-            factor = load_some(multipliers, column + n * LANES, count)
+            factor = load_factors(factors, column + n * LANES, count)
             for m in range(rows):
                 if m < height:
                     value = rescale(sums[m, n], factor, lowest, highest) + zeros
@@ -106,7 +108,7 @@ _narrow = _make_product(TILE_ROWS, 1)
 @jit
 def _multiply_rows(
     count: int, panels: Array, panel: int, groups: int, weights: Array, weight: int, bias: Array, offsets: Array,
-    multipliers: Array, column: int, out: Array, to: int, row: int, width: int, zero: int, low: float, high: float,
+    factors: Array, column: int, out: Array, to: int, row: int, width: int, zero: int, low: float, high: float,
 ) -> None:  # fmt: skip
     """Cover `count` rows with tiles. Panels are read, but nothing is written, up to TILE_ROWS - 1 rows beyond."""
     m = 0
@@ -114,25 +116,25 @@ def _multiply_rows(
         left = count - m
         if width <= LANES:
             _narrow(
-                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, multipliers, column,
+                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, factors, column,
                 out, to + m * row, row, left, width, zero, low, high,
             )  # fmt: skip
             m += TILE_ROWS
         elif left == 1:
             _single(
-                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, multipliers, column,
+                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, factors, column,
                 out, to + m * row, row, left, width, zero, low, high,
             )  # fmt: skip
             m += 1
         elif left <= HALF_ROWS:
             _half(
-                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, multipliers, column,
+                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, factors, column,
                 out, to + m * row, row, left, width, zero, low, high,
             )  # fmt: skip
             m += HALF_ROWS
         else:
             _tall(
-                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, multipliers, column,
+                panels, m * BYTES, panel, groups, weights, weight, bias, offsets, factors, column,
                 out, to + m * row, row, left, width, zero, low, high,
             )  # fmt: skip
             m += TILE_ROWS
@@ -141,7 +143,7 @@ def _multiply_rows(
 @parallel_jit
 def _multiply_window(
     x: Array, geometry: tuple[int, ...], images: int, input_zero: int, weights: Array, columns: int, bias: Array,
-    offsets: Array, multipliers: Array, out: Array, channels: int, first: int, zero: int, low: float, high: float,
+    offsets: Array, factors: Array, out: Array, channels: int, first: int, zero: int, low: float, high: float,
     block_rows: int, column_tasks: int, scratch: Array,
 ) -> None:  # fmt: skip
     # Numba takes tuples of numbers fast, named ones slowly: they get their names inside.
@@ -160,7 +162,7 @@ def _multiply_window(
         for t in range(tiles * share // column_tasks, tiles * (share + 1) // column_tasks):
             column = t * TILE_WIDTH
             _multiply_rows(
-                count, mine, panel, groups, weights, t * groups * STEP, bias, offsets, multipliers, column,
+                count, mine, panel, groups, weights, t * groups * STEP, bias, offsets, factors, column,
                 out, first_row * channels + first + column, channels, min(TILE_WIDTH, columns - column),
                 zero, low, high,
             )  # fmt: skip
@@ -229,9 +231,9 @@ def multiply_window(
         return
     images = x.size // max(window.height * window.width * window.channels, 1) or 1
     block = blocking(images * window.outputs, window, columns, threads())
-    zero = scaling.zero_point
+    zero, factors = scaling.zero_point, np.ascontiguousarray(scaling.factors[..., first : first + columns])
     _multiply_window(
         x.reshape(-1), tuple(window), images, scaling.input_zeros[0], weights, columns, bias, offsets,
-        scaling.multipliers[first : first + columns], out.reshape(-1), out.shape[-1], first, zero,
-        float(scaling.low - zero), float(scaling.high - zero), block.rows, block.column_tasks, scratch,
+        factors, out.reshape(-1), out.shape[-1], first, zero, float(scaling.low - zero), float(scaling.high - zero),
+        block.rows, block.column_tasks, scratch,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
     a = broadcast_group(x, i)        the 4 bytes from x[i] on, in every lane
     s = dot4(s, a, w)                every lane: s + Σ of its four products (bytes of a unsigned, of w signed)
-    store_bytes(y, i, rescale(s, …), count)
+    store_bytes(y, i, s)             its lowest byte (simd_rescaling.py makes one of a sum)
 
 Arrays are addressed flat, in their own elements, and must be C-contiguous. Nothing is bounds-checked. All of it is
 exact: the instruction of AVX-512 VNNI and the portable form of `dot4` give the same bits.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import operator
 import os
-import struct
 from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
@@ -22,7 +21,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from edge_sdk.kernels.cpu.simd import LANES, vector
+from edge_sdk.kernels.cpu.simd import LANES
 
 BYTES = 4 * LANES  # of a register
 
@@ -30,9 +29,6 @@ _I1, _I8, _I16, _I32 = (ir.IntType(bits) for bits in (1, 8, 16, 32))
 WORDS = ir.VectorType(_I32, LANES)
 _HALVES = ir.VectorType(_I16, 2 * LANES)
 _OCTETS = ir.VectorType(_I8, BYTES)
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_ROUNDING = 1.5 * 2.0**23  # adding it rounds numbers below 2²² to whole ones, halves to even: float32 has no bits below
-_ROUNDING_BITS = int.from_bytes(struct.pack("<f", _ROUNDING), "little")
 
 
 def _has_dot_instruction() -> bool:
@@ -94,11 +90,12 @@ def _first(builder: Any, count: Any, lanes: int) -> Any:
     return builder.icmp_signed("<", numbers, _splat(builder, builder.trunc(count, _I32), lanes))
 
 
-def _masked_load(builder: Any, pointer: Any, kind: Any, name: str, count: Any) -> Any:
+def masked_load(builder: Any, pointer: Any, kind: Any, name: str, count: Any) -> Any:
+    """Add a load of `count` elements of a vector, LLVM's `kind` and `name`, and zeros."""
     mask = _first(builder, count, kind.count)
     function_type = ir.FunctionType(kind, [pointer.type, _I32, mask.type, kind])
     function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.masked.load.{name}.p0")
-    return builder.call(function, [pointer, ir.Constant(_I32, 1), mask, ir.Constant(kind, [0] * kind.count)])
+    return builder.call(function, [pointer, ir.Constant(_I32, 1), mask, ir.Constant(kind, None)])
 
 
 def _masked_store(builder: Any, value: Any, pointer: Any, name: str, count: Any) -> None:
@@ -130,7 +127,7 @@ def load_some_integers(typing_context: Any, array: Any, index: Any, count: Any) 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, WORDS, signature.args[0], arguments[0], arguments[1])
-        return _masked_load(builder, pointer, WORDS, f"v{LANES}i32", arguments[2])
+        return masked_load(builder, pointer, WORDS, f"v{LANES}i32", arguments[2])
 
     return integers(array, types.intp, types.intp), generate
 
@@ -151,7 +148,7 @@ def load_some_octets(typing_context: Any, array: Any, index: Any, count: Any) ->
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
-        return _masked_load(builder, pointer, _OCTETS, f"v{BYTES}i8", arguments[2])
+        return masked_load(builder, pointer, _OCTETS, f"v{BYTES}i8", arguments[2])
 
     return octets(array, types.intp, types.intp), generate
 
@@ -230,7 +227,7 @@ def load_some_bytes(typing_context: Any, array: Any, index: Any, count: Any) -> 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
-        return builder.sext(_masked_load(builder, pointer, _LINE, f"v{LANES}i8", arguments[2]), WORDS)
+        return builder.sext(masked_load(builder, pointer, _LINE, f"v{LANES}i8", arguments[2]), WORDS)
 
     return integers(array, types.intp, types.intp), generate
 
@@ -330,22 +327,6 @@ def multiply_add(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
         return builder.call(function, [total, builder.bitcast(a, factor), builder.bitcast(b, factor)])
 
     return integers(integers, integers, integers), generate
-
-
-@intrinsic
-def rescale(typing_context: Any, total: Any, multiplier: Any, low: Any, high: Any) -> Any:
-    """clip(total · multiplier, low, high) rounded to whole numbers, halves to even; |low|, |high| < 2²¹."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, multiplier, low, high = arguments
-        value = builder.fmul(builder.sitofp(total, _FLOATS), multiplier)
-        value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
-        value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
-        rounded = builder.fadd(value, ir.Constant(_FLOATS, [_ROUNDING] * LANES))
-        whole = builder.bitcast(rounded, WORDS)
-        return builder.sub(whole, ir.Constant(WORDS, [_ROUNDING_BITS] * LANES))
-
-    return integers(integers, vector, vector, vector), generate
 
 
 @intrinsic

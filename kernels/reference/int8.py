@@ -6,14 +6,16 @@ arithmetic.py says.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
-from edge_sdk.kernels.reference import pool, shape
+from edge_sdk.kernels.reference import conv, pool, shape
 from edge_sdk.kernels.reference.conv import padded, taps
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.activation import HardSwish, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
@@ -23,23 +25,24 @@ from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
 from edge_sdk.quantization.arithmetic import (
     LOWEST,
-    MIXTURE_BITS,
-    Mixture,
+    FixedSummation,
     Rescaling,
+    Slopes,
     Summation,
     mean_of_axes,
     mean_of_pixels,
-    mixtures,
+    multiplication,
     product_rescaling,
-    real_table,
     same_parameters,
-    softmax_table,
+    slopes,
     stored_padding,
     summation,
-    table,
     without_residual,
-    zero_point,
 )
+from edge_sdk.quantization.fixed_point import divided, high_product, reciprocal
+from edge_sdk.quantization.pooling import Windows, cells, grid, windows
+from edge_sdk.quantization.resampling import Mixtures, mixtures
+from edge_sdk.quantization.tables import Lookup, real_table, softmax_table, table
 from edge_sdk.spec import Array
 
 
@@ -66,13 +69,23 @@ def depthwise_conv2d(
     out[...] = constants.store(total + (0 if b is None else b.astype(np.int64)))
 
 
+@kernel(ConvTranspose2D, "reference", quantized=True, constants=product_rescaling)
+def conv_transpose2d(
+    op: ConvTranspose2D, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling
+) -> None:
+    total = np.empty(out.shape, np.int64)
+    real = x.astype(np.int64) - constants.input_zeros[0]
+    conv.conv_transpose2d(replace(op, activation=None), total, real, w.astype(np.int64))
+    out[...] = constants.store(total + (0 if b is None else b))
+
+
 @kernel(Linear, "reference", quantized=True, constants=product_rescaling)
 def linear(op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling) -> None:
     total = (x.astype(np.int64) - constants.input_zeros[0]) @ w.T.astype(np.int64)
     out[...] = constants.store(total + (0 if b is None else b))
 
 
-def _add(op: Add | Sub, out: Array, a: Array, b: Array, *, constants: Summation) -> None:
+def _add(op: Add | Sub, out: Array, a: Array, b: Array, *, constants: Summation | FixedSummation) -> None:
     out[...] = constants.store(a, b)
 
 
@@ -80,14 +93,14 @@ kernel(Add, "reference", quantized=True, constants=summation(1))(_add)
 kernel(Sub, "reference", quantized=True, constants=summation(-1))(_add)
 
 
-@kernel(Mul, "reference", quantized=True, constants=product_rescaling)
+@kernel(Mul, "reference", quantized=True, constants=multiplication)
 def mul(op: Mul, out: Array, a: Array, b: Array, *, constants: Rescaling) -> None:
     left, right = (x.astype(np.int64) - zero for x, zero in zip((a, b), constants.input_zeros, strict=True))
     out[...] = constants.store(left * right)
 
 
-def _look_up(op: Op, out: Array, x: Array, *, constants: Array) -> None:
-    out[...] = constants[x.view(np.uint8)]
+def _look_up(op: Op, out: Array, x: Array, *, constants: Lookup) -> None:
+    out[...] = constants.store(x)
 
 
 for _op in (HardSwish, LeakyRelu, Quantize, Relu, Relu6, Sigmoid, Tanh):
@@ -95,16 +108,33 @@ for _op in (HardSwish, LeakyRelu, Quantize, Relu, Relu6, Sigmoid, Tanh):
 kernel(Dequantize, "reference", quantized=True, constants=real_table)(_look_up)
 
 
+@kernel(PRelu, "reference", quantized=True, constants=slopes)
+def prelu(op: PRelu, out: Array, x: Array, slope: Array, *, constants: Slopes) -> None:
+    out[...] = constants.store(x, slope)
+
+
 @kernel(Softmax, "reference", quantized=True, constants=softmax_table)
 def softmax(op: Softmax, out: Array, x: Array, *, constants: Array) -> None:
     below = x.max(axis=-1, keepdims=True).astype(np.int64) - x
     powers = constants[below]
+    if powers.dtype == np.int32:
+        out[...] = _fixed_shares(powers.astype(np.int64))
+        return
     total = np.zeros(x.shape[:-1], np.float32)
     for index in range(x.shape[-1]):  # one after the other, as float32 sums depend on the order
         total += powers[..., index]
     factor = np.float32(1) / (total * np.float32(1 / 256))
     rounded = np.floor(powers * factor[..., np.newaxis] + np.float32(0.5))
     out[...] = np.minimum(rounded + LOWEST, 127).astype(np.int8)
+
+
+def _fixed_shares(powers: Array) -> Array:
+    """Stored numbers of powers with 31 binary places over their sums, which have 19 (reference/softmax.h)."""
+    total = divided(powers, 12).sum(axis=-1, keepdims=True)
+    headroom = 32 - np.frexp(total.astype(np.float64))[1]  # leading zeros of 32 bits
+    scale = reciprocal((total << headroom) - (1 << 31))
+    shares = divided(high_product(scale, powers), 12 - headroom + 31 - 8)
+    return np.asarray(np.clip(shares + LOWEST, LOWEST, 127), np.int8)
 
 
 @kernel(MaxPool2D, "reference", quantized=True)
@@ -114,24 +144,27 @@ def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
     out[...] = np.maximum(real, LOWEST).astype(np.int8)
 
 
-def _store_mean(mean: Array, zero: int, out: Array) -> None:
-    """Stored numbers of means of x - zero, halves away from zero as the builtin kernels divide."""
-    stored = mean + zero
-    out[...] = np.copysign(np.floor(np.abs(stored) + 0.5), stored).astype(np.int8)
+@kernel(AvgPool2D, "reference", quantized=True, constants=windows)
+def avg_pool2d(op: AvgPool2D, out: Array, x: Array, *, constants: Windows) -> None:
+    out[...] = constants.store(x)
 
 
-@kernel(AvgPool2D, "reference", quantized=True, constants=zero_point)
-def avg_pool2d(op: AvgPool2D, out: Array, x: Array, *, constants: int) -> None:
-    mean = np.empty(out.shape, np.float64)
-    pool.avg_pool2d(op, mean, x.astype(np.float64) - constants)
-    _store_mean(mean, constants, out)
+@kernel(AdaptiveAvgPool2D, "reference", quantized=True, constants=cells)
+def adaptive_avg_pool2d(
+    op: AdaptiveAvgPool2D, out: Array, x: Array, *, constants: Windows | tuple[Rescaling, ...]
+) -> None:
+    if isinstance(constants, Windows):
+        out[...] = constants.store(x)
+        return
+    rows = _means_of_bands(x, 1, op.size[0], constants[0])
+    out[...] = _means_of_bands(rows, 2, op.size[1], constants[1])
 
 
-@kernel(AdaptiveAvgPool2D, "reference", quantized=True, constants=zero_point)
-def adaptive_avg_pool2d(op: AdaptiveAvgPool2D, out: Array, x: Array, *, constants: int) -> None:
-    mean = np.empty(out.shape, np.float64)
-    pool.adaptive_avg_pool2d(op, mean, x.astype(np.float64) - constants)
-    _store_mean(mean, constants, out)
+def _means_of_bands(x: Array, axis: int, bands: int, constants: Rescaling) -> Array:
+    """The stored means of bands of an axis."""
+    real = np.moveaxis(x.astype(np.int64) - constants.input_zeros[0], axis, -1)
+    total = [real[..., first:last].sum(axis=-1) for first, last in grid(x.shape[axis], bands)]
+    return np.moveaxis(constants.store(np.stack(total, axis=-1)), -1, axis)
 
 
 @kernel(GlobalAvgPool, "reference", quantized=True, constants=mean_of_pixels)
@@ -146,14 +179,14 @@ def reduce_mean(op: ReduceMean, out: Array, x: Array, *, constants: Rescaling) -
 
 
 @kernel(Resize, "reference", quantized=True, constants=mixtures)
-def resize(op: Resize, out: Array, x: Array, *, constants: tuple[Mixture, Mixture]) -> None:
-    rows, columns = constants
+def resize(op: Resize, out: Array, x: Array, *, constants: Mixtures) -> None:
+    rows, columns = constants.rows, constants.columns
     total = np.zeros(out.shape, np.int64)
     for i in range(2):
         for j in range(2):
             weights = np.outer(rows.weights[:, i], columns.weights[:, j])[:, :, np.newaxis]
             total += weights * x[:, rows.positions[:, i]][:, :, columns.positions[:, j]]
-    out[...] = (total + (1 << (2 * MIXTURE_BITS - 1))) >> (2 * MIXTURE_BITS)
+    out[...] = constants.store(total)
 
 
 @kernel(Pad, "reference", quantized=True, constants=stored_padding)
