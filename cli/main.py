@@ -16,6 +16,7 @@ from edge_sdk.errors import EdgeError, suggestion
 # Name → one line for `edge --help`; the command itself is `command` in edge_sdk.cli.<name>.
 COMMANDS = {
     "benchmark": "Time a model, and each of its operators beside the machine's peaks.",
+    "compare": "Run two models on the same photos and say where they differ.",
     "convert": "Turn a network of other software, or a checkpoint, into an .edge file.",
     "demo": "Fine-tune, export and run a network on real photos, in minutes.",
     "eval": "Measure the accuracy of a model file on labelled photos.",

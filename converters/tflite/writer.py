@@ -22,7 +22,7 @@ from edge_sdk.converters.tflite import (  # noqa: F401 - importing a family regi
 from edge_sdk.converters.tflite.flatfile import FlatModel
 from edge_sdk.converters.tflite.lowering import Lowering, Weights
 from edge_sdk.converters.tflite.metadata import About, add_metadata, append_labels
-from edge_sdk.converters.tflite.versions import minimum_runtime
+from edge_sdk.converters.tflite.versions import minimum_runtime, target_runtime
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.spec import FLOATS
@@ -61,21 +61,30 @@ class WrittenFile:
     report: WriteReport
 
 
-def write(graph: Graph, workspace: Workspace, weights: Weights = "float32", about: About | None = None) -> WrittenFile:
+def write(
+    graph: Graph,
+    workspace: Workspace,
+    weights: Weights = "float32",
+    about: About | None = None,
+    min_runtime: str | None = None,
+) -> WrittenFile:
     """Return the .tflite file that computes a forward graph, with the signature `serving_default`.
 
     A graph quantized by `quantize_int8` is written as it is. With a float graph, `weights` says how its weights are
     stored: "float16" halves them, to be widened by the runtime; "int8" (dynamic range) stores those of convolutions
     (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly.
 
+    `min_runtime` is the oldest TensorFlow Lite release that the file is for, such as "2.14", or "latest": where an
+    operator has several forms, the best that this release has is written. None is the oldest that can be had.
+
     Raises:
-        ExportError: operators, types or sizes that the format does not have.
-        UsageError: an unknown kind of weights.
+        ExportError: operators, types or sizes that the format does not have, or not in that runtime.
+        UsageError: an unknown kind of weights, or no such runtime.
     """
     if weights not in WEIGHTS:
         raise UsageError(f"weights {weights!r} is not one of {', '.join(WEIGHTS)}{suggestion(weights, WEIGHTS)}")
     file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk")
-    lowering = Lowering(graph, workspace, file, weights)
+    lowering = Lowering(graph, workspace, file, weights, target_runtime(min_runtime))
     lowering.run()
     oldest = minimum_runtime(file.operator_versions)
     file.metadata("min_runtime_version", oldest.encode().ljust(_VERSION_BYTES, b"\0"))
