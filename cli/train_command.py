@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     "--recompute", type=click.Choice(["auto", "activations", "none"]), default="auto", show_default=True,
     help="Activations made twice instead of being kept: where it is cheap, all, or none. The weights are the same.",
 )  # fmt: skip
-@click.option("--target-runtime", help="Refuse now what cannot be exported for this TensorFlow Lite release, or latest.")
+@click.option(
+    "--target-runtime", help="Refuse now what cannot be exported for this TensorFlow Lite release, or latest."
+)
 @click.option(
     "--target-precision", type=click.Choice(["none", "fp16", "dynamic", "int8"]),
     help="Refuse now what cannot be exported so.  [default with --target-runtime: int8]",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_sdk.errors import DataError
-from edge_sdk.evaluation import Classifier, ClassAccuracy, Evaluation, evaluate
+from edge_sdk.evaluation import ClassAccuracy, Classifier, Evaluation, evaluate
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import Array
 
@@ -99,9 +99,7 @@ class Comparison:
             "largest_difference": self.largest_difference,
             "mean_difference": self.mean_difference,
             "relative_difference": self.relative_difference,
-            "per_class": {
-                a.label: {"count": a.count, "correct": [a.correct, b.correct]} for a, b in self.per_class
-            },
+            "per_class": {a.label: {"count": a.count, "correct": [a.correct, b.correct]} for a, b in self.per_class},
             "disagreements": [
                 {"photo": d.photo, "answers": [d.first, d.second], "label": d.label} for d in self.disagreements
             ],

@@ -11,8 +11,8 @@ import pytest
 def taken_by_xnnpack(data: bytes) -> set[int]:
     """Places of the operators that the interpreter gave to the delegate.
 
-    The interpreter lists its own operators, then those of the delegate with the tensors that go in and come out: what is
-    computed between them is the delegate's.
+    The interpreter lists its own operators, then those of the delegate with the tensors that go in and come out: what
+    is computed between them is the delegate's.
     """
     interpreter = _interpreter(data)
     operators: list[dict[str, Any]] = interpreter._get_ops_details()

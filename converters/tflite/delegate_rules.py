@@ -15,7 +15,7 @@ from edge_sdk.converters.tflite.options import (
     ReducerOptions,
     SoftmaxOptions,
 )
-from edge_sdk.converters.tflite.schema import Builtin, Options
+from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options
 from edge_sdk.spec import Array
 
 FLOAT = frozenset({"float32"})
@@ -194,8 +194,8 @@ def plain(kind: type[Options]) -> Check:
     """No activation of its own."""
 
     def check(use: Use) -> str | None:
-        found = getattr(use.operator.options(kind), "fused_activation_function", 0)
-        return None if found == 0 else f"it has a fused {found.name}"
+        found = getattr(use.operator.options(kind), "fused_activation_function", FusedActivation.NONE)
+        return None if found == FusedActivation.NONE else f"it has a fused {found.name}"
 
     return check
 

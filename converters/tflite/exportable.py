@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from edge_sdk.converters.tflite.lowering import Weights
-from edge_sdk.converters.tflite.writer import WriteReport, write
+from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.passes.pipelines import run_pipeline
@@ -31,12 +31,20 @@ _ASSUMED = Range(-1.0, 1.0)
 def check_exportable(model: Model, precision: Precision = "none", min_runtime: str | None = None) -> WriteReport:
     """Return what a file of this network would be made of; its weights and ranges need not be those to come.
 
-    The graph goes through the passes, the quantization and the lowering of `export`, with ones as weights, and the
-    bytes are thrown away: nothing is run. `min_runtime` is as in `write`.
+    See `dry_file`, whose bytes are thrown away.
 
     Raises:
         ExportError: an operator has no form in that precision or runtime.
         UsageError: an unknown precision or runtime.
+    """
+    return dry_file(model, precision, min_runtime).report
+
+
+def dry_file(model: Model, precision: Precision = "none", min_runtime: str | None = None) -> WrittenFile:
+    """Return a file of this network whose numbers mean nothing.
+
+    The graph goes through the passes, the quantization and the lowering of `export`, with ones as weights; nothing is
+    run. `min_runtime` and what is raised are as in `check_exportable`.
     """
     known = get_args(Precision)
     if precision not in known:
@@ -45,7 +53,7 @@ def check_exportable(model: Model, precision: Precision = "none", min_runtime: s
         graph, workspace = run_pipeline("inference", model.graph, _ones(model.graph))
         if precision == "int8":
             graph, workspace = _integer(model, graph, workspace)
-        return write(graph, workspace, _WEIGHTS[precision], min_runtime=min_runtime).report
+        return write(graph, workspace, _WEIGHTS[precision], min_runtime=min_runtime)
     except ExportError as error:
         where = f" for TensorFlow Lite {min_runtime}" if min_runtime is not None else ""
         raise ExportError(f"{model.name} cannot be exported as {_NAMES[precision]}{where}: {error}") from error

@@ -83,6 +83,11 @@ class FileOperator:
     _kind: int
     _table: Table | None
 
+    @property
+    def options_kind(self) -> int:
+        """Which options it has: their number in the schema's union, 0 for none."""
+        return 0 if self._table is None else self._kind
+
     def options(self, kind: type[Kind]) -> Kind:
         """Return its options, defaults where it has none; raises FormatError for another operator's or wrong ones."""
         if self._table is None:

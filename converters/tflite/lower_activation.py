@@ -81,7 +81,7 @@ def gelu(t: Lowering, op: Gelu, node: Node) -> None:
 
 
 def _composed_gelu(t: Lowering, x: Tensor, y: Tensor) -> None:
-    """x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2, with x · x once."""
+    """X · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2, with x · x once."""
     square, inner, argument, tanh, raised = (
         t.temporary(f"{y.name}/{part}", y.spec) for part in ("square", "inner", "argument", "tanh", "raised")
     )

@@ -199,8 +199,8 @@ class Lowering:
     def _refuse(self, code: Builtin, version: int, output: Tensor) -> None:
         needed, asked = show(SINCE[code, version]), show(self.runtime or SINCE[code, version])
         raise ExportError(
-            f"{output.name!r} ({output.spec}): {code.name} of version {version} is in TensorFlow Lite {needed} and later, "
-            f"and the file is to run in {asked}; ask for --min-runtime {needed}, or change that layer of the network"
+            f"{output.name!r} ({output.spec}): {code.name} of version {version} is in TensorFlow Lite {needed} and "
+            f"later, and the file is to run in {asked}; ask for --min-runtime {needed}, or change that layer of the network"
         )
 
     def _check(self) -> None:

@@ -1,8 +1,8 @@
 """Which TensorFlow Lite runtime has which version of an operator.
 
 Source: tflite/converter/tools/versioning/runtime_version.cc of google-ai-edge/LiteRT (August 2026), the operators that
-are written or read here. The numbers are TensorFlow Lite's, whose 2.17 is LiteRT 1.0; the releases of LiteRT since are newer
-than all that stand here.
+are written or read here. The numbers are TensorFlow Lite's, whose 2.17 is LiteRT 1.0; the releases of LiteRT since are
+newer than all that stand here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _FIRST_RUNTIMES: Mapping[Builtin, str] = {
     Builtin.EXP: "1.7.0 2.12.0",
     Builtin.EXPAND_DIMS: "1.10.0",
     Builtin.FILL: "1.13.0 2.3.0 2.5.0 2.12.0 2.23.0",
-    Builtin.FULLY_CONNECTED: "1.5.0 1.10.0 1.14.0 1.14.0 2.0.0 2.1.0 2.3.0 2.3.0 2.3.0 2.11.0 2.15.0 2.17.0 2.18.0 2.21.0",
+    Builtin.FULLY_CONNECTED: (
+        "1.5.0 1.10.0 1.14.0 1.14.0 2.0.0 2.1.0 2.3.0 2.3.0 2.3.0 2.11.0 2.15.0 2.17.0 2.18.0 2.21.0"
+    ),
     Builtin.GATHER: "1.6.0 1.14.0 1.15.0 2.4.0 2.5.0 2.13.0 2.15.0 2.23.0",
     Builtin.GELU: "2.9.0 2.9.0 2.23.0",
     Builtin.HARD_SWISH: "1.15.0",

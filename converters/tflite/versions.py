@@ -1,7 +1,7 @@
 """The version of an operator that a use of it needs, the oldest runtime that has it, and the runtimes asked for.
 
-Source: tflite/converter/tools/versioning/op_version.cc of google-ai-edge/LiteRT. A runtime refuses a file with a version
-above what it knows, so each use states the lowest that covers it.
+Source: tflite/converter/tools/versioning/op_version.cc of google-ai-edge/LiteRT. A runtime refuses a file with a
+version above what it knows, so each use states the lowest that covers it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ LATEST = "latest"
 """The name of a target that has every version."""
 
 _INT8_AND_INT16 = {"int8": 2, "int16": 3}
+_INT8 = {"int8": 2}
+_EITHER = {"int8": 2, "int16": 2}
+_INT16_LAST = {"int8": 2, "int16": 4}
 _BY_TYPE: Mapping[Builtin, Mapping[str, int]] = {
     **dict.fromkeys(
         (
@@ -34,10 +37,10 @@ _BY_TYPE: Mapping[Builtin, Mapping[str, int]] = {
         ),
         _INT8_AND_INT16,
     ),
-    **dict.fromkeys((Builtin.LOG_SOFTMAX, Builtin.SPLIT_V, Builtin.SUM), {"int8": 2}),
-    **dict.fromkeys((Builtin.EXP, Builtin.LOG, Builtin.SQRT), {"int8": 2, "int16": 2}),
-    **dict.fromkeys((Builtin.MAXIMUM, Builtin.MINIMUM), {"int8": 2, "int16": 4}),
-    **dict.fromkeys((Builtin.RESIZE_BILINEAR, Builtin.RESIZE_NEAREST_NEIGHBOR), {"int8": 2, "int16": 4}),
+    **dict.fromkeys((Builtin.LOG_SOFTMAX, Builtin.SPLIT_V, Builtin.SUM), _INT8),
+    **dict.fromkeys((Builtin.EXP, Builtin.LOG, Builtin.SQRT), _EITHER),
+    **dict.fromkeys((Builtin.MAXIMUM, Builtin.MINIMUM), _INT16_LAST),
+    **dict.fromkeys((Builtin.RESIZE_BILINEAR, Builtin.RESIZE_NEAREST_NEIGHBOR), _INT16_LAST),
     Builtin.ABS: {"int8": 2, "uint8": 2, "int16": 4, "int32": 5},
     Builtin.ADD: {"int8": 2, "int16": 5, "int64": 4},
     Builtin.BROADCAST_TO: {"int8": 3, "int16": 3},

@@ -67,8 +67,7 @@ def test_a_model_and_its_file_are_compared(run, trained, model, tflite, photos):
 
     paths = sorted(photos.rglob("*.png"))
     scores = [
-        np.concatenate([m.run(m.preprocess(path)[np.newaxis]) for path in paths])
-        for m in (trained, open_model(tflite))
+        np.concatenate([m.run(m.preprocess(path)[np.newaxis]) for path in paths]) for m in (trained, open_model(tflite))
     ]
     assert facts["photos"] == len(paths) == 36
     assert facts["agreement"] == np.mean(scores[0].argmax(1) == scores[1].argmax(1))

@@ -201,7 +201,9 @@ def test_what_cannot_be_exported_is_refused_before_training(refused, photos, unt
 
 def test_a_network_that_can_be_exported_is_trained(run, photos, untrained, tmp_path):
     """The check costs nothing else: the run is as without it."""
-    result = run("train", photos, "--model", untrained, *SETTINGS, "--target-runtime", "2.14", "--out", tmp_path / "run")
+    result = run(
+        "train", photos, "--model", untrained, *SETTINGS, "--target-runtime", "2.14", "--out", tmp_path / "run"
+    )
 
     assert result.code == 0
     assert (tmp_path / "run" / "best.edge").exists()

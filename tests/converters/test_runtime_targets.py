@@ -106,17 +106,20 @@ def test_versions_are_those_of_the_published_tables(row):
     assert parse(minimum_runtime([(code, version)])) == max(parse(runtime), (2, 3, 0))
 
 
+REFUSED = {"2.3": ("gelu", "add-integers")}
+
+
 @pytest.mark.parametrize("target", ["2.3", "2.12", "2.14", "latest"])
 @pytest.mark.parametrize("case", LOWERED, ids=str)
 def test_every_operator_is_written_for_a_runtime_or_refused(case, target):
     """The file needs nothing newer, and computes what the Session does; a refusal names the runtime that would do."""
     graph, workspace, feeds = graph_of(case)
-    try:
-        written = write(graph, workspace, min_runtime=target)
-    except ExportError as refusal:
-        assert target in ("2.3", "2.12", "2.14")
-        assert "ask for --min-runtime" in str(refusal)
+    if str(case) in REFUSED.get(target, ()):
+        with pytest.raises(ExportError, match="ask for --min-runtime"):
+            write(graph, workspace, min_runtime=target)
         return
+
+    written = write(graph, workspace, min_runtime=target)
 
     assert parse(written.report.minimum_runtime) <= target_runtime(target)
     if written.data != write(graph, workspace).data:  # a form of its own; the usual one is proven elsewhere
@@ -190,7 +193,12 @@ def test_a_refusal_names_operator_version_runtime_and_what_to_do():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("2.1", "between 2.3 and 2.23"), ("3.0", "'latest'"), ("lates", "did you mean 'latest'"), ("2.-3", "such as 2.14")],
+    [
+        ("2.1", "between 2.3 and 2.23"),
+        ("3.0", "'latest'"),
+        ("lates", "did you mean 'latest'"),
+        ("2.-3", "such as 2.14"),
+    ],
 )
 def test_an_unknown_runtime_is_refused(name, message):
     """With those that are known."""
@@ -226,7 +234,9 @@ def test_a_network_that_cannot_be_exported_so_is_refused():
     model = Model(graph, weights, Preprocess((8, 8)), ("a", "b", "c"), {"architecture": "gated"})
 
     assert edge.check_exportable(model, "dynamic", "2.14").operators["GELU"] > 0
-    with pytest.raises(ExportError, match=r"gated cannot be exported as int8 for TensorFlow Lite 2\.14: .*gelu \(gate\)"):
+    with pytest.raises(
+        ExportError, match=r"gated cannot be exported as int8 for TensorFlow Lite 2\.14: .*gelu \(gate\)"
+    ):
         edge.check_exportable(model, "int8", "2.14")
     with pytest.raises(UsageError, match="did you mean 'int8'"):
         edge.check_exportable(model, "int9")
