@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from edge_sdk.builder import Builder
-from edge_sdk.errors import UsageError
+from edge_sdk.converters.tflite.contract import OutputKind
+from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph, Node
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.op import Op
@@ -19,15 +21,74 @@ from edge_sdk.ops.quantization import Quantize
 from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Cast, Slice
 from edge_sdk.preprocess import LARGEST_SIDE, Preprocess
+from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.spec import Array, QuantParams, Spec, Value
 from edge_sdk.verify import verify
 from edge_sdk.workspace import Workspace
 
-OutputKind = Literal["logits", "probabilities"]
-
+OUTPUTS = ("logits", "probabilities")
 PROBABILITIES = "probabilities"
 SCORES = QuantParams((1 / 256,), (-128,))
 """The int8 parameters that TFLite's specification gives a softmax."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What a file shall take and give.
+
+    Attributes:
+        integers: Whether the graph between is quantized.
+        embed_preprocessing: Whether it takes raw pixels whatever its precision.
+        asked_input_type: uint8 or float32; None is uint8 for integers, else float32.
+        input_size: (height, width) of the photos that it resizes itself; None takes them at the network's size.
+        output: Logits, or probabilities.
+
+    Raises:
+        UsageError: a combination that no file can have.
+    """
+
+    integers: bool = False
+    embed_preprocessing: bool = False
+    asked_input_type: EdgeType | None = None
+    input_size: tuple[int, int] | None = None
+    output: OutputKind = "logits"
+
+    def __post_init__(self) -> None:
+        if self.output not in OUTPUTS:
+            raise UsageError(
+                f"output {self.output!r} is not one of {', '.join(OUTPUTS)}{suggestion(self.output, OUTPUTS)}"
+            )
+        if self.asked_input_type == "uint8" and not self.integers and not self.embed_preprocessing:
+            raise UsageError(
+                "a uint8 input (--input-type) is for quantize='int8', or for a file that normalises pixels itself "
+                "(embed_preprocessing=True, --embed-preprocessing)"
+            )
+        if self.asked_input_type == "float32" and self.integers and self.embed_preprocessing:
+            raise UsageError("an int8 file with its preprocessing inside takes uint8 pixels; leave --input-type out")
+        _check_input_size(self.input_size)
+        if self.input_size is not None and not self.embed_preprocessing:
+            raise UsageError("an input size (--input-size) needs the preprocessing inside (--embed-preprocessing)")
+
+    @property
+    def input_type(self) -> EdgeType:
+        """The type of the file's input."""
+        return self.asked_input_type or ("uint8" if self.integers else "float32")
+
+    @property
+    def embedded(self) -> str:
+        """What of the preprocessing is inside, in words."""
+        if self.input_size is not None:
+            return "normalisation and resize"
+        pixels = self.embed_preprocessing or (self.integers and self.input_type == "uint8")
+        return "normalisation" if pixels else "nothing"
+
+    def apply(self, graph: Graph, workspace: Workspace, preprocess: Preprocess) -> tuple[Graph, Workspace, Preprocess]:
+        """Return a finished graph with these edges, its weights, and what is left to do outside."""
+        if self.embed_preprocessing:
+            graph, workspace, preprocess = embed_preprocessing(
+                graph, workspace, preprocess, pixels=self.input_type == "uint8", size=self.input_size
+            )
+        return (with_probabilities(graph) if self.output == "probabilities" else graph), workspace, preprocess
 
 
 def red_first(model: Model) -> Model:
@@ -67,19 +128,18 @@ def embed_preprocessing(
     by bit; with `pixels` it takes them as uint8. A quantized graph takes uint8 already. `size` (height, width), where
     given, is that of the photo, which is resized inside: by the rule of `preprocess`, but without antialiasing.
 
-    Raises:
-        UsageError: a size without pixels, or nearest or bicubic resampling, which is not the runtime's bilinear one.
+    Bicubic rules are resized bilinearly, which is what the runtime has.
     """
     spec = graph.specs[Value(INPUT)]
     quantized = spec.dtype == "uint8"
     change = _Change(graph, workspace)
     steps: list[tuple[Op, tuple[Value, ...], str]] = []
-    first = Spec(spec.shape, "uint8" if pixels else spec.dtype) if not quantized else spec
+    first = spec if quantized else Spec(spec.shape, "uint8" if pixels else spec.dtype)
     if not quantized and pixels:
         steps.append((Cast("float32"), (), f"{INPUT}.float"))
     outside = preprocess
     if size is not None:
-        first = first.with_shape((spec.shape[0], *size, spec.shape[3]))
+        first = dataclasses.replace(first, shape=(spec.shape[0], *size, spec.shape[3]))
         steps += _resizing(preprocess, size)
         outside = dataclasses.replace(preprocess, size=size, resize=None, stretch=None)
     if not quantized:
@@ -120,13 +180,11 @@ def with_probabilities(graph: Graph) -> Graph:
     return changed
 
 
-def checked_input_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Return `size`; raises UsageError when it is not (height, width) of a photo."""
+def _check_input_size(size: tuple[int, int] | None) -> None:
     if size is not None and not (
-        len(size) == 2 and all(isinstance(side, int) and 1 <= side <= LARGEST_SIDE for side in size)
+        isinstance(size, tuple) and len(size) == 2 and all(type(n) is int and 1 <= n <= LARGEST_SIDE for n in size)
     ):
         raise UsageError(f"input_size must be (height, width), whole numbers from 1 to {LARGEST_SIDE}; found {size!r}")
-    return size
 
 
 def _resizing(preprocess: Preprocess, size: tuple[int, int]) -> list[tuple[Op, tuple[Value, ...], str]]:
@@ -154,7 +212,8 @@ class _Change:
 
     def before(self, first: Spec, steps: list[tuple[Op, tuple[Value, ...], str]]) -> None:
         """Let the photo be `first`, and let the rest of the graph read the last of `steps` (operator, more inputs,
-        name) instead."""
+        name) instead.
+        """
         image = Value(INPUT)
         g = Builder(self.graph.name)
         value = g.input(INPUT, first)
