@@ -181,9 +181,7 @@ def with_probabilities(graph: Graph) -> Graph:
 
 
 def _check_input_size(size: tuple[int, int] | None) -> None:
-    if size is not None and not (
-        isinstance(size, tuple) and len(size) == 2 and all(type(n) is int and 1 <= n <= LARGEST_SIDE for n in size)
-    ):
+    if size is not None and not (len(size) == 2 and all(type(n) is int and 1 <= n <= LARGEST_SIDE for n in size)):
         raise UsageError(f"input_size must be (height, width), whole numbers from 1 to {LARGEST_SIDE}; found {size!r}")
 
 

@@ -82,7 +82,7 @@ def _attempt(name: str, look: Callable[[], tuple[State, str]]) -> Check:
 
 
 def _hash(data: bytes, name: str) -> tuple[State, str]:
-    # A file without the entry is of another maker; one that has lost its mark fails all the same, since it has EDGE_SDK.
+    # One that has lost its mark fails all the same, since it has the entry EDGE_SDK.
     if seal.ENTRY.encode() not in data and EDGE_ENTRY.encode() not in data:
         return "absent", "a file of another maker holds no hash of itself"
     if seal.is_intact(data, name):
