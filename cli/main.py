@@ -23,7 +23,9 @@ COMMANDS = {
     "export": "Write a model as a .tflite file and prove it in the runtime.",
     "inspect": "Print a model's program, sizes and memory plan.",
     "predict": "Classify photos with a model file.",
+    "snippets": "Write code that runs an exported file in an app: Kotlin, Swift, C, Python, JavaScript.",
     "train": "Fine-tune a network on a folder of labelled photos.",
+    "verify": "Check an exported file, and replay its self-test in the runtime.",
     "warmup": "Compile everything that the zoo's networks need, once.",
     "zoo": "List, download, check and remove published weights.",
 }

@@ -12,10 +12,10 @@ from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.passes.pipelines import run_pipeline
-from edge_sdk.quantization.calibration import Range
 from edge_sdk.quantization.int8 import quantize_int8
 from edge_sdk.quantization.integer_forms import integer_forms
 from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
+from edge_sdk.quantization.parameters import Range
 from edge_sdk.spec import FLOATS, QuantParams
 from edge_sdk.workspace import Workspace
 

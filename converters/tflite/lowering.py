@@ -200,7 +200,8 @@ class Lowering:
         needed, asked = show(SINCE[code, version]), show(self.runtime or SINCE[code, version])
         raise ExportError(
             f"{output.name!r} ({output.spec}): {code.name} of version {version} is in TensorFlow Lite {needed} and "
-            f"later, and the file is to run in {asked}; ask for --min-runtime {needed}, or change that layer of the network"
+            f"later, and the file is to run in {asked}; "
+            f"ask for --min-runtime {needed}, or change that layer of the network"
         )
 
     def _check(self) -> None:

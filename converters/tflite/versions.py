@@ -169,7 +169,9 @@ def _dense_version(inputs: Sequence[Spec], options: Options | None) -> int:
     if hybrid:
         asymmetric = isinstance(options, FullyConnectedOptions) and options.asymmetric_quantize_inputs
         return 9 if asymmetric else 3
-    return 4 if x.dtype == "int8" else 1
+    if x.dtype == "int8":  # a scale an output is promised from version 12 on alone
+        return 12 if w.quant is not None and w.quant.axis is not None else 4
+    return 1
 
 
 def _transposed_version(inputs: Sequence[Spec], options: Options | None) -> int:
