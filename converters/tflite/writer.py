@@ -25,7 +25,6 @@ from edge_sdk.converters.tflite.flatfile import FlatModel
 from edge_sdk.converters.tflite.lowering import Lowering, Weights
 from edge_sdk.converters.tflite.metadata import About, add_metadata, append_labels
 from edge_sdk.converters.tflite.self_test import ENTRY as SELF_TEST_ENTRY
-from edge_sdk.converters.tflite.versions import minimum_runtime
 from edge_sdk.converters.tflite.versions import minimum_runtime, target_runtime
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
