@@ -1,4 +1,4 @@
-"""`edge benchmark`: latency of a model, and where its time goes."""
+"""`edge benchmark`: latency of a model or of .tflite files, and where the time goes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ if TYPE_CHECKING:
 
 
 @click.command("benchmark")
-@click.argument("model")
+@click.argument("models", nargs=-1, required=True)
 @click.option("--batch", type=click.IntRange(1, 65536), help="Photos at a time.  [default: 1; 16 with --train]")
 @click.option("--train", is_flag=True, help="Time a training step of all layers (SGD with momentum) instead.")
 @click.option("--runs", type=click.IntRange(2, 100_000), default=30, show_default=True, help="Timed runs.")
 @click.option("--nodes", is_flag=True, help="A line for every node too, in the order of the graph.")
+@click.option("--session", is_flag=True, help="Time a .tflite file's network on our own kernels, not in the runtime.")
 @click.option("--autotune", is_flag=True, help="Choose algorithms by measuring them here, once; EDGE_AUTOTUNE=1 too.")
 @json_option
 def command(
-    model: str, batch: int | None, train: bool, runs: int, nodes: bool, autotune: bool, as_json: bool
+    models: tuple[str, ...], batch: int | None, train: bool, runs: int, nodes: bool, session: bool, autotune: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
-    """Time MODEL on random photos, and each of its operators.
+    """Time a model on random photos, and each of its operators.
 
-    MODEL is a zoo network, which gets random weights, or an .edge, .tflite or .onnx file.
+    MODELS is a zoo network, which gets random weights, or an .edge or .onnx file; or one or more .tflite files, which
+    run in the mobile runtime, on 1, 2 and 4 threads, each time in a fresh process: latency, cold start (from the path
+    to the first answer) and peak memory. Their operators are timed one by one, cut into files of their own.
 
     GFLOP/s counts a multiply-add as two operations, of the direct sum: Winograd's algorithm does a quarter of them, so
     it may exceed the machine's peak. GB/s counts every input and output of a node once; what stays in caches may exceed
@@ -38,11 +42,19 @@ def command(
     \b
     Examples:
       edge benchmark resnet18
-      edge benchmark model.tflite
+      edge benchmark float.tflite int8.tflite
+      edge benchmark model.tflite --session
       edge benchmark runs/a/best.edge --batch 16 --nodes
       edge benchmark mobilenetv2 --train --batch 16 --json
     """
-    loaded = _model(model)
+    if not session and all(model.endswith(".tflite") for model in models):
+        if train or batch or autotune:
+            raise UsageError("--train, --batch and --autotune are for our own kernels; add --session")
+        _files(models, runs, nodes=nodes, as_json=as_json)
+        return
+    if len(models) > 1:
+        raise UsageError("only .tflite files are timed beside each other; name one model")
+    loaded = _model(models[0])
     from edge_sdk.benchmark import benchmark_inference, benchmark_training, measure_peaks
 
     peaks = measure_peaks()
@@ -55,6 +67,17 @@ def command(
         print_json(_facts(found, peaks))
         return
     _print(found, peaks, nodes=nodes)
+
+
+def _files(paths: tuple[str, ...], runs: int, *, nodes: bool, as_json: bool) -> None:
+    from edge_sdk.cli.file_benchmark_display import print_files
+    from edge_sdk.converters.tflite.file_benchmark import benchmark_file
+
+    found = [benchmark_file(path, runs) for path in paths]
+    if as_json:
+        print_json({"files": [one.to_dict() for one in found]})
+    else:
+        print_files(found, nodes=nodes)
 
 
 def _model(name: str) -> Model:

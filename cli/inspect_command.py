@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from edge_sdk.cli.output import amount, json_option, note, print_json, size
+from edge_sdk.cli.output import amount, json_option, note, percent, print_json, print_table, size
 
 if TYPE_CHECKING:
     from edge_sdk.training.step import Recompute
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 @click.option(
     "--recompute", type=click.Choice(["auto", "activations", "none"]), help="With --train: what is made twice (auto)."
 )
+@click.option(
+    "--delegates", is_flag=True, help="Say what the accelerators of phones would take of a .tflite file instead."
+)
 @json_option
 def command(
     model: Path, dot: bool, plan: bool, optimized: bool, batch: int, memory: Path | None, train: bool,
-    recompute: str | None, as_json: bool,
+    recompute: str | None, delegates: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the program of MODEL (.edge, .tflite, .onnx or a run's folder) with its costs and sizes.
 
@@ -38,10 +41,14 @@ def command(
       edge inspect model.edge --dot | dot -Tsvg -o model.svg
       edge inspect model.edge --plan --batch 16
       edge inspect model.edge --memory memory.svg --train --batch 16
+      edge inspect model.tflite --delegates
 
     The plan says of each node which algorithm runs it, and the milliseconds of all that could: as the cost model
     estimates them, or as they were measured when EDGE_AUTOTUNE=1 is set.
     """
+    if delegates:
+        _delegates(model, as_json=as_json)
+        return
     from edge_sdk import printer
     from edge_sdk.atomic import atomic_write_bytes
     from edge_sdk.cost import multiply_adds
@@ -93,3 +100,32 @@ def command(
         f"{amount(products)} multiply-adds a photo; {len(loaded.labels)} classes"
     )
     click.echo(str(planned) if plan else planned.summary())
+
+
+def _delegates(path: Path, *, as_json: bool) -> None:
+    """Print a line a delegate, and for each what it leaves out, by reason."""
+    from edge_sdk.converters.tflite.delegates import readiness
+
+    found = readiness(path)
+    if as_json:
+        print_json({"file": str(path), "delegates": [one.to_dict() for one in found]})
+        return
+    rows = [
+        (
+            one.delegate,
+            f"{one.taken} of {one.operators}",
+            percent(one.share_of_multiply_adds) if one.multiply_adds else "–",
+            str(one.parts),
+        )
+        for one in found
+    ]
+    columns = ("delegate", "operators taken", "multiply-adds taken", "parts")
+    print_table(f"{path}: what delegates would take, by their published rules", columns, rows)
+    for one in found:
+        click.echo(f"{one.delegate}: {one.remark}")
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for left in one.left_out:
+            reasons.setdefault((left.operator, left.reason), []).append(left.output)
+        for (operator, reason), outputs in reasons.items():
+            click.echo(f"  {len(outputs)} × {operator}: {reason} ({outputs[0]}{', …' if len(outputs) > 1 else ''})")
+        click.echo(f"  source: {one.source}")

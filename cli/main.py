@@ -16,13 +16,16 @@ from edge_sdk.errors import EdgeError, suggestion
 # Name → one line for `edge --help`; the command itself is `command` in edge_sdk.cli.<name>.
 COMMANDS = {
     "benchmark": "Time a model, and each of its operators beside the machine's peaks.",
+    "compare": "Run two models on the same photos and say where they differ.",
     "convert": "Turn a network of other software, or a checkpoint, into an .edge file.",
     "demo": "Fine-tune, export and run a network on real photos, in minutes.",
     "eval": "Measure the accuracy of a model file on labelled photos.",
     "export": "Write a model as a .tflite file and prove it in the runtime.",
     "inspect": "Print a model's program, sizes and memory plan.",
     "predict": "Classify photos with a model file.",
+    "snippets": "Write code that runs an exported file in an app: Kotlin, Swift, C, Python, JavaScript.",
     "train": "Fine-tune a network on a folder of labelled photos.",
+    "verify": "Check an exported file, and replay its self-test in the runtime.",
     "warmup": "Compile everything that the zoo's networks need, once.",
     "zoo": "List, download, check and remove published weights.",
 }

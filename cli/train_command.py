@@ -12,6 +12,7 @@ from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, pri
 from edge_sdk.errors import UsageError
 
 if TYPE_CHECKING:
+    from edge_sdk.converters.tflite.exportable import Precision
     from edge_sdk.model import Model
 
 
@@ -53,11 +54,19 @@ if TYPE_CHECKING:
     "--recompute", type=click.Choice(["auto", "activations", "none"]), default="auto", show_default=True,
     help="Activations made twice instead of being kept: where it is cheap, all, or none. The weights are the same.",
 )  # fmt: skip
+@click.option(
+    "--target-runtime", help="Refuse now what cannot be exported for this TensorFlow Lite release, or latest."
+)
+@click.option(
+    "--target-precision", type=click.Choice(["none", "fp16", "dynamic", "int8"]),
+    help="Refuse now what cannot be exported so.  [default with --target-runtime: int8]",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
-    precise: bool, resume: bool, no_feature_cache: bool, recompute: str, as_json: bool, **settings: Any,
+    precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
+    target_precision: Precision | None, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 
@@ -69,6 +78,7 @@ def command(
       edge train photos/ --model resnet18 --weights none --epochs 20 --out runs/b
       edge train photos/ --freeze backbone --out runs/c
       edge train photos/ --precision bf16 --out runs/d
+      edge train photos/ --model resnet18 --target-runtime 2.14 --target-precision int8 --out runs/e
     """
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.training.fit import Interrupted, fit
@@ -77,6 +87,10 @@ def command(
     for warning in folder.warnings:
         note(f"warning: {warning}")
     model = _starting_model(name, weights, len(folder.labels), folder.labels, image_size)
+    if target_runtime is not None or target_precision is not None:
+        from edge_sdk.converters.tflite.exportable import check_exportable
+
+        check_exportable(model, target_precision or "int8", target_runtime)
     if autotune:  # else the environment's EDGE_AUTOTUNE decides
         settings["autotune"] = True
     if precise:  # else the environment's EDGE_PRECISE decides

@@ -17,7 +17,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge_sdk.builder import Builder
+    from edge_sdk.comparison import compare
     from edge_sdk.converters.tflite.export import export
+    from edge_sdk.converters.tflite.exportable import check_exportable
     from edge_sdk.errors import EdgeError
     from edge_sdk.evaluation import evaluate
     from edge_sdk.graph import Graph
@@ -43,6 +45,8 @@ _HOMES = {
     "Session": "edge_sdk.session",
     "Spec": "edge_sdk.spec",
     "Workspace": "edge_sdk.workspace",
+    "check_exportable": "edge_sdk.converters.tflite.exportable",
+    "compare": "edge_sdk.comparison",
     "evaluate": "edge_sdk.evaluation",
     "export": "edge_sdk.converters.tflite.export",
     "fit": "edge_sdk.training.fit",
@@ -63,6 +67,8 @@ __all__ = [
     "Session",
     "Spec",
     "Workspace",
+    "check_exportable",
+    "compare",
     "evaluate",
     "export",
     "fit",

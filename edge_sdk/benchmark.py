@@ -72,22 +72,27 @@ class Benchmark:
 
     def by_operator(self) -> tuple[Cost, ...]:
         """Return the nodes summed by operator and algorithm, those that take most first."""
-        groups: dict[tuple[str, str], list[Cost]] = {}
-        for node in self.nodes:
-            groups.setdefault((node.op, node.algorithm), []).append(node)
-        summed = [
-            Cost(
-                name=str(len(members)),
-                op=op,
-                algorithm=algorithm,
-                seconds=sum(member.seconds for member in members),
-                share=sum(member.share for member in members),
-                multiply_adds=sum(member.multiply_adds for member in members),
-                bytes=sum(member.bytes for member in members),
-            )
-            for (op, algorithm), members in groups.items()
-        ]
-        return tuple(sorted(summed, key=lambda group: -group.seconds))
+        return by_operator(self.nodes)
+
+
+def by_operator(costs: Sequence[Cost]) -> tuple[Cost, ...]:
+    """Return costs summed by operator and algorithm, those that take most first; the name says how many there are."""
+    groups: dict[tuple[str, str], list[Cost]] = {}
+    for node in costs:
+        groups.setdefault((node.op, node.algorithm), []).append(node)
+    summed = [
+        Cost(
+            name=str(len(members)),
+            op=op,
+            algorithm=algorithm,
+            seconds=sum(member.seconds for member in members),
+            share=sum(member.share for member in members),
+            multiply_adds=sum(member.multiply_adds for member in members),
+            bytes=sum(member.bytes for member in members),
+        )
+        for (op, algorithm), members in groups.items()
+    ]
+    return tuple(sorted(summed, key=lambda group: -group.seconds))
 
 
 def measure_peaks(device: str = "cpu") -> Peaks:

@@ -33,18 +33,17 @@ def save(model: Model, path: Path | str) -> None:
     from safetensors.numpy import save as to_bytes
 
     weights = model.workspace.restricted(model.graph)
-    metadata = {
-        "edge": str(FORMAT_VERSION),
-        "graph": graph_to_json(model.graph),
-        "labels": _json(list(model.labels)),
-        "preprocess": _json(model.preprocess.to_dict()),
-        "provenance": _json(dict(model.provenance)),
-    }
+    metadata = _entries(model)
     metadata["sha256"] = _digest(metadata, weights)
     tensors = {name: np.asarray(array, order="C") for name, array in weights.items()}
     payload = _sorted_header(to_bytes(tensors, metadata))
     with atomic_write(path) as file:
         file.write(payload)
+
+
+def digest(model: Model) -> str:
+    """Return the SHA-256 that the model's `.edge` file states: of weights, graph and all that goes with them."""
+    return _digest(_entries(model), model.workspace.restricted(model.graph))
 
 
 def load(path: Path | str) -> Model:
@@ -131,6 +130,16 @@ def _sorted_header(payload: bytes) -> bytes:
     header = json.dumps(json.loads(payload[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the tensors start on a multiple of 8
     return struct.pack("<Q", len(header)) + header + payload[8 + length :]
+
+
+def _entries(model: Model) -> dict[str, str]:
+    return {
+        "edge": str(FORMAT_VERSION),
+        "graph": graph_to_json(model.graph),
+        "labels": _json(list(model.labels)),
+        "preprocess": _json(model.preprocess.to_dict()),
+        "provenance": _json(dict(model.provenance)),
+    }
 
 
 def _digest(metadata: Mapping[str, str], weights: Workspace) -> str:

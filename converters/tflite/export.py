@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from edge_sdk.atomic import atomic_write_bytes
+from edge_sdk.converters.tflite.contract import OutputKind
+from edge_sdk.converters.tflite.edges import Edges, red_first
+from edge_sdk.converters.tflite.lineage import lineage
 from edge_sdk.converters.tflite.lowering import Weights
 from edge_sdk.converters.tflite.metadata import About
+from edge_sdk.converters.tflite.replay import golden_pixels, record
 from edge_sdk.converters.tflite.runtime import TFLiteModel
+from edge_sdk.converters.tflite.sidecar import write_sidecar
 from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.evaluation import Evaluation, evaluate
-from edge_sdk.model import Model
+from edge_sdk.model import Model, softmax
 from edge_sdk.preprocess import Preprocess
+from edge_sdk.quantization.calibration import CALIBRATION_PHOTOS
 from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.post_training import quantized_graph
 from edge_sdk.spec import Array
@@ -45,10 +50,14 @@ FLOAT_TOLERANCE = 1e-4
 class Report:
     """What was written, and how it compares with the model on the same photos.
 
-    Accuracies are None where the photos have no labels. Differences are between logits; `relative_difference` is the
-    largest one over the largest logit. `operators` counts the builtin operators used. `float_tensors` names every
-    computed tensor of an int8 file that is float, besides its stated edges; `float_weights` the weights that fp16 or
-    dynamic range leave in float32. `milliseconds` is the median time of one photo on this machine.
+    Accuracies are None where the photos have no labels. Differences are between scores, which are logits or
+    probabilities (`scores`); `relative_difference` is the largest one over the largest score. A file that resizes
+    photos itself is given them as they are, so agreement and accuracy include what its resizing, which has no
+    antialiasing, does otherwise. `takes` is what the input's numbers are, `embedded` what of the preprocessing is
+    inside: "nothing", "normalisation" or "normalisation and resize". `operators` counts the builtin operators used.
+    `float_tensors` names every computed tensor of an int8 file that is float, besides its stated edges; `float_weights`
+    the weights that fp16 or dynamic range leave in float32. `milliseconds` is the median time of one photo on this
+    machine.
     """
 
     path: str
@@ -56,6 +65,9 @@ class Report:
     bytes: int
     input: str
     output: str
+    takes: str
+    scores: str
+    embedded: str
     photos: int
     agreement: float
     largest_difference: float
@@ -84,6 +96,10 @@ def export(
     input_type: EdgeType | None = None,
     output_type: EdgeType = "float32",
     threads: int | None = None,
+    embed_preprocessing: bool = False,
+    input_size: tuple[int, int] | None = None,
+    output: OutputKind = "logits",
+    self_test: bool = True,
 ) -> Report:
     """Write a model as a .tflite file of builtin operators and return how the finished file does.
 
@@ -92,29 +108,37 @@ def export(
     own preprocessing. `check` are other photos, all of which model and file are compared on; without them some of the
     calibration photos, or seeded noise, serve. An int8 file takes uint8 pixels unless `input_type` is "float32".
 
-    The report also lies beside the file, as `<path>.json`.
+    With `embed_preprocessing` a file of any precision takes raw pixels 0 … 255, float32 or (`input_type`) uint8; with
+    `input_size` (height, width) it takes photos of that size and resizes them itself. `output` "probabilities" puts
+    the softmax into the file, as MediaPipe's classifier wants it. Two of the check photos and the scores of the
+    finished file ride along for `edge verify`, unless `self_test` is False.
+
+    All that is known of the file also lies beside it, as `<path>.json` (docs/exported-files.md).
 
     Raises:
-        UsageError: an unknown precision, a name that does not end in .tflite, int8 without photos, or a type of input
-            or output that is not for it.
+        UsageError: an unknown precision, a name that does not end in .tflite, int8 without photos, or a type or size
+            of input or output that is not for it.
         ExportError: an operator has no form in the wanted precision, or the file does not do what the model does;
             no file is left then.
     """
     _check_options(quantize, calibrate, input_type, output_type)
     if Path(path).suffix != ".tflite":
         raise UsageError(f"{path}: the name of the file to write must end in .tflite")
-    written = _written(model, quantize, calibrate, input_type or "uint8", output_type)
-    file = TFLiteModel(written.data, str(path), threads)
+    edges = Edges(quantize == "int8", embed_preprocessing, input_type, input_size, output)
     photos = _check_photos(model, calibrate, check)
+    written, about = _written(model, quantize, calibrate, output_type, edges, photos if self_test else None)
+    file = TFLiteModel(written.data, str(path), threads)
     expected, found = evaluate(model, photos, BATCH), evaluate(_UnderLabels(file, model.labels), photos, BATCH)
-    report = _report(str(path), quantize, written.report, file, expected, found)
-    if quantize == "none" and not report.relative_difference <= FLOAT_TOLERANCE:
+    if output == "probabilities":
+        expected = dataclasses.replace(expected, scores=softmax(expected.scores))
+    report = _report(str(path), quantize, written.report, file, edges, expected, found)
+    if quantize == "none" and input_size is None and not report.relative_difference <= FLOAT_TOLERANCE:
         raise ExportError(
-            f"{path}: the finished file's logits differ from the model's by {report.relative_difference:.1e} of the "
+            f"{path}: the finished file's {output} differ from the model's by {report.relative_difference:.1e} of the "
             f"largest, at most {FLOAT_TOLERANCE:.0e} is right for float32; no file was left"
         )
     atomic_write_bytes(path, written.data)
-    atomic_write_bytes(Path(f"{path}.json"), (json.dumps(report.to_dict(), indent=2) + "\n").encode())
+    write_sidecar(path, written.data, about, report.to_dict())
     return report
 
 
@@ -143,19 +167,34 @@ def _check_options(
     for side, chosen in (("input", input_type), ("output", output_type)):
         if chosen not in (None, "uint8", "float32"):
             raise UsageError(f"{side}_type {chosen!r} is not one of uint8, float32")
-        if chosen == "uint8" and precision != "int8":
+        if chosen == "uint8" and precision != "int8" and side == "output":
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
 
 
 def _written(
-    model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType
-) -> WrittenFile:
+    model: Model,
+    precision: Precision,
+    photos: PhotoSource | None,
+    output_type: EdgeType,
+    edges: Edges,
+    golden: Dataset | None,
+) -> tuple[WrittenFile, About]:
+    origin = lineage(model, precision, photos if precision == "int8" else None, CALIBRATION_PHOTOS)
+    model = red_first(model)
     if precision == "int8" and photos is not None:
-        graph, workspace = quantized_graph(model, photos, input_type, output_type)
+        graph, workspace = quantized_graph(model, photos, edges.input_type, output_type)
     else:
         graph, workspace = model.inference
-    about = About(model.name, model.preprocess, model.labels, model.provenance)
-    return write(graph, workspace, WEIGHTS[precision], about)
+    graph, workspace, outside = edges.apply(graph, workspace, model.preprocess)
+    embedded = None if outside == model.preprocess else model.preprocess
+    about = About(model.name, outside, model.labels, model.provenance, embedded, edges.output, origin)
+
+    pixels = None if golden is None else golden_pixels(golden, outside)
+
+    def self_test(data: bytes) -> bytes:
+        return record(data, cast("Array", pixels), outside, precision, graph)
+
+    return write(graph, workspace, WEIGHTS[precision], about, None if pixels is None else self_test), about
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:
@@ -170,7 +209,13 @@ def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSourc
 
 
 def _report(
-    path: str, precision: Precision, written: WriteReport, file: TFLiteModel, expected: Evaluation, found: Evaluation
+    path: str,
+    precision: Precision,
+    written: WriteReport,
+    file: TFLiteModel,
+    edges: Edges,
+    expected: Evaluation,
+    found: Evaluation,
 ) -> Report:
     difference = np.abs(expected.scores - found.scores)
     has_labels = bool((expected.targets >= 0).all())
@@ -180,6 +225,9 @@ def _report(
         bytes=written.size,
         input=f"{file.inputs[0].dtype}{list(file.inputs[0].shape)}",
         output=f"{file.outputs[0].dtype}{list(file.outputs[0].shape)}",
+        takes=file.metadata.contract["input"]["values"],
+        scores=edges.output,
+        embedded=edges.embedded,
         photos=expected.count,
         agreement=float(np.mean(expected.predictions == found.predictions)),
         largest_difference=float(difference.max()),

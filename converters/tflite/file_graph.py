@@ -77,10 +77,16 @@ class FileOperator:
     index: int
     code: int
     name: str
+    version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     _kind: int
     _table: Table | None
+
+    @property
+    def options_kind(self) -> int:
+        """Which options it has: their number in the schema's union, 0 for none."""
+        return 0 if self._table is None else self._kind
 
     def options(self, kind: type[Kind]) -> Kind:
         """Return its options, defaults where it has none; raises FormatError for another operator's or wrong ones."""
@@ -164,10 +170,10 @@ def _buffer(buffer: Table) -> memoryview | None:
     return buffer.bytes(0)
 
 
-def _code(code: Table) -> tuple[int, str]:
+def _code(code: Table) -> tuple[int, str, int]:
     # Files from before 2021 have only the 8-bit field.
     number = max(code.number(0, "int8"), code.number(3, "int32"))
-    return number, operator_name(number, code.string(1))
+    return number, operator_name(number, code.string(1)), code.number(2, "int32", 1)
 
 
 def _tensor(tensor: Table, buffers: list[memoryview | None]) -> FileTensor:
@@ -207,10 +213,10 @@ def _quantization(tensor: Table, name: str, number: int, rank: int) -> QuantPara
         raise tensor.source.error(f"tensor {name!r}: {error}") from error
 
 
-def _operator(operator: Table, index: int, codes: list[tuple[int, str]]) -> FileOperator:
-    code, name = codes[operator.number(0, "uint32")]
+def _operator(operator: Table, index: int, codes: list[tuple[int, str, int]]) -> FileOperator:
+    code, name, version = codes[operator.number(0, "uint32")]
     inputs, outputs = _indices(operator, 1), _indices(operator, 2)
-    return FileOperator(index, code, name, inputs, outputs, operator.number(3, "uint8"), operator.table(4))
+    return FileOperator(index, code, name, version, inputs, outputs, operator.number(3, "uint8"), operator.table(4))
 
 
 def _indices(table: Table, slot: int) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edge_sdk.converters.tflite.lower_elementwise import multiply_by
@@ -69,8 +71,32 @@ def prelu(t: Lowering, op: PRelu, node: Node) -> None:
 
 @lower(Gelu)
 def gelu(t: Lowering, op: Gelu, node: Node) -> None:
-    """GELU."""
-    t.emit(Builtin.GELU, [t.read(node.inputs[0])], [t.declare(node.output)], GeluOptions(approximate=op.approximate))
+    """GELU; for runtimes that lack it, its approximation by a hyperbolic tangent is composed of what they have."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    if op.approximate and t.must_avoid(Builtin.GELU, 1):
+        _composed_gelu(t, x, y)
+    else:
+        t.emit(Builtin.GELU, [x], [y], GeluOptions(approximate=op.approximate))
+
+
+def _composed_gelu(t: Lowering, x: Tensor, y: Tensor) -> None:
+    """X · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2, with x · x once."""
+    square, inner, argument, tanh, raised = (
+        t.temporary(f"{y.name}/{part}", y.spec) for part in ("square", "inner", "argument", "tanh", "raised")
+    )
+    half = t.temporary(f"{y.name}/half", y.spec)
+    root = math.sqrt(2 / math.pi)
+    one = t.constant(f"{y.name}/one", np.array(1, x.spec.numpy_dtype))
+    linear = t.constant(f"{y.name}/linear", np.array(root, x.spec.numpy_dtype))
+    scaled = t.temporary(f"{y.name}/scaled", y.spec)
+    t.emit(Builtin.MUL, [x, x], [square], MulOptions())
+    multiply_by(t, square, np.array(0.044715 * root), scaled)
+    t.emit(Builtin.ADD, [scaled, linear], [inner], AddOptions())
+    t.emit(Builtin.MUL, [inner, x], [argument], MulOptions())
+    t.emit(Builtin.TANH, [argument], [tanh])
+    t.emit(Builtin.ADD, [tanh, one], [raised], AddOptions())
+    multiply_by(t, x, np.array(0.5), half)
+    t.emit(Builtin.MUL, [half, raised], [y], MulOptions())
 
 
 @lower(HardSigmoid)

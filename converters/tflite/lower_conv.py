@@ -52,7 +52,7 @@ def _convolve(t: Lowering, op: Conv2D, node: Node, x: Tensor, y: Tensor) -> None
     elif op.groups > 1:
         _grouped(t, op, node, window, x, y)
     else:
-        weight = t.weight(node.inputs[1], w, quant, axis=0)
+        weight = t.weight(node.inputs[1], w, quant, _scales(t))
         _emit_conv(t, op, window, x, weight, bias_of(t, node, x, weight), y)
 
 
@@ -111,11 +111,16 @@ def _grouped(t: Lowering, op: Conv2D, node: Node, window: Window, x: Tensor, y: 
     results = []
     for g, piece in enumerate(parts):
         chosen = slice(g * outputs, (g + 1) * outputs)
-        weight = t.weight(f"{node.inputs[1]}/{g}", np.ascontiguousarray(w[chosen]), part_of(quant, chosen), axis=0)
+        weight = t.weight(f"{node.inputs[1]}/{g}", np.ascontiguousarray(w[chosen]), part_of(quant, chosen), _scales(t))
         result = t.temporary(f"{y.name}/{g}", replace(y.spec, shape=(*y.spec.shape[:3], outputs)))
         _emit_conv(t, op, window, piece, weight, bias_of(t, node, piece, weight, chosen), result)
         results.append(result)
     t.emit(Builtin.CONCATENATION, results, [y], ConcatenationOptions(axis=3))
+
+
+def _scales(t: Lowering) -> int | None:
+    """The axis along which int8 weights under float pixels have their scales; one for all in runtimes before 2.4."""
+    return None if t.must_avoid(Builtin.CONV_2D, 5) else 0
 
 
 def bias_of(t: Lowering, node: Node, x: Tensor, weight: Tensor, chosen: slice | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_sdk.converters.tflite.geometry import pad_image
 from edge_sdk.converters.tflite.lower_conv import bias_of, part_of
-from edge_sdk.converters.tflite.lowering import Lowering, Tensor, lower
+from edge_sdk.converters.tflite.lowering import FUSED, Lowering, Tensor, lower
 from edge_sdk.converters.tflite.options import (
     AddOptions,
     ConcatenationOptions,
@@ -24,17 +24,21 @@ from edge_sdk.ops.conv import ConvTranspose2D
 from edge_sdk.ops.geometry import Pair
 from edge_sdk.spec import Array, Spec
 
+FUSED_ACTIVATION = 4
+"""The version of TRANSPOSE_CONV that applies an activation to its result."""
+
 
 @lower(ConvTranspose2D)
 def conv_transpose2d(t: Lowering, op: ConvTranspose2D, node: Node) -> None:
     """TRANSPOSE_CONV; with groups SPLIT, TRANSPOSE_CONV each and CONCATENATION; padding of its own is cut by SLICE.
 
     TRANSPOSE_CONV has no dilation: the weights are written with zeros between them. An activation is an operator of
-    its own, since a fused one needs a runtime of 2023.
+    its own, unless the file is for runtimes that have it fused.
     """
     x, y = t.read(node.inputs[0]), t.declare(node.output)
     w, quant = _dilated(t.array(node.inputs[1]), op.dilation), t.spec(node.inputs[1]).quant
-    target = y if op.activation is None else t.temporary(f"{y.name}/convolution", y.spec)
+    fused = t.may_use(Builtin.TRANSPOSE_CONV, FUSED_ACTIVATION)
+    target = y if op.activation is None or fused else t.temporary(f"{y.name}/convolution", y.spec)
     parts = _split(t, x, op.groups, y.name)
     outputs = w.shape[0] // op.groups
     results = []
@@ -46,11 +50,11 @@ def conv_transpose2d(t: Lowering, op: ConvTranspose2D, node: Node) -> None:
             result = t.temporary(f"{y.name}{suffix}", replace(y.spec, shape=(*y.spec.shape[:3], outputs)))
         # Runtimes have no form of this operator with float pixels and int8 weights.
         weight = t.constant(f"{node.inputs[1]}{suffix}", np.ascontiguousarray(w[chosen]), part_of(quant, chosen))
-        _transposed(t, op, part, weight, bias_of(t, node, part, weight, chosen), result)
+        _transposed(t, op if fused else replace(op, activation=None), part, weight, bias_of(t, node, part, weight, chosen), result)
         results.append(result)
     if op.groups > 1:
         t.emit(Builtin.CONCATENATION, results, [target], ConcatenationOptions(axis=3))
-    if op.activation is not None:
+    if target is not y:
         t.emit(Builtin.RELU if op.activation == "relu" else Builtin.RELU6, [target], [y])
 
 
@@ -86,7 +90,7 @@ def _transposed(t: Lowering, op: ConvTranspose2D, x: Tensor, weight: Tensor, bia
     made = y
     if rule is Padding.VALID and natural != output:
         made = t.temporary(f"{y.name}/whole", replace(y.spec, shape=(y.spec.shape[0], *natural, y.spec.shape[3])))
-    options = TransposeConvOptions(padding=rule, stride_h=op.stride[0], stride_w=op.stride[1])
+    options = TransposeConvOptions(rule, op.stride[1], op.stride[0], FUSED[op.activation])
     t.emit(Builtin.TRANSPOSE_CONV, [_shape_of(t, x, made), weight, x, bias], [made], options)
     if made is not y:
         begin = t.integers(f"{y.name}/begin", (0, op.padding[0][0], op.padding[1][0], 0))

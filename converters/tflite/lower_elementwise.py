@@ -50,7 +50,6 @@ _UNARY: dict[type[Op], tuple[Builtin, Options | None]] = {
     Exp: (Builtin.EXP, ExpOptions()),
     Log: (Builtin.LOG, None),
     Sqrt: (Builtin.SQRT, None),
-    Abs: (Builtin.ABS, AbsOptions()),
 }
 
 
@@ -69,9 +68,21 @@ def binary(t: Lowering, op: Op, node: Node) -> None:
     t.emit(code, [t.read(value) for value in node.inputs], [t.declare(node.output)], options)
 
 
-@lower(Neg, Exp, Log, Sqrt, Abs)
+@lower(Abs)
+def absolute(t: Lowering, op: Abs, node: Node) -> None:
+    """ABS; of int32 for runtimes that lack it, the larger of x and −x."""
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    if x.spec.dtype == "int32" and t.must_avoid(Builtin.ABS, 5):
+        negative = t.temporary(f"{y.name}/negative", y.spec)
+        t.emit(Builtin.NEG, [x], [negative], NegOptions())
+        t.emit(Builtin.MAXIMUM, [x, negative], [y], MaximumMinimumOptions())
+    else:
+        t.emit(Builtin.ABS, [x], [y], AbsOptions())
+
+
+@lower(Neg, Exp, Log, Sqrt)
 def unary(t: Lowering, op: Op, node: Node) -> None:
-    """NEG, EXP, LOG, SQRT, ABS."""
+    """NEG, EXP, LOG, SQRT."""
     code, options = _UNARY[type(op)]
     t.emit(code, [t.read(node.inputs[0])], [t.declare(node.output)], options)
 

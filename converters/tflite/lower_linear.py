@@ -9,13 +9,19 @@ from edge_sdk.converters.tflite.schema import Builtin
 from edge_sdk.graph import Node
 from edge_sdk.ops.linear import Linear, MatMul
 
+SCALE_AN_OUTPUT = 12
+"""The version of FULLY_CONNECTED that takes float inputs and int8 weights with a scale for each output."""
+
 
 @lower(Linear)
 def linear(t: Lowering, op: Linear, node: Node) -> None:
-    """FULLY_CONNECTED. With int8 weights and float inputs these are quantized at run time, asymmetrically."""
+    """FULLY_CONNECTED. With int8 weights and float inputs these are quantized at run time, asymmetrically.
+
+    Such weights have one scale for all outputs, unless the file is for runtimes that know one for each.
+    """
     x, y = t.read(node.inputs[0]), t.declare(node.output)
-    # One scale for all outputs: one for each (version 12) needs a runtime of 2024 or later.
-    weight = t.weight(node.inputs[1], t.array(node.inputs[1]), t.spec(node.inputs[1]).quant, axis=None)
+    axis = 0 if t.may_use(Builtin.FULLY_CONNECTED, SCALE_AN_OUTPUT) else None
+    weight = t.weight(node.inputs[1], t.array(node.inputs[1]), t.spec(node.inputs[1]).quant, axis)
     bias = t.read(node.inputs[2]) if len(node.inputs) > 2 else zero_bias(t, x, weight, y.spec.shape[1])
     hybrid = weight.spec.dtype == "int8" and x.spec.dtype == "float32"
     options = FullyConnectedOptions(FUSED[op.activation], asymmetric_quantize_inputs=hybrid)

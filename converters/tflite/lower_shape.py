@@ -97,14 +97,15 @@ def transpose(t: Lowering, op: Transpose, node: Node) -> None:
 
 @lower(BroadcastTo)
 def broadcast_to(t: Lowering, op: BroadcastTo, node: Node) -> None:
-    """BROADCAST_TO; with an open batch, whose size it cannot be given, MUL by ones."""
+    """BROADCAST_TO; with an open batch, whose size it cannot be given, or for runtimes that lack it MUL by ones."""
     x, y = t.read(node.inputs[0]), t.declare(node.output)
-    if y.spec.symbolic:
-        ones = t.constant(f"{y.name}/ones", np.ones((1, *y.spec.shape[1:]), x.spec.numpy_dtype))
+    if y.spec.symbolic or t.must_avoid(Builtin.BROADCAST_TO, 2):
+        shape = (1, *y.spec.shape[1:]) if y.spec.symbolic else y.spec.shape
+        ones = t.constant(f"{y.name}/ones", np.ones(shape, x.spec.numpy_dtype))
         t.emit(Builtin.MUL, [x, ones], [y], MulOptions())
     else:
-        shape = t.integers(f"{y.name}/shape", y.spec.shape)
-        t.emit(Builtin.BROADCAST_TO, [x, shape], [y], BroadcastToOptions())
+        sizes = t.integers(f"{y.name}/shape", y.spec.shape)
+        t.emit(Builtin.BROADCAST_TO, [x, sizes], [y], BroadcastToOptions())
 
 
 @lower(Cast)

@@ -10,8 +10,9 @@ import numpy as np
 
 from edge_sdk.converters.tflite.flatfile import FlatModel, TensorId
 from edge_sdk.converters.tflite.options import ReshapeOptions
+from edge_sdk.converters.tflite.runtime_table import SINCE, Runtime, show
 from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options, TensorType
-from edge_sdk.converters.tflite.versions import operator_version
+from edge_sdk.converters.tflite.versions import has_version, operator_version
 from edge_sdk.errors import ExportError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.op import Op
@@ -76,13 +77,17 @@ class Lowering:
     Attributes:
         graph: What is lowered.
         file: Where it goes.
+        runtime: The oldest runtime that the file is for, or None for the oldest possible.
         float_weights: Names of weights that stay float32 although `weights` asks for less.
         tensors: The inputs and everything that is computed, in order.
         operators: The builtin operators written, in order.
     """
 
-    def __init__(self, graph: Graph, workspace: Workspace, file: FlatModel, weights: Weights) -> None:
+    def __init__(
+        self, graph: Graph, workspace: Workspace, file: FlatModel, weights: Weights, runtime: Runtime | None = None
+    ) -> None:
         self.graph = graph
+        self.runtime = runtime
         self.workspace = workspace
         self.file = file
         self.weights = weights
@@ -107,6 +112,14 @@ class Lowering:
         self._main.outputs = tuple(outputs.values())
         names = {str(value): tensor.id for value, tensor in inputs.items()}
         self.file.signature("serving_default", self._main, names, outputs)
+
+    def may_use(self, code: Builtin, version: int) -> bool:
+        """Tell whether the runtime asked for has a version of an operator that is better than an older form of it."""
+        return has_version(self.runtime, code, version)
+
+    def must_avoid(self, code: Builtin, version: int) -> bool:
+        """Tell whether the runtime asked for lacks a version of an operator."""
+        return self.runtime is not None and not has_version(self.runtime, code, version)
 
     def spec(self, value: Value) -> Spec:
         """What the graph knows about a value."""
@@ -168,8 +181,10 @@ class Lowering:
             raise ExportError(
                 f"{outputs[0].name!r}: {code.name} computes no {inputs[0].spec.dtype}; cast to float32 first"
             )
-        self.operators.append(code)
         version = operator_version(code, [t.spec for t in inputs], [t.spec for t in outputs], options)
+        if self.must_avoid(code, version):
+            self._refuse(code, version, outputs[0])
+        self.operators.append(code)
         self._main.operator(code, [t.id for t in inputs], [t.id for t in outputs], options, version)
 
     def integers(self, name: str, numbers: Sequence[int]) -> Tensor:
@@ -180,6 +195,14 @@ class Lowering:
         """Write y as x in y's shape, in which -1 is the open batch."""
         shape = self.integers(f"{y.name}/shape", y.spec.shape)
         self.emit(Builtin.RESHAPE, [x, shape], [y], ReshapeOptions(new_shape=y.spec.shape))
+
+    def _refuse(self, code: Builtin, version: int, output: Tensor) -> None:
+        needed, asked = show(SINCE[code, version]), show(self.runtime or SINCE[code, version])
+        raise ExportError(
+            f"{output.name!r} ({output.spec}): {code.name} of version {version} is in TensorFlow Lite {needed} and "
+            f"later, and the file is to run in {asked}; "
+            f"ask for --min-runtime {needed}, or change that layer of the network"
+        )
 
     def _check(self) -> None:
         unknown = [f"{node.op.name} ({node.outputs[0]})" for node in self.graph.nodes if type(node.op) not in LOWERINGS]

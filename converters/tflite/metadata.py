@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from edge_sdk.converters.tflite.contract import OutputKind
 from edge_sdk.converters.tflite.flatfile import FlatModel
 from edge_sdk.converters.tflite.table_reader import Table
 from edge_sdk.converters.tflite.table_writer import Offset, TableWriter
@@ -38,12 +39,19 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class About:
-    """What a classifier's file shall say about itself; the labels are in the order of the outputs."""
+    """What a classifier's file shall say about itself; the labels are in the order of the outputs.
+
+    `preprocess` is what is left to do outside the file, `embedded` the network's own rule where a part of it is inside.
+    `lineage` says of which model the file was made, and how.
+    """
 
     name: str
     preprocess: Preprocess
     labels: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    embedded: Preprocess | None = None
+    output: OutputKind = "logits"
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,18 +68,28 @@ class FileMetadata:
     std: tuple[float, ...] = ()
     preprocess: Preprocess | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
 
-def add_metadata(model: FlatModel, about: About, *, pixel_input: bool) -> None:
-    """Add both entries to a file in the making; with `pixel_input` it takes uint8 pixels, not normalised floats."""
+def add_metadata(
+    model: FlatModel, about: About, *, pixel_input: bool, contract: Mapping[str, Any] | None = None
+) -> None:
+    """Add both entries to a file in the making; with `pixel_input` it takes uint8 pixels, not normalised floats.
+
+    `contract` is what the file takes and gives, for readers of the SDK's own entry.
+    """
     stored = {
         "format": FORMAT_VERSION,
         "name": about.name,
         "labels": list(about.labels),
         "preprocess": about.preprocess.to_dict(),
         "provenance": dict(about.provenance),
+        "embedded": None if about.embedded is None else about.embedded.to_dict(),
+        "contract": dict(contract or {}),
+        "lineage": dict(about.lineage),
     }
-    model.metadata(TFLITE_ENTRY, _classifier_metadata(about.name, about.preprocess, pixel_input=pixel_input))
+    model.metadata(TFLITE_ENTRY, _classifier_metadata(about, pixel_input=pixel_input))
     model.metadata(EDGE_ENTRY, json.dumps(stored, sort_keys=True, separators=(",", ":")).encode())
 
 
@@ -104,15 +122,15 @@ def read_metadata(entries: Mapping[str, bytes], data: bytes | IO[bytes], name: s
     return found
 
 
-def _classifier_metadata(name: str, preprocess: Preprocess, *, pixel_input: bool) -> bytes:
+def _classifier_metadata(about: About, *, pixel_input: bool) -> bytes:
     w = TableWriter()
     version, parser = w.string("v1"), w.string(_MIN_PARSER_VERSION)
     subgraph = w.table(
-        (2, "offset", w.offsets([_input_metadata(w, preprocess, pixel_input=pixel_input)])),
-        (3, "offset", w.offsets([_output_metadata(w)])),
+        (2, "offset", w.offsets([_input_metadata(w, about.preprocess, pixel_input=pixel_input)])),
+        (3, "offset", w.offsets([_output_metadata(w, about.output)])),
     )
     root = w.table(
-        (0, "offset", w.string(name)),
+        (0, "offset", w.string(about.name)),
         (1, "offset", w.string("Image classifier.")),
         (2, "offset", version),
         (3, "offset", w.offsets([subgraph])),
@@ -138,16 +156,19 @@ def _input_metadata(w: TableWriter, preprocess: Preprocess, *, pixel_input: bool
     )
 
 
-def _output_metadata(w: TableWriter) -> Offset:
+def _output_metadata(w: TableWriter, output: OutputKind) -> Offset:
+    probabilities = output == "probabilities"
+    description = "Probabilities of the classes." if probabilities else "Logits of the classes, before any softmax."
     labels = w.table(
         (0, "offset", w.string(LABEL_FILE)),
         (1, "offset", w.string("Names of the classes, one a line.")),
         (2, "int8", _AXIS_LABELS),
     )
     return w.table(
-        (0, "offset", w.string("score")),
+        (0, "offset", w.string("probability" if probabilities else "score")),
+        (1, "offset", w.string(description)),
         (3, "offset", w.table((0, "uint8", _FEATURE_PROPERTIES), (1, "offset", w.table()))),
-        (5, "offset", _statistics(w, [0.0], [1.0])),
+        (5, "offset", _statistics(w, [0.0], [1.0]) if probabilities else None),  # logits have no bounds
         (6, "offset", w.offsets([labels])),
     )
 
@@ -204,10 +225,13 @@ def _read_edge_entry(entry: bytes, other: FileMetadata, name: str) -> FileMetada
     if version > FORMAT_VERSION:
         raise FormatError(f"{name}: format {version}, this edge-sdk reads up to {FORMAT_VERSION}; upgrade it")
     labels, provenance = stored.get("labels"), stored.get("provenance")
+    contract, lineage = (stored.get(key, {}) for key in ("contract", "lineage"))
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise FormatError(f"{name}: labels must be a list of texts")
     if not isinstance(provenance, dict):
         raise FormatError(f"{name}: provenance must be an object")
+    if not isinstance(contract, dict) or not isinstance(lineage, dict):
+        raise FormatError(f"{name}: contract and lineage must be objects")
     try:
         preprocess = Preprocess.from_dict(stored.get("preprocess"))
     except FormatError as error:
@@ -219,4 +243,6 @@ def _read_edge_entry(entry: bytes, other: FileMetadata, name: str) -> FileMetada
         other.std or preprocess.std,
         preprocess,
         provenance,
+        contract,
+        lineage,
     )

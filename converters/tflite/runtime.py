@@ -48,6 +48,18 @@ def load_runtime() -> tuple[str, Any]:
     )
 
 
+def runtime_version(package: str) -> str:
+    """Return a package of `RUNTIMES` with its version and the processor it runs on: "ai_edge_litert 2.3.0, x86_64"."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version(package.replace("_", "-"))
+    except PackageNotFoundError:
+        number = "of unknown version"
+    return f"{package} {number}, {platform.machine()}"
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """An input or output of a file; a first size of -1 is the open batch."""
@@ -66,6 +78,7 @@ class TFLiteModel:
         inputs: The file's inputs.
         outputs: The file's outputs; `run` returns the first.
         metadata: What the file says about itself.
+        entries: Its metadata entries as they are stored, by name.
         runtime: The package that runs it.
     """
 
@@ -88,6 +101,7 @@ class TFLiteModel:
             raise UsageError(f"threads must be 1 or more, got {threads}")
         self.name = name
         checked = check_model(data, name)
+        self.entries = checked.metadata
         self.metadata: FileMetadata = read_metadata(checked.metadata, data, name)
         self.runtime, module = load_runtime()
         self._turn = threading.Lock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge_sdk.converters.tflite import (  # noqa: F401 - importing a family registers its lowerings
@@ -18,13 +18,17 @@ from edge_sdk.converters.tflite import (  # noqa: F401 - importing a family regi
     lower_pool,
     lower_reduce,
     lower_shape,
+    seal,
 )
+from edge_sdk.converters.tflite.contract import contract
 from edge_sdk.converters.tflite.flatfile import FlatModel
 from edge_sdk.converters.tflite.lowering import Lowering, Weights
 from edge_sdk.converters.tflite.metadata import About, add_metadata, append_labels
-from edge_sdk.converters.tflite.versions import minimum_runtime
+from edge_sdk.converters.tflite.self_test import ENTRY as SELF_TEST_ENTRY
+from edge_sdk.converters.tflite.versions import minimum_runtime, target_runtime
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
+from edge_sdk.ops.activation import Softmax
 from edge_sdk.spec import FLOATS
 from edge_sdk.workspace import Workspace
 
@@ -61,29 +65,46 @@ class WrittenFile:
     report: WriteReport
 
 
-def write(graph: Graph, workspace: Workspace, weights: Weights = "float32", about: About | None = None) -> WrittenFile:
+def write(
+    graph: Graph,
+    workspace: Workspace,
+    weights: Weights = "float32",
+    about: About | None = None,
+    self_test: Callable[[bytes], bytes] | None = None,
+    min_runtime: str | None = None,
+) -> WrittenFile:
     """Return the .tflite file that computes a forward graph, with the signature `serving_default`.
 
     A graph quantized by `quantize_int8` is written as it is. With a float graph, `weights` says how its weights are
     stored: "float16" halves them, to be widened by the runtime; "int8" (dynamic range) stores those of convolutions
     (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly.
 
+    A file with `about` also holds the hash of all of itself. `self_test` is given the file and returns its self-test.
+
+    `min_runtime` is the oldest TensorFlow Lite release that the file is for, such as "2.14", or "latest": where an
+    operator has several forms, the best that this release has is written. None is the oldest that can be had.
+
     Raises:
-        ExportError: operators, types or sizes that the format does not have.
-        UsageError: an unknown kind of weights.
+        ExportError: operators, types or sizes that the format does not have, or not in that runtime.
+        UsageError: an unknown kind of weights, or no such runtime.
     """
     if weights not in WEIGHTS:
         raise UsageError(f"weights {weights!r} is not one of {', '.join(WEIGHTS)}{suggestion(weights, WEIGHTS)}")
     file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk")
-    lowering = Lowering(graph, workspace, file, weights)
+    lowering = Lowering(graph, workspace, file, weights, target_runtime(min_runtime))
     lowering.run()
     oldest = minimum_runtime(file.operator_versions)
     file.metadata("min_runtime_version", oldest.encode().ljust(_VERSION_BYTES, b"\0"))
     if about is not None:
-        add_metadata(file, about, pixel_input=_takes_pixels(graph))
+        edges = contract(graph, about.preprocess, about.output)
+        add_metadata(file, about, pixel_input=_takes_pixels(graph), contract=edges)
+        file.metadata(seal.ENTRY, seal.PLACEHOLDER)
+    labels = () if about is None else about.labels
+    if self_test is not None:
+        file.metadata(SELF_TEST_ENTRY, self_test(append_labels(file.to_bytes(), labels)))
     data = file.to_bytes()
     if about is not None:
-        data = append_labels(data, about.labels)
+        data = seal.seal(append_labels(data, labels))
     used = Counter(code.name for code in lowering.operators)
     report = WriteReport(
         len(data), dict(used.most_common()), oldest, _float_tensors(lowering), tuple(lowering.float_weights)
@@ -99,5 +120,9 @@ def _float_tensors(lowering: Lowering) -> tuple[str, ...]:
     """Name the floats between the edges of a quantized graph; a float graph has nothing to report."""
     if not any(tensor.spec.quant is not None for tensor in lowering.tensors):
         return ()
-    edges = {*lowering.graph.inputs, *lowering.graph.outputs}
+    graph = lowering.graph
+    # A softmax that ends the graph works on the floats that would else have been its output.
+    softmaxes = (node for node in graph.nodes if isinstance(node.op, Softmax) and node.output in graph.outputs)
+    last = {value for node in softmaxes for value in node.inputs}
+    edges = {*graph.inputs, *graph.outputs, *last}
     return tuple(t.name for t in lowering.tensors if t.spec.dtype in FLOATS and t.name not in edges)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from tiny_models import SIDE
+
+import edge_sdk as edge
 
 # Multiply-adds of the tiny network, by hand from its layers, for one photo.
 PRODUCTS = (SIDE // 2) ** 2 * (8 * 3 * 9 + 8 * 9 + 8 * 8) + 8 * 3
@@ -73,12 +77,51 @@ def test_tables_are_printed(run, model, monkeypatch):
     assert max(map(len, lines[2:])) <= 100
 
 
-def test_a_tflite_file_is_profiled(run, tflite):
+def test_a_tflite_file_is_profiled_on_our_kernels_on_request(run, tflite):
     """As the float model that it holds."""
-    facts = run("benchmark", tflite, "--runs", 2, "--json").json
+    facts = run("benchmark", tflite, "--session", "--runs", 2, "--json").json
 
     assert facts["model"] == "tiny"
     assert {"conv2d", "linear"} <= {row["op"] for row in facts["operators"]}
+
+
+def test_a_tflite_file_is_timed_in_the_runtime(run, tflite):
+    """On 1, 2 and 4 threads, with a cold start and the memory of a process of its own, and operator by operator."""
+    (facts,) = run("benchmark", tflite, "--runs", 4, "--json").json["files"]
+
+    assert (facts["file"], facts["bytes"]) == (str(tflite), tflite.stat().st_size)
+    assert set(facts["threads"]) == {"1", "2", "4"}
+    for found in facts["threads"].values():
+        assert found["runs"] == 4
+        assert 0 < found["p50_milliseconds"] <= found["p90_milliseconds"]
+        parts = found["load_milliseconds"] + found["first_run_milliseconds"]
+        assert found["cold_start_milliseconds"] == pytest.approx(parts)
+        if sys.platform == "linux":
+            assert found["peak_bytes"] > found["baseline_bytes"] > 10_000_000
+    assert sum(node["share"] for node in facts["nodes"]) == pytest.approx(1)
+    # The tiny network's own products, and the 8-bit file's: a normalisation is not in it.
+    assert sum(node["multiply_adds"] for node in facts["nodes"]) == PRODUCTS
+    assert sum(group["count"] for group in facts["operators"]) == len(facts["nodes"])
+    assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"} <= {node["op"] for node in facts["nodes"]}
+    assert facts["untimed"] == []
+
+
+def test_files_are_timed_beside_each_other(run, trained, tflite, tmp_path, monkeypatch):
+    """A row for each file and number of threads, with the times of the first; operators of both."""
+    monkeypatch.setenv("COLUMNS", "120")
+    other = tmp_path / "float.tflite"
+    edge.export(trained, other)
+
+    result = run("benchmark", other, tflite, "--runs", 2, "--nodes")
+
+    lines = result.out.splitlines()
+    assert result.code == 0
+    assert lines[0].startswith(f"A = {other}: ")
+    assert lines[1].startswith(f"B = {tflite}: ")
+    assert [line.split()[:2] for line in lines if line.split()[:1] in (["A"], ["B"]) and line.split()[1].isdigit()] == [
+        [letter, threads] for letter in "AB" for threads in "124"
+    ]
+    assert result.out.count("operators, each in a file of its own") == 2
 
 
 def test_a_zoo_network_needs_no_file(run):
@@ -94,6 +137,9 @@ def test_a_zoo_network_needs_no_file(run):
     [
         (("resnet81",), "'resnet81' is neither a zoo network"),
         (("model.tflte",), "model.tflte"),
+        (("a.tflite", "resnet18"), "only .tflite files are timed beside each other"),
+        (("a.tflite", "--batch", 4), "add --session"),
+        (("a.tflite",), "a.tflite: cannot be read"),
         (("resnet18", "--runs", 1), "1 is not in the range"),
         (("resnet18", "--batch", 0), "0 is not in the range"),
     ],

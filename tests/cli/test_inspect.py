@@ -113,3 +113,16 @@ def test_recomputing_without_training_is_a_mistake(run, model):
 
     assert result.code == 2
     assert "--recompute goes with --train" in result.err
+
+
+def test_delegates_of_a_file_are_reported(run, tflite, model, refused):
+    """A line each with shares, then reasons and sources; JSON has all of it; another file is refused."""
+    printed, facts = run("inspect", tflite, "--delegates"), run("inspect", tflite, "--delegates", "--json").json
+
+    assert [found["delegate"] for found in facts["delegates"]] == ["XNNPACK", "GPU", "Core ML", "NNAPI", "Edge TPU"]
+    assert facts["delegates"][0]["share_of_multiply_adds"] == 1
+    assert facts["delegates"][2]["taken"] == 0
+    assert "deprecated in Android 15" in printed.out
+    assert "1 × QUANTIZE: it makes int8 of uint8" in printed.out
+    assert "source: " in printed.out
+    assert str(model) in refused("inspect", model, "--delegates")

@@ -185,6 +185,30 @@ def test_ctrl_c_keeps_a_checkpoint_and_resuming_gives_the_same_weights(finished,
     assert (out / "metrics.jsonl").read_text() == (finished / "metrics.jsonl").read_text()
 
 
+def test_what_cannot_be_exported_is_refused_before_training(refused, photos, untrained, tmp_path, monkeypatch):
+    """No photo is decoded and no folder is made; the message says what, for which runtime."""
+    monkeypatch.setattr("edge_sdk.training.fit.fit", None)
+    out = tmp_path / "run"
+    arguments = ("train", photos, "--model", untrained, "--out", out)
+
+    unknown = refused(*arguments, "--target-runtime", "2.41")
+    old = refused(*arguments, "--target-runtime", "2.1", "--target-precision", "dynamic")
+
+    assert "'2.41' is not between 2.3 and 2.23" in unknown
+    assert "'2.1'" in old
+    assert not out.exists()
+
+
+def test_a_network_that_can_be_exported_is_trained(run, photos, untrained, tmp_path):
+    """The check costs nothing else: the run is as without it."""
+    result = run(
+        "train", photos, "--model", untrained, *SETTINGS, "--target-runtime", "2.14", "--out", tmp_path / "run"
+    )
+
+    assert result.code == 0
+    assert (tmp_path / "run" / "best.edge").exists()
+
+
 # The command line, with a pause after each batch that leaves the time to interrupt it there.
 SLOW = """
 import signal, sys, time

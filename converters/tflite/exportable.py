@@ -1,0 +1,83 @@
+"""Can a network be exported? Asked before it is trained, by lowering it with numbers that mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from edge_sdk.converters.tflite.lowering import Weights
+from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
+from edge_sdk.errors import ExportError, UsageError, suggestion
+from edge_sdk.graph import Graph
+from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.quantization.int8 import quantize_int8
+from edge_sdk.quantization.integer_forms import integer_forms
+from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
+from edge_sdk.quantization.parameters import Range
+from edge_sdk.spec import FLOATS, QuantParams
+from edge_sdk.workspace import Workspace
+
+if TYPE_CHECKING:
+    from edge_sdk.model import Model
+
+Precision = Literal["none", "fp16", "dynamic", "int8"]
+_WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float16", "dynamic": "int8", "int8": "float32"}
+_ASSUMED = Range(-1.0, 1.0)
+"""What every activation is taken to be between: which operators are written does not depend on it."""
+
+
+def check_exportable(model: Model, precision: Precision = "none", min_runtime: str | None = None) -> WriteReport:
+    """Return what a file of this network would be made of; its weights and ranges need not be those to come.
+
+    See `dry_file`, whose bytes are thrown away.
+
+    Raises:
+        ExportError: an operator has no form in that precision or runtime.
+        UsageError: an unknown precision or runtime.
+    """
+    return dry_file(model, precision, min_runtime).report
+
+
+def dry_file(model: Model, precision: Precision = "none", min_runtime: str | None = None) -> WrittenFile:
+    """Return a file of this network whose numbers mean nothing.
+
+    The graph goes through the passes, the quantization and the lowering of `export`, with ones as weights; nothing is
+    run. `min_runtime` and what is raised are as in `check_exportable`.
+    """
+    known = get_args(Precision)
+    if precision not in known:
+        raise UsageError(f"precision {precision!r} is not one of {', '.join(known)}{suggestion(precision, known)}")
+    try:
+        graph, workspace = run_pipeline("inference", model.graph, _ones(model.graph))
+        if precision == "int8":
+            graph, workspace = _integer(model, graph, workspace)
+        return write(graph, workspace, _WEIGHTS[precision], min_runtime=min_runtime)
+    except ExportError as error:
+        where = f" for TensorFlow Lite {min_runtime}" if min_runtime is not None else ""
+        raise ExportError(f"{model.name} cannot be exported as {_NAMES[precision]}{where}: {error}") from error
+
+
+_NAMES: Mapping[Precision, str] = {
+    "none": "float32", "fp16": "float16", "dynamic": "float32 with int8 weights", "int8": "int8"
+}  # fmt: skip
+
+
+def _ones(graph: Graph) -> Workspace:
+    """Weights that take no memory: one number, seen in every place."""
+    arrays = Workspace()
+    for value in graph.params:
+        spec = graph.specs[value]
+        arrays[value] = np.broadcast_to(np.ones((), spec.numpy_dtype), spec.shape)
+    return arrays
+
+
+def _integer(model: Model, graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:
+    graph, workspace = integer_forms(graph, workspace)
+    pixels = pixel_parameters(model.preprocess)
+    if pixels is None:
+        graph, workspace, _ = embed_normalisation(graph, workspace, model.preprocess)
+        pixels = QuantParams((1.0,), (0,))
+    ranges = {value: _ASSUMED for value, spec in graph.specs.items() if spec.dtype in FLOATS}
+    return quantize_int8(graph, workspace, ranges, pixels)
