@@ -180,8 +180,10 @@ def with_probabilities(graph: Graph) -> Graph:
     return changed
 
 
-def _check_input_size(size: tuple[int, int] | None) -> None:
-    if size is not None and not (len(size) == 2 and all(type(n) is int and 1 <= n <= LARGEST_SIDE for n in size)):
+def _check_input_size(size: tuple[int, ...] | None) -> None:
+    if size is None:
+        return
+    if len(size) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in size):
         raise UsageError(f"input_size must be (height, width), whole numbers from 1 to {LARGEST_SIDE}; found {size!r}")
 
 
