@@ -50,7 +50,14 @@ def conv_transpose2d(t: Lowering, op: ConvTranspose2D, node: Node) -> None:
             result = t.temporary(f"{y.name}{suffix}", replace(y.spec, shape=(*y.spec.shape[:3], outputs)))
         # Runtimes have no form of this operator with float pixels and int8 weights.
         weight = t.constant(f"{node.inputs[1]}{suffix}", np.ascontiguousarray(w[chosen]), part_of(quant, chosen))
-        _transposed(t, op if fused else replace(op, activation=None), part, weight, bias_of(t, node, part, weight, chosen), result)
+        _transposed(
+            t,
+            op if fused else replace(op, activation=None),
+            part,
+            weight,
+            bias_of(t, node, part, weight, chosen),
+            result,
+        )
         results.append(result)
     if op.groups > 1:
         t.emit(Builtin.CONCATENATION, results, [target], ConcatenationOptions(axis=3))
