@@ -1,0 +1,95 @@
+"""Empirical bias correction: rounding shifts the mean of a channel, and its bias takes the shift back.
+
+Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019
+(https://arxiv.org/abs/1906.04721), section 4.2 and appendix D.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from edge_sdk.errors import UsageError
+from edge_sdk.graph import Graph, Node
+from edge_sdk.quantization.candidate import Candidate, integer_graph
+from edge_sdk.quantization.layer_outputs import integer_name, integer_node, outputs_of, weighted_layers
+from edge_sdk.spec import Array, Value
+from edge_sdk.workspace import Workspace
+
+LEAST_SHARE = 0.05
+"""A channel's shift is not divided by a smaller share of numbers that follow its bias."""
+
+
+def correct_biases(candidate: Candidate, images: Iterable[Array], *, stages: int | None = None) -> Candidate:
+    """Return a candidate whose biases make the mean of every output channel what it is on real numbers.
+
+    b is lowered by E[ŷ] - E[y], over all pixels of all images, of the integer graph and of the float one. Behind a ReLU
+    only the share of numbers that it lets through follows the bias, and the shift is divided by that share.
+
+    A layer is corrected when those before it are. With `stages`, neighbouring layers are corrected together in that
+    many stages: cheaper, but a layer then also takes back what those before it in its stage cause. Every stage runs the
+    integer graph up to its last layer once, so one a layer costs about half as many runs of the images as there are
+    layers.
+
+    Raises:
+        UsageError: the candidate was not observed, or `stages` is below 1.
+        DataError: there is no image.
+    """
+    if stages is not None and stages < 1:
+        raise UsageError(f"stages: wanted at least 1, found {stages}")
+    graph, workspace = candidate.graph, candidate.workspace.restricted(candidate.graph)
+    integers, _ = integer_graph(candidate, "float32")
+    layers = [node for node in _with_biases(graph) if integer_node(integers, node) is not None]
+    if not layers:
+        return candidate
+    wanted = _means(graph, workspace, [node.output for node in layers], images, _limits(layers))
+    changed = dataclasses.replace(candidate, workspace=workspace)
+    for stage in np.array_split(np.arange(len(layers)), min(stages or len(layers), len(layers))):
+        nodes = [layers[index] for index in stage]
+        integers, arrays = integer_graph(changed, "float32")
+        stored = {node.output: integer_name(integers, node.output) for node in nodes}
+        found = _means(integers, arrays, list(stored.values()), images, {})
+        for node in nodes:
+            mean, share = wanted[node.output]
+            shift = found[stored[node.output]][0] - mean
+            bias = workspace[node.inputs[2]]
+            corrected = bias - np.where(share > 0, shift / np.maximum(share, LEAST_SHARE), 0.0)
+            workspace[node.inputs[2]] = corrected.astype(bias.dtype)
+    return changed
+
+
+def _with_biases(graph: Graph) -> list[Node]:
+    """The layers whose bias is theirs alone."""
+    return [
+        node
+        for node in weighted_layers(graph)
+        if len(node.inputs) == 3 and node.inputs[2] in graph.params and len(graph.consumers(node.inputs[2])) == 1
+    ]
+
+
+def _limits(layers: Sequence[Node]) -> dict[Value, tuple[float, float]]:
+    """Between which numbers an output follows its bias."""
+    limits = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
+    return {node.output: limits[getattr(node.op, "activation", None)] for node in layers}
+
+
+def _means(
+    graph: Graph,
+    workspace: Workspace,
+    values: Sequence[Value],
+    images: Iterable[Array],
+    limits: Mapping[Value, tuple[float, float]],
+) -> dict[Value, tuple[Array, Array]]:
+    """The mean of each channel of some values, and the share of its numbers that lie strictly between limits."""
+    totals: dict[Value, Array] = {}
+    counts: dict[Value, int] = {}
+    for batch in outputs_of(graph, workspace, values, images):
+        for value, array in batch.items():
+            rows = array.reshape(-1, array.shape[-1])
+            low, high = limits.get(value, (-np.inf, np.inf))
+            inside = ((rows > low) & (rows < high)).sum(axis=0)
+            totals[value] = totals.get(value, 0.0) + np.stack([rows.sum(axis=0, dtype=np.float64), inside])
+            counts[value] = counts.get(value, 0) + len(rows)
+    return {value: (total[0] / counts[value], total[1] / counts[value]) for value, total in totals.items()}
