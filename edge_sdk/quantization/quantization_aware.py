@@ -23,7 +23,7 @@ from edge_sdk.training.fit import Run, fit
 from edge_sdk.training.frozen import Freeze, learnable, trainable
 from edge_sdk.training.optimizers import named_optimizer
 from edge_sdk.training.schedule import CosineSchedule
-from edge_sdk.training.step import LABEL, LOSS, RATE, TEACHER, training_forward
+from edge_sdk.training.step import LABEL, RATE, TEACHER, training_forward
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
@@ -126,6 +126,7 @@ def distil(
 
     Raises:
         DataError: there is no photo.
+        UsageError: the learning rate is too large.
     """
     photos = [np.asarray(batch, np.float32) for batch in images]
     if not sum(map(len, photos)):
@@ -147,9 +148,11 @@ def distil(
         for batch in range(batches):
             step.workspace[RATE][...] = schedule.rate(epoch * batches + batch)
             rows = order[batch * size : (batch + 1) * size]
-            loss = float(session.run({INPUT: x[rows], LABEL: unlabelled, TEACHER: teacher[rows]})[LOSS])
-            if not np.isfinite(loss):
-                raise UsageError(f"the loss became {loss}; train with a smaller learning rate than {learning_rate:g}")
+            with np.errstate(over="ignore", invalid="ignore"):  # what diverges is refused below
+                session.run({INPUT: x[rows], LABEL: unlabelled, TEACHER: teacher[rows]})
+    # Rounded logits are finite whatever the weights are, and so is the loss.
+    if not all(np.isfinite(step.workspace[value]).all() for value in quantized.trained):
+        raise UsageError(f"the weights became infinite; train with a smaller learning rate than {learning_rate:g}")
     return trained_candidate(candidate, quantized, step.workspace)
 
 
