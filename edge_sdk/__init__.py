@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_sdk.opening import load
     from edge_sdk.preprocess import Preprocess
     from edge_sdk.quantization.post_training import quantize
+    from edge_sdk.quantization.quantization_aware import quantize_aware
     from edge_sdk.session import Session
     from edge_sdk.spec import BATCH, Spec
     from edge_sdk.threads import get_threads, set_threads
@@ -53,6 +54,7 @@ _HOMES = {
     "get_threads": "edge_sdk.threads",
     "load": "edge_sdk.opening",
     "quantize": "edge_sdk.quantization.post_training",
+    "quantize_aware": "edge_sdk.quantization.quantization_aware",
     "set_threads": "edge_sdk.threads",
     "training_session": "edge_sdk.training.step",
 }
@@ -75,6 +77,7 @@ __all__ = [
     "get_threads",
     "load",
     "quantize",
+    "quantize_aware",
     "set_threads",
     "training_session",
 ]

@@ -9,6 +9,7 @@ from edge_sdk.cost import node_multiply_adds
 from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.activation import HardSigmoid, HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Silu, Tanh
 from edge_sdk.ops.elementwise import Add, Mul
+from edge_sdk.ops.fake_quantization import FakeQuantize
 from edge_sdk.ops.norm import BatchNorm, BatchNormTraining, BatchNormTrainingAgain
 from edge_sdk.ops.pool import AvgPool2D, MaxPool2D
 from edge_sdk.ops.random import Dropout
@@ -17,8 +18,8 @@ from edge_sdk.spec import Spec, Value
 from edge_sdk.workspace import Workspace
 
 CHEAP = (
-    Add, AvgPool2D, BatchNorm, BatchNormTraining, Dropout, HardSigmoid, HardSwish, LeakyRelu, MaxPool2D, Mul, Relu,
-    Relu6, Sigmoid, Silu, Tanh,
+    Add, AvgPool2D, BatchNorm, BatchNormTraining, Dropout, FakeQuantize, HardSigmoid, HardSwish, LeakyRelu, MaxPool2D,
+    Mul, Relu, Relu6, Sigmoid, Silu, Tanh,
 )  # fmt: skip
 """One pass over memory; a batch norm in training form does not need its second one, for its statistics are saved."""
 

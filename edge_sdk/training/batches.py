@@ -10,11 +10,11 @@ import numpy as np
 
 from edge_sdk.errors import DataError
 from edge_sdk.evaluation import evaluate
-from edge_sdk.model import INPUT, OUTPUT
+from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
-from edge_sdk.training.step import LABEL, TrainingStep
+from edge_sdk.training.step import LABEL, TEACHER, TrainingStep
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
@@ -112,6 +112,39 @@ class FeatureBatches:
             positions = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size) % len(order)
             indices = order[positions]
             yield {**self.features.gather(indices, epoch % views.count), LABEL: labels[indices]}
+
+
+@dataclass(frozen=True)
+class TaughtBatches:
+    """Photos with the logits that a teacher gives them."""
+
+    photos: Batches
+    teacher: Model
+    precise: bool
+
+    @property
+    def batches(self) -> int:
+        """Number of batches of an epoch."""
+        return self.photos.batches
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch."""
+        return self.photos.batch_size
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The photos that were left out so far."""
+        return self.photos.unreadable
+
+    def epoch(self, epoch: int, start_batch: int) -> Generator[Feeds, None, None]:
+        """Yield {"image": …, "label": …, "teacher": …}."""
+        batches = self.photos.epoch(epoch, start_batch)
+        try:
+            for feeds in batches:
+                yield {**feeds, TEACHER: self.teacher.run(feeds[INPUT], precise=self.precise)}
+        finally:
+            batches.close()
 
 
 class Validation(Protocol):

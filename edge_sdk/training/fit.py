@@ -24,6 +24,7 @@ from edge_sdk.training.batches import (
     FeatureValidation,
     PhotoBatches,
     PhotoValidation,
+    TaughtBatches,
     Validation,
 )
 from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress, load_checkpoint
@@ -79,6 +80,7 @@ def fit(
     threads: int | None = None,
     autotune: bool | None = None,
     compute_threads: int | None = None,
+    teacher: Model | None = None,
     **settings: Any,
 ) -> Run:
     """Fine-tune a model on labelled photos and return the best epoch's.
@@ -89,6 +91,7 @@ def fit(
     `resume=True` goes on from its checkpoint, and ends with the same bytes as a run that was never interrupted (with
     `autotune`, see `Session`, as long as the measured times are kept). `threads` decode photos (None: up to four),
     `compute_threads` run the kernels (None: what `edge_sdk.get_threads` says); the result depends on neither.
+    A `teacher`, a model with the same input and classes, is followed by the share `distillation` of the loss.
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
@@ -101,6 +104,7 @@ def fit(
             raise UsageError(f"fit has no setting {name!r}{suggestion(name, known)}; it has {', '.join(sorted(known))}")
     chosen = Settings(**settings)
     check_precision(chosen.precision)
+    _check_teacher(teacher, model, chosen)
     training, held_out = _split(data, validation_data, chosen, model)
     loop = _Loop(
         model=_labelled(model if autotune is None else model.replace(autotune=autotune), training.labels),
@@ -110,9 +114,23 @@ def fit(
         folder=Path(out) if out is not None else None,
         listener=listener or Silent(),
         threads=threads,
+        teacher=teacher,
     )
     with preferring(compute_threads, "fit"):
         return loop.run(resume=resume)
+
+
+def _check_teacher(teacher: Model | None, model: Model, settings: Settings) -> None:
+    if (teacher is not None) != (settings.distillation > 0):
+        raise UsageError("distillation: a teacher and a share of the loss above 0 go together; give both or none")
+    if teacher is None:
+        return
+    mine, theirs = ((m.preprocess, m.num_classes) for m in (model, teacher))
+    if mine != theirs:
+        raise UsageError(
+            f"teacher: {teacher.name} takes other photos or tells other classes apart than {model.name}: "
+            f"{theirs[1]} classes of {theirs[0]}, wanted {mine[1]} of {mine[0]}"
+        )
 
 
 def _split(
@@ -158,6 +176,7 @@ class _Loop:
     folder: Path | None
     listener: Listener
     threads: int | None
+    teacher: Model | None = None
     progress: Progress = field(default_factory=Progress)
     best: Model | None = None
     _saved: float = 0.0
@@ -167,13 +186,16 @@ class _Loop:
         settings = self.settings
         forward = training_forward(self.model, freeze=settings.freeze, seed=settings.seed, precision=settings.precision)
         loader = self._loader()
-        features = features_for(forward, loader, self.validation, settings, self.listener)
+        features = None  # a teacher looks at the photo itself
+        if self.teacher is None:
+            features = features_for(forward, loader, self.validation, settings, self.listener)
         step = (forward if features is None else features.training.part.rest).step(
             named_optimizer(settings.optimizer, settings.momentum, settings.weight_decay),
             learning_rate=settings.rate,
             label_smoothing=settings.label_smoothing,
             clip_norm=settings.clip_norm,
             recompute=settings.recompute,
+            distillation=settings.distillation,
         )
         self._open_folder(step, resume=resume)
         batches, validation = self._sources(loader, features)
@@ -196,7 +218,10 @@ class _Loop:
         """What the steps are fed, and what is validated on."""
         if features is None:
             held_out = self.validation
-            return PhotoBatches(loader), None if held_out is None else PhotoValidation(held_out, loader.batch_size)
+            photos: Batches = PhotoBatches(loader)
+            if self.teacher is not None:
+                photos = TaughtBatches(photos, self.teacher, precise=self.settings.precise)
+            return photos, None if held_out is None else PhotoValidation(held_out, loader.batch_size)
         try:
             features.compute(self.listener, self.threads)
         except KeyboardInterrupt as interrupt:  # what is computed is kept, and the checkpoint is that of the start
@@ -307,6 +332,7 @@ class _Loop:
             "data": self.training.fingerprint(),
             "weights": self.model.workspace.digest(),
             "graph": self.model.graph.name,
+            **({} if self.teacher is None else {"teacher": self.teacher.workspace.digest()}),
         }
 
     def _open_folder(self, step: TrainingStep, *, resume: bool) -> None:

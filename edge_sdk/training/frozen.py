@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import HEAD
+from edge_sdk.op import Op
+from edge_sdk.ops.fake_quantization import FakeQuantize
 from edge_sdk.ops.norm import BatchNorm
 from edge_sdk.spec import FLOATS, Value
+
+GIVEN: Mapping[type[Op], tuple[str, ...]] = {BatchNorm: ("mean", "variance"), FakeQuantize: ("scale",)}
+"""Inputs whose parameters no gradient changes: they are measured."""
 
 Freeze = str | Sequence[str] | None
 
 
 def learnable(graph: Graph) -> tuple[Value, ...]:
-    """The parameters a gradient can change: all floating ones but the running statistics of batch norm."""
-    statistics = {
-        value
-        for node in graph.nodes
-        if isinstance(node.op, BatchNorm)
-        for value in (node.input("mean"), node.input("variance"))
-    }
-    return tuple(v for v in graph.params if v not in statistics and graph.specs[v].dtype in FLOATS)
+    """The parameters a gradient can change.
+
+    Those are all floating ones but the running statistics of batch norm and the given scales of a rounding.
+    """
+    given = {node.input(name) for node in graph.nodes for name in GIVEN.get(type(node.op), ())}
+    return tuple(v for v in graph.params if v not in given and graph.specs[v].dtype in FLOATS)
 
 
 def trainable(graph: Graph, freeze: Freeze) -> tuple[Value, ...]:

@@ -20,7 +20,8 @@ class Settings:
 
     Features of a frozen part of the network are computed once (`feature_cache`), of `feature_views` fixed views of each
     photo, which the epochs take in turn. Left at None, that happens where the whole backbone is frozen or `augment` is
-    "off", and the number of views is chosen by `augment`.
+    "off", and the number of views is chosen by `augment`. `distillation` is the share of the loss that compares with a
+    teacher's probabilities instead of labels.
     """
 
     epochs: int = 5
@@ -30,6 +31,7 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
+    distillation: float = 0.0
     warmup_epochs: float = 0.5
     clip_norm: float | None = None
     freeze: Freeze = None
@@ -51,6 +53,7 @@ class Settings:
             "momentum": 0 <= self.momentum < 1,
             "weight_decay": 0 <= self.weight_decay < float("inf"),
             "label_smoothing": 0 <= self.label_smoothing < 1,
+            "distillation": 0 <= self.distillation <= 1,
             "warmup_epochs": 0 <= self.warmup_epochs < float("inf"),
             "feature_views": self.feature_views is None or self.feature_views >= 1,
             "validation": 0 <= self.validation < 1,
@@ -69,4 +72,6 @@ class Settings:
         """Return the settings that decide the outcome, as JSON gives them back: tuples become lists."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         del plain["recompute"]
+        if not self.distillation:  # as runs have it that knew none
+            del plain["distillation"]
         return plain

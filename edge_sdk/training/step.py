@@ -13,10 +13,11 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import OUTPUT, Model
+from edge_sdk.ops.activation import LogSoftmax, Softmax
 from edge_sdk.ops.control import Full
-from edge_sdk.ops.elementwise import Add
+from edge_sdk.ops.elementwise import Add, Mul, Sub
 from edge_sdk.ops.loss import SoftmaxCrossEntropy
-from edge_sdk.ops.reduce import ReduceMean
+from edge_sdk.ops.reduce import ReduceMean, ReduceSum
 from edge_sdk.ops.update import ClipByNorm, GlobalNorm
 from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.mixed_precision import mixed_precision
@@ -32,6 +33,7 @@ from edge_sdk.training.precision import BF16, check_precision
 from edge_sdk.workspace import Workspace
 
 LABEL = "label"
+TEACHER = "teacher"
 LOSS = "loss"
 RATE = "learning_rate"
 
@@ -75,8 +77,14 @@ class TrainingForward:
         label_smoothing: float = 0.0,
         clip_norm: float | None = None,
         recompute: Recompute = "auto",
+        distillation: float = 0.0,
     ) -> TrainingStep:
-        """Add loss, gradients and optimizer; the arguments are those of `training_step`."""
+        """Add loss, gradients and optimizer; the arguments are those of `training_step`.
+
+        With `distillation` the step is also fed the `teacher`'s logits (n, classes), and the loss is (1 - distillation)
+        · cross-entropy + distillation · Σ p · log(p / q), p the teacher's probabilities and q the network's (Hinton et
+        al. 2015, at temperature 1).
+        """
         if recompute not in RECOMPUTE:
             hint = suggestion(str(recompute), [kind for kind in RECOMPUTE if kind is not None])
             raise UsageError(f"recompute is {recompute!r}, wanted one of {', '.join(map(repr, RECOMPUTE))}{hint}")
@@ -85,6 +93,8 @@ class TrainingForward:
         label = g.input(LABEL, Spec((BATCH,), "int32"))
         logits = self.graph.value(OUTPUT)
         losses = g.add(SoftmaxCrossEntropy(label_smoothing=label_smoothing), logits, label, name="losses")
+        if distillation > 0:
+            losses = _add_teacher(g, losses, logits, distillation)
         loss = g.add(ReduceMean(axes=(0,)), losses, name=LOSS)
         gradients = gradient(g, loss, self.trained)
         if clip_norm is not None:
@@ -179,6 +189,18 @@ def training_session(
     )  # fmt: skip
     chosen_by_time = model.autotune if autotune is None else autotune
     return Session(step.graph, step.workspace, device, batch, autotune=chosen_by_time, precise=precise, threads=threads)
+
+
+def _add_teacher(g: Builder, losses: Value, logits: Value, share: float) -> Value:
+    """Mix the losses (n) with how far the network's probabilities are from a teacher's."""
+    teacher = g.input(TEACHER, g.spec(logits))
+    ratio = g.add(Sub(), g.add(LogSoftmax(), teacher), g.add(LogSoftmax(), logits))
+    divergence = g.add(ReduceSum(axes=(1,)), g.add(Mul(), g.add(Softmax(), teacher), ratio))
+    parts = [
+        g.add(Mul(), part, g.add(Full(shape=(), value=factor)))
+        for part, factor in ((losses, 1 - share), (divergence, share))
+    ]
+    return g.add(Add(), *parts, name="mixed_losses")
 
 
 def _add_optimizer(
