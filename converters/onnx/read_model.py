@@ -99,7 +99,7 @@ def read(
 
 
 def _take_channels_first(model: ModelProto) -> None:
-    """Let a file that takes photos (n, h, w, c), and does nothing with them but to move the channels, take them moved."""
+    """Let a file that takes photos (n, h, w, c), and only moves their channels first, take them moved."""
     stored = {tensor.name for tensor in model.graph.initializer}
     for info in model.graph.input:
         dims = info.type.tensor_type.shape.dim

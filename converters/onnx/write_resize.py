@@ -8,13 +8,12 @@ from edge_sdk.graph import Node
 from edge_sdk.ops.resize import Resize
 from edge_sdk.spec import Spec
 
-AXES_OPSET = 18
-"""From this opset on Resize can be told two sizes only."""
-
-
 @writes(Resize)
 def resize(t: Writing, op: Resize, node: Node) -> None:
-    """Resize to a size; before opset 18 that has the batch in it, which is worked out when the file runs."""
+    """Resize to a size, of which an open batch is a part that is worked out when the file runs.
+
+    Opset 18 could name two sizes only, but ONNX Runtime refuses that where the batch is open.
+    """
     x, y = t.image(node.inputs[0]), t.declare_image(node.output)
     mode, rounding = "half_pixel", "round_prefer_ceil"
     if op.align_corners:
@@ -25,13 +24,11 @@ def resize(t: Writing, op: Resize, node: Node) -> None:
     attributes |= {"mode": "linear"} if op.method == "bilinear" else {"mode": "nearest", "nearest_mode": rounding}
     if not y.spec.symbolic:
         sizes = t.integers(y.shape)
-    elif t.opset >= AXES_OPSET:
-        sizes, attributes["axes"] = t.integers(op.size), [2, 3]
     else:
-        shape, first = (
-            t.temporary(f"{y.name}/{name}", plain(1), Spec((n,), "int64")) for name, n in (("shape", 4), ("first", 2))
+        lengths = {"shape": 4, "first": 2, "sizes": 4}
+        shape, first, sizes = (
+            t.temporary(f"{y.name}/{name}", plain(1), Spec((length,), "int64")) for name, length in lengths.items()
         )
-        sizes = t.temporary(f"{y.name}/sizes", plain(1), Spec((4,), "int64"))
         t.emit("Shape", [x], shape)
         t.emit("Slice", [shape, t.integers((0,)), t.integers((2,)), t.integers((0,))], first)
         t.emit("Concat", [first, t.integers(op.size)], sizes, axis=0)

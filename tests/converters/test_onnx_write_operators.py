@@ -157,7 +157,7 @@ def test_an_opset_without_an_operator_is_refused():
     spec = Spec((3,), "int32")
     graph = g.build(g.add(Bitwise("and"), g.input("a", spec), g.input("b", spec), name="y"))
 
-    with pytest.raises(ExportError, match="'y' needs ONNX's operator BitwiseAnd, which opset 17 does not have.* 18"):
+    with pytest.raises(ExportError, match=r"'y' needs ONNX's operator BitwiseAnd, which opset 17 does not have.* 18"):
         write(graph, {})
 
 
