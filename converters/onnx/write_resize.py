@@ -8,6 +8,7 @@ from edge_sdk.graph import Node
 from edge_sdk.ops.resize import Resize
 from edge_sdk.spec import Spec
 
+
 @writes(Resize)
 def resize(t: Writing, op: Resize, node: Node) -> None:
     """Resize to a size, of which an open batch is a part that is worked out when the file runs.
