@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import shutil
 import tempfile
@@ -173,15 +175,17 @@ def _converted(network: ModelProto, model: Model, precision: Precision, labels: 
         color_layout=getattr(tools.colorlayout, LAYOUTS[rule.channels]),
     )
     try:
-        converted = tools.convert(
-            program,
-            convert_to="mlprogram",
-            inputs=[image_type],
-            classifier_config=tools.ClassifierConfig(list(labels)),
-            compute_precision=tools.precision.FLOAT16 if precision == "fp16" else tools.precision.FLOAT32,
-            minimum_deployment_target=target,
-            skip_model_load=True,
-        )
+        # Its progress bars go to the terminal whether they are wanted or not.
+        with contextlib.redirect_stderr(io.StringIO()):
+            converted = tools.convert(
+                program,
+                convert_to="mlprogram",
+                inputs=[image_type],
+                classifier_config=tools.ClassifierConfig(list(labels)),
+                compute_precision=tools.precision.FLOAT16 if precision == "fp16" else tools.precision.FLOAT32,
+                minimum_deployment_target=target,
+                skip_model_load=True,
+            )
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
         raise ExportError(f"{model.name}: coremltools cannot write it: {str(error).strip()[:300]}") from error
     converted.short_description = f"{model.name}, an image classifier of {len(labels)} classes"

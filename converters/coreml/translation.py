@@ -7,6 +7,7 @@ edge_sdk/converters/onnx, which know where axes lie, and each of its nodes becom
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,6 +51,8 @@ def translations() -> Mapping[str, Translate]:
 
 def coreml_package() -> Any:
     """The package `coremltools`; raises MissingExtraError where it is not installed."""
+    # On systems other than Apple's it warns of every library that could run a model.
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
     try:
         import coremltools
     except ImportError as error:

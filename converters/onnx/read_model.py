@@ -46,7 +46,7 @@ def read(
         preprocess: how photos were fed when the network was trained; of ONNX files, only those that the SDK wrote say
             it. Its size is the photos' where the file leaves that open.
         labels: the classes' names, in order; a file that the SDK wrote states them too.
-        computed_bytes: memory that constants which the file computes may take beside four times its size.
+        computed_bytes: memory that constants which the file computes may take beside eight times its size.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
