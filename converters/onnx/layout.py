@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sdk.spec import Array
+from edge_sdk.spec import BATCH, Array
+
+Group = tuple[tuple[int, ...], tuple[int, ...]]
+"""Old axes and the new axes that hold the same elements."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,35 @@ def plain(rank: int) -> Layout:
 def channels_last(rank: int) -> Layout:
     """(n, c, d…) held as (n, d…, c)."""
     return Layout((0, *range(2, rank), 1)) if rank > 2 else plain(rank)
+
+
+def common_groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[Group] | None:
+    """Cut both shapes into the shortest runs with equally many elements; None where there is no such cut."""
+    groups: list[Group] = []
+    if 0 in old or 0 in new:
+        return None
+    i = j = 0
+    while i < len(old) and j < len(new):
+        left, right = [i], [j]
+        many, wanted = old[i], new[j]
+        i, j = i + 1, j + 1
+        if BATCH in (many, wanted) and many != wanted:
+            return None
+        while many != wanted:
+            if many < wanted:
+                if i == len(old):
+                    return None
+                many, left, i = many * old[i], [*left, i], i + 1
+            else:
+                if j == len(new):
+                    return None
+                wanted, right, j = wanted * new[j], [*right, j], j + 1
+        groups.append((tuple(left), tuple(right)))
+    if not groups:
+        return None
+    # Axes of size 1 at the end belong to the last group.
+    last_old, last_new = groups[-1]
+    if any(size != 1 for size in (*old[i:], *new[j:])):
+        return None
+    groups[-1] = (*last_old, *range(i, len(old))), (*last_new, *range(j, len(new)))
+    return groups

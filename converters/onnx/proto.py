@@ -42,7 +42,7 @@ def onnx_package() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise MissingExtraError("reading ONNX files needs the package onnx: pip install 'edge-sdk[onnx]'") from error
+        raise MissingExtraError("ONNX files need the package onnx: pip install 'edge-sdk[onnx]'") from error
     return onnx
 
 

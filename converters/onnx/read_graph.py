@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto
 
 COMPUTED_BYTES = 64 << 20
-"""What constants that a file computes may take beside four times its own size."""
+"""What constants that a file computes may take beside eight times its own size."""
 IMAGE_OPERATORS = frozenset({
     "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool",
     "InstanceNormalization", "LRN", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
@@ -223,7 +223,7 @@ def read_graph(
         constants: values of inputs that are to be constants, because shapes depend on them.
         shapes: sizes of inputs, where the file leaves them open.
         sequences: sizes of each tensor of inputs that are sequences.
-        computed_bytes: memory for constants that the file computes, beside four times its size.
+        computed_bytes: memory for constants that the file computes, beside eight times its size.
 
     Raises:
         FormatError: the file is damaged, or has operators that are not read: all of them are named at once.
@@ -276,7 +276,7 @@ def _problems(reading: _Reading) -> UnsupportedError:
 
 
 def _translation(model: ModelProto, computed_bytes: int) -> Translation:
-    return Translation(printable(model.graph.name) or "onnx", Budget(4 * model.ByteSize() + computed_bytes))
+    return Translation(printable(model.graph.name) or "onnx", Budget(8 * model.ByteSize() + computed_bytes))
 
 
 def _border(translation: Translation, tensor: Tensor) -> Border:

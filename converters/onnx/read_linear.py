@@ -81,6 +81,9 @@ def product(c: Call, a: Tensor, b: Tensor) -> Tensor:
         if a.rank == 2:
             return dense(c, a, weights, b.name)
         return _dense_on_last(c, a, weights, b.name)
+    if a.array is not None and a.rank == 2 and b.rank > 2:  # a · b is (bᵀ · aᵀ)ᵀ, with the constant on the right
+        swapped = (*range(b.rank - 2), b.rank - 1, b.rank - 2)
+        return transposed(c, product(c, transposed(c, b, swapped), transposed(c, a, (1, 0))), swapped)
     row, column = a.rank == 1, b.rank == 1
     a = expanded(c, a, (0,)) if row else a
     b = expanded(c, b, (1,)) if column else b

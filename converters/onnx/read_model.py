@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.converters.classifier import as_classifier
 from edge_sdk.converters.onnx.layout import channels_last
@@ -13,6 +13,7 @@ from edge_sdk.converters.onnx.proto import parse_model
 from edge_sdk.converters.onnx.read_graph import COMPUTED_BYTES, Border, ReadGraph, read_graph
 from edge_sdk.converters.onnx.recognise import recognise_activations
 from edge_sdk.converters.onnx.translation import OpenBatchError
+from edge_sdk.converters.onnx.write_model import stated
 from edge_sdk.errors import EdgeError, FormatError, UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model
@@ -21,7 +22,11 @@ from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import Value
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
+
+IMAGE_RANK = 4
+CHANNELS_FIRST = [0, 3, 1, 2]
+"""The permutation from (n, h, w, c) to (n, c, h, w)."""
 
 
 def read(
@@ -38,10 +43,10 @@ def read(
 
     Args:
         path: an .onnx file; data that it keeps in other files must lie in its folder.
-        preprocess: how photos were fed when the network was trained; ONNX files do not say. Its size is the photos'
-            where the file leaves that open.
-        labels: the classes' names, in order.
-        computed_bytes: memory that constants which the file computes may take beside four times its size.
+        preprocess: how photos were fed when the network was trained; of ONNX files, only those that the SDK wrote say
+            it. Its size is the photos' where the file leaves that open.
+        labels: the classes' names, in order; a file that the SDK wrote states them too.
+        computed_bytes: memory that constants which the file computes may take beside eight times its size.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -53,6 +58,10 @@ def read(
         raise UsageError(f"computed_bytes must be 0 or more, got {computed_bytes}")
     try:
         model = parse_model(path)
+        about = stated(model)
+        _take_channels_first(model)
+        if about is not None:
+            preprocess, labels = preprocess or about.preprocess, labels or about.labels
         if preprocess is not None:
             _set_open_size(model, preprocess.size)
         found = read_graph(model, folder=path.parent, open_batch=True, computed_bytes=computed_bytes)
@@ -70,7 +79,13 @@ def read(
         raise FormatError(f"{path}: the input has shape {list(shape)}; wanted photos (n, c, h, w) of an image network")
     if output.layout.inner:
         raise FormatError(f"{path}: the output is a flattened image; wanted one score for each class")
-    source = {"format": "onnx", "producer": _producer(model), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    source: dict[str, Any] = {
+        "format": "onnx",
+        "producer": _producer(model),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    if about is not None:
+        source |= {"architecture": about.name, "model": dict(about.provenance)}
     try:
         graph, workspace = recognise_activations(found.graph, found.workspace)
         return as_classifier(
@@ -81,6 +96,28 @@ def read(
         raise
     except EdgeError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def _take_channels_first(model: ModelProto) -> None:
+    """Let a file that takes photos (n, h, w, c), and only moves their channels first, take them moved."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for info in model.graph.input:
+        dims = info.type.tensor_type.shape.dim
+        readers = [node for node in model.graph.node if info.name in node.input]
+        moved = [node for node in readers if node.op_type == "Transpose" and _permutation(node) == CHANNELS_FIRST]
+        if info.name in stored or len(dims) != IMAGE_RANK or not readers or moved != readers:
+            continue
+        order = [dims[axis] for axis in CHANNELS_FIRST]
+        copies = [type(dim).FromString(dim.SerializeToString()) for dim in order]
+        for dim, copy in zip(dims, copies, strict=True):
+            dim.CopyFrom(copy)
+        for node in moved:
+            node.op_type = "Identity"
+            del node.attribute[:]
+
+
+def _permutation(node: NodeProto) -> list[int]:
+    return [int(axis) for attribute in node.attribute if attribute.name == "perm" for axis in attribute.ints]
 
 
 def _set_open_size(model: ModelProto, size: tuple[int, int]) -> None:

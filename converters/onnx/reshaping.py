@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_sdk.converters.onnx.call import Call
-from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
+from edge_sdk.converters.onnx.layout import Group, Layout, channels_last, common_groups, plain
 from edge_sdk.converters.onnx.tensor import Constant, Tensor
-from edge_sdk.spec import BATCH
-
-Group = tuple[tuple[int, ...], tuple[int, ...]]
-"""Old axes and the new axes that hold the same elements."""
 
 
 def transposed(c: Call, x: Tensor, permutation: Sequence[int]) -> Tensor:
@@ -39,7 +35,7 @@ def reshaped(c: Call, x: Tensor, shape: tuple[int, ...]) -> Tensor:
             layout = channels_last(len(shape))
             return c.tensor(c.translation.reshape(x.held, layout.held_shape(shape)), layout)
         x = c.result(c.plain(x))
-    groups = _groups(x.shape, shape)
+    groups = common_groups(x.shape, shape)
     if groups is None:
         return c.result(c.translation.reshape(c.plain(x), shape))
     flat = len(shape) == 2 and x.rank > 3 and x.layout == channels_last(x.rank)
@@ -51,38 +47,6 @@ def reshaped(c: Call, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     held = c.translation.hold(x, Layout(old))
     layout = Layout(new)
     return c.tensor(c.translation.reshape(held, layout.held_shape(shape)), layout)
-
-
-def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[Group] | None:
-    """Cut both shapes into the shortest runs with equally many elements; None where there is no such cut."""
-    groups: list[Group] = []
-    if 0 in old or 0 in new:
-        return None
-    i = j = 0
-    while i < len(old) and j < len(new):
-        left, right = [i], [j]
-        many, wanted = old[i], new[j]
-        i, j = i + 1, j + 1
-        if BATCH in (many, wanted) and many != wanted:
-            return None
-        while many != wanted:
-            if many < wanted:
-                if i == len(old):
-                    return None
-                many, left, i = many * old[i], [*left, i], i + 1
-            else:
-                if j == len(new):
-                    return None
-                wanted, right, j = wanted * new[j], [*right, j], j + 1
-        groups.append((tuple(left), tuple(right)))
-    if not groups:
-        return None
-    # Axes of size 1 at the end belong to the last group.
-    last_old, last_new = groups[-1]
-    if any(size != 1 for size in (*old[i:], *new[j:])):
-        return None
-    groups[-1] = (*last_old, *range(i, len(old))), (*last_new, *range(j, len(new)))
-    return groups
 
 
 def _by_first_held(x: Tensor, groups: list[Group]) -> list[Group]:
