@@ -84,6 +84,8 @@ def export(
     input_type: EdgeType | None = None,
     output_type: EdgeType = "float32",
     threads: int | None = None,
+    *,
+    fixed_batch: bool = False,
 ) -> Report:
     """Write a model as a .tflite file of builtin operators and return how the finished file does.
 
@@ -91,6 +93,7 @@ def export(
     for which `calibrate` gives photos: a folder, a data set or uint8 images (n, h, w, c). They go through the model's
     own preprocessing. `check` are other photos, all of which model and file are compared on; without them some of the
     calibration photos, or seeded noise, serve. An int8 file takes uint8 pixels unless `input_type` is "float32".
+    With `fixed_batch` it takes one example at a time, which LiteRT.js (2.5) asks for: it refuses an open batch.
 
     The report also lies beside the file, as `<path>.json`.
 
@@ -103,7 +106,7 @@ def export(
     _check_options(quantize, calibrate, input_type, output_type)
     if Path(path).suffix != ".tflite":
         raise UsageError(f"{path}: the name of the file to write must end in .tflite")
-    written = _written(model, quantize, calibrate, input_type or "uint8", output_type)
+    written = _written(model, quantize, calibrate, input_type or "uint8", output_type, fixed_batch=fixed_batch)
     file = TFLiteModel(written.data, str(path), threads)
     photos = _check_photos(model, calibrate, check)
     expected, found = evaluate(model, photos, BATCH), evaluate(_UnderLabels(file, model.labels), photos, BATCH)
@@ -148,14 +151,20 @@ def _check_options(
 
 
 def _written(
-    model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType
+    model: Model,
+    precision: Precision,
+    photos: PhotoSource | None,
+    input_type: EdgeType,
+    output_type: EdgeType,
+    *,
+    fixed_batch: bool,
 ) -> WrittenFile:
     if precision == "int8" and photos is not None:
         graph, workspace = quantized_graph(model, photos, input_type, output_type)
     else:
         graph, workspace = model.inference
     about = About(model.name, model.preprocess, model.labels, model.provenance)
-    return write(graph, workspace, WEIGHTS[precision], about)
+    return write(graph, workspace, WEIGHTS[precision], about, fixed_batch=fixed_batch)
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:

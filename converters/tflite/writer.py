@@ -61,12 +61,20 @@ class WrittenFile:
     report: WriteReport
 
 
-def write(graph: Graph, workspace: Workspace, weights: Weights = "float32", about: About | None = None) -> WrittenFile:
+def write(
+    graph: Graph,
+    workspace: Workspace,
+    weights: Weights = "float32",
+    about: About | None = None,
+    *,
+    fixed_batch: bool = False,
+) -> WrittenFile:
     """Return the .tflite file that computes a forward graph, with the signature `serving_default`.
 
     A graph quantized by `quantize_int8` is written as it is. With a float graph, `weights` says how its weights are
     stored: "float16" halves them, to be widened by the runtime; "int8" (dynamic range) stores those of convolutions
-    (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly.
+    (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly. With `fixed_batch` the file takes one
+    example at a time, which LiteRT.js asks for; otherwise its batch is open.
 
     Raises:
         ExportError: operators, types or sizes that the format does not have.
@@ -74,7 +82,7 @@ def write(graph: Graph, workspace: Workspace, weights: Weights = "float32", abou
     """
     if weights not in WEIGHTS:
         raise UsageError(f"weights {weights!r} is not one of {', '.join(WEIGHTS)}{suggestion(weights, WEIGHTS)}")
-    file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk")
+    file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk", fixed_batch=fixed_batch)
     lowering = Lowering(graph, workspace, file, weights)
     lowering.run()
     oldest = minimum_runtime(file.operator_versions)

@@ -1,6 +1,6 @@
 """The exported files in ai-edge-litert, in this process.
 
-    pytest -m clients tests/clients/test_litert.py
+pytest -m clients tests/clients/test_litert.py
 """
 
 from __future__ import annotations

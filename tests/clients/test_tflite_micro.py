@@ -1,6 +1,6 @@
 """The int8 files in the interpreter for microcontrollers (tflite-micro), which has no fp16 and no dynamic range.
 
-    pytest -m clients tests/clients/test_tflite_micro.py
+pytest -m clients tests/clients/test_tflite_micro.py
 """
 
 from __future__ import annotations

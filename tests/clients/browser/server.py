@@ -32,10 +32,12 @@ class PageServer(ThreadingHTTPServer):
         if kind == "":
             return PAGE.read_bytes()
         if kind == "list":
-            return json.dumps([
-                {"name": name, "inputType": file.x.dtype.name, "shape": file.x.shape[1:]}
-                for name, file in self.files.items()
-            ]).encode()
+            return json.dumps(
+                [
+                    {"name": name, "inputType": file.x.dtype.name, "shape": file.x.shape[1:]}
+                    for name, file in self.files.items()
+                ]
+            ).encode()
         if kind == "packages":
             path = self.packages / rest
             return path.read_bytes() if path.is_file() else None
