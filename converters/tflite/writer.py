@@ -73,8 +73,8 @@ def write(
 
     A graph quantized by `quantize_int8` is written as it is. With a float graph, `weights` says how its weights are
     stored: "float16" halves them, to be widened by the runtime; "int8" (dynamic range) stores those of convolutions
-    (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly. With `fixed_batch` the file takes one
-    example at a time, which LiteRT.js asks for; otherwise its batch is open.
+    (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly.
+    With `fixed_batch` the file takes one example at a time, which LiteRT.js asks for; otherwise its batch is open.
 
     Raises:
         ExportError: operators, types or sizes that the format does not have.
