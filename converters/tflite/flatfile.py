@@ -66,7 +66,8 @@ class Subgraph:
     ) -> TensorId:
         """Add a tensor; with `data` it is a constant.
 
-        A first size of -1 is the open batch: it is stored as 1 with the signature -1, which runtimes may resize.
+        A first size of -1 is the open batch: it is stored as 1 with the signature -1, which runtimes may resize. In a
+        file of fixed batch it is 1.
 
         Raises:
             ExportError: the format has no such dtype, or `data` is of another shape or dtype.
@@ -76,7 +77,10 @@ class Subgraph:
         if data is not None and (data.shape != tuple(shape) or data.dtype.name != dtype):
             raise ExportError(f"tensor {name!r} is {dtype}{list(shape)}, its data {data.dtype}{list(data.shape)}")
         buffer = 0 if data is None else self._model.add_buffer(data)
-        self.tensors.append(_Tensor(name, tuple(int(size) for size in shape), TensorType[dtype], buffer, quant))
+        sizes = [int(size) for size in shape]
+        if self._model.fixed_batch and sizes[:1] == [BATCH]:
+            sizes[0] = 1
+        self.tensors.append(_Tensor(name, tuple(sizes), TensorType[dtype], buffer, quant))
         return TensorId(len(self.tensors) - 1)
 
     def constant(self, name: str, data: Array, quant: QuantParams | None = None) -> TensorId:
@@ -112,8 +116,9 @@ class _Signature:
 class FlatModel:
     """What one file holds. `to_bytes` may be called once everything is added."""
 
-    def __init__(self, description: str = "") -> None:
+    def __init__(self, description: str = "", *, fixed_batch: bool = False) -> None:
         self.description = description
+        self.fixed_batch = fixed_batch
         self._subgraphs: list[Subgraph] = []
         self._codes: dict[tuple[Builtin, int], int] = {}
         self._buffers: list[memoryview] = [memoryview(b"")]  # buffer 0 means "no data" and stays empty

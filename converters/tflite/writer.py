@@ -72,12 +72,15 @@ def write(
     about: About | None = None,
     self_test: Callable[[bytes], bytes] | None = None,
     min_runtime: str | None = None,
+    *,
+    fixed_batch: bool = False,
 ) -> WrittenFile:
     """Return the .tflite file that computes a forward graph, with the signature `serving_default`.
 
     A graph quantized by `quantize_int8` is written as it is. With a float graph, `weights` says how its weights are
     stored: "float16" halves them, to be widened by the runtime; "int8" (dynamic range) stores those of convolutions
     (a scale a channel) and dense layers in 8 bits, and the runtime quantizes their inputs on the fly.
+    With `fixed_batch` the file takes one example at a time, which LiteRT.js asks for; otherwise its batch is open.
 
     A file with `about` also holds the hash of all of itself. `self_test` is given the file and returns its self-test.
 
@@ -90,7 +93,7 @@ def write(
     """
     if weights not in WEIGHTS:
         raise UsageError(f"weights {weights!r} is not one of {', '.join(WEIGHTS)}{suggestion(weights, WEIGHTS)}")
-    file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk")
+    file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk", fixed_batch=fixed_batch)
     lowering = Lowering(graph, workspace, file, weights, target_runtime(min_runtime))
     lowering.run()
     oldest = minimum_runtime(file.operator_versions)

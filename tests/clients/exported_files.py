@@ -1,7 +1,8 @@
 """The files that every client is given, and what they have to answer by our own evaluation.
 
-EfficientNet-Lite0 with ImageNet's weights in five forms, on photos that scikit-image ships, and a small MobileNetV2 with
-random weights in two, on noise. No runtime has a part in what is expected: it comes from Sessions.
+EfficientNet-Lite0 with ImageNet's weights in five forms, on photos that scikit-image ships, and a small MobileNetV2
+with random weights in two, on noise. They take one image at a time, because LiteRT.js refuses an open batch. No runtime
+has a part in what is expected: it comes from Sessions.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def export_files(folder: Path) -> dict[str, ExportedFile]:
 
 def _export(model: Model, network: str, form: str, pixels: Array, folder: Path) -> ExportedFile:
     path = folder / f"{network}_{form}.tflite"
-    edge.export(model, path, calibrate=pixels, **FORMS[form])
+    edge.export(model, path, calibrate=pixels, fixed_batch=True, **FORMS[form])
     rule = model.preprocess
     normalised = (pixels - np.asarray(rule.mean, np.float32)) / np.asarray(rule.std, np.float32)
     x, step, zero_point, output_type = normalised, None, 0, "float32"

@@ -1,4 +1,4 @@
-"""The exported files in MediaPipe's ImageClassifier and the Task Library's, which read labels and preprocessing in them.
+"""The exported files in MediaPipe's ImageClassifier and the Task Library's, which read labels and means in them.
 
     pytest -m clients tests/clients/test_mediapipe.py
 

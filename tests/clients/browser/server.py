@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.error = body.decode() or None
             self.server.ended.set()
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         """Say nothing: a test's output is its own."""
 
 
