@@ -1,13 +1,18 @@
-"""`edge export`: write a model as a .tflite file and prove it in the runtime."""
+"""`edge export`: write a model as a .tflite, .onnx or .mlpackage file and prove it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from edge_sdk.cli.output import json_option, percent, print_json, print_table, size
+from edge_sdk.cli.output import json_option, note, percent, print_json, print_table, size
+
+if TYPE_CHECKING:
+    from edge_sdk.converters.coreml.export import Report as CoreMLReport
+    from edge_sdk.converters.onnx.export import Report as ONNXReport
+    from edge_sdk.converters.tflite.report import Report
 
 
 @click.command("export")
@@ -29,7 +34,20 @@ from edge_sdk.cli.output import json_option, percent, print_json, print_table, s
     help="What it gives.",
 )
 @click.option("--self-test/--no-self-test", default=True, help="Put two check photos and their scores into the file.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
+@click.option("--fixed-batch", is_flag=True, help="Take one photo at a time, as LiteRT.js asks for.")
+@click.option(
+    "--min-runtime", metavar="2.14|latest", help="Oldest TensorFlow Lite that must run it; else the oldest possible."
+)
+@click.option(
+    "--max-drop", type=float, metavar="POINTS", help="Accuracy that the finished file may lose on --check photos."
+)
+@click.option(
+    "--train", type=click.Path(path_type=Path), help="Labelled photos to train on, if nothing else is enough."
+)
+@click.option("--opset", type=int, help="Of an .onnx file; 17 if left out.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The .tflite, .onnx or .mlpackage file to write."
+)
 @json_option
 def command(
     model: Path,
@@ -42,51 +60,107 @@ def command(
     input_size: str | None,
     output: Literal["logits", "probabilities"],
     self_test: bool,
+    fixed_batch: bool,
+    min_runtime: str | None,
+    max_drop: float | None,
+    train: Path | None,
+    opset: int | None,
     out: Path,
     as_json: bool,
 ) -> None:
-    """Write MODEL (.edge, .onnx, .tflite or a run's folder) as a .tflite file, re-run it in the runtime and compare.
+    """Write MODEL (.edge, .onnx, .tflite or a run's folder) as a file for a runtime, re-run it there and compare.
+
+    The ending of --out decides for which: .tflite for LiteRT (TensorFlow Lite), .onnx for ONNX Runtime, .mlpackage for
+    Core ML, which is read back instead of run. Options from --embed-preprocessing to --train are for .tflite files.
+
+    With --max-drop an int8 file is made better, step by step, until it loses no more than that; if nothing is enough,
+    no file gets the name, and the best one lies beside it as NAME.rejected.tflite with a report of every layer.
 
     \b
     Examples:
       edge export runs/a --out model.tflite
-      edge export runs/a --quantize int8 --calibrate photos/train --check photos/val --out model.tflite
+      edge export runs/a --quantize int8 --calibrate photos/train --check photos/val --max-drop 0.5 --out m.tflite
+      edge export runs/a --out model.onnx
     """
+    from edge_sdk.converters.coreml.export import export_coreml
+    from edge_sdk.converters.onnx.export import export_onnx
+    from edge_sdk.converters.onnx.write_model import DEFAULT_OPSET
     from edge_sdk.converters.tflite.export import export
     from edge_sdk.opening import load
 
-    report = export(
-        load(model),
-        out,
-        quantize,
-        calibrate,
-        check,
-        input_type,
-        output_type,
-        embed_preprocessing=embed_preprocessing,
-        input_size=_size(input_size),
-        output=output,
-        self_test=self_test,
+    if out.suffix == ".mlpackage":
+        _print_package(export_coreml(load(model), out, quantize, calibrate), as_json=as_json)
+    elif out.suffix == ".onnx":
+        opset = opset or DEFAULT_OPSET
+        exported = export_onnx(load(model), out, quantize, calibrate, check, input_type, output_type, opset=opset)
+        _print_onnx(exported, as_json=as_json)
+    else:
+        report = export(
+            load(model), out, quantize, calibrate, check, input_type, output_type,
+            embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
+            min_runtime=min_runtime, max_drop=max_drop, train=train, listener=_tell, fixed_batch=fixed_batch,
+        )  # fmt: skip
+        _print_file(report, as_json=as_json)
+
+
+def _tell(rung: str) -> None:
+    note(f"edge: {rung.replace('-', ' ')} …")
+
+
+def _print_file(report: Report, *, as_json: bool) -> None:
+    edges = (
+        ("takes", f"{report.takes}, {report.input}"),
+        ("gives", f"{report.scores}, {report.output}"),
+        ("preprocessing inside", report.embedded),
     )
+    _print(report, edges, report.scores, as_json=as_json)
+    if not as_json and report.attempts:
+        tried = [
+            (one.rung, percent(one.drop / 100), percent(one.agreement), percent(one.accuracy))
+            for one in report.attempts
+        ]
+        print_table("what was tried", ("rung", "drop", "agreement", "accuracy"), tried, compact=True)
+    for finding in report.findings:
+        note(f"edge: calibration: {finding}")
+
+
+def _print_onnx(report: ONNXReport, *, as_json: bool) -> None:
+    _print(report, (("takes", report.input), ("gives", report.output)), "logits", as_json=as_json)
+
+
+def _print(report: Report | ONNXReport, edges: tuple[tuple[str, str], ...], scores: str, *, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
         return
     rows = [
         ("size", size(report.bytes)),
-        ("takes", f"{report.takes}, {report.input}"),
-        ("gives", f"{report.scores}, {report.output}"),
-        ("preprocessing inside", report.embedded),
+        *edges,
         ("top-1 agreement with the model", percent(report.agreement)),
         ("accuracy of the model", percent(report.model_accuracy)),
         ("accuracy of the file", percent(report.file_accuracy)),
-        (f"largest difference of {report.scores}", f"{report.largest_difference:.2e}"),
-        (f"mean difference of {report.scores}", f"{report.mean_difference:.2e}"),
+        (f"largest difference of {scores}", f"{report.largest_difference:.2e}"),
+        (f"mean difference of {scores}", f"{report.mean_difference:.2e}"),
         ("latency", f"{report.milliseconds:.1f} ms"),
         ("tensors left in float", str(len(report.float_tensors) + len(report.float_weights))),
+        ("oldest runtime", report.minimum_runtime),
     ]
-    print_table(f"{out} ({quantize}), {report.photos} photos in {report.runtime}", ("", ""), rows)
+    print_table(f"{report.path} ({report.precision}), {report.photos} photos in {report.runtime}", ("", ""), rows)
     for name in (*report.float_tensors, *report.float_weights):
         click.echo(f"  float: {name}")
+
+
+def _print_package(report: CoreMLReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report.to_dict())
+        return
+    rows = [
+        ("size", size(report.bytes)),
+        ("takes", report.input),
+        ("gives", report.output),
+        ("oldest system", report.minimum_runtime),
+        ("run", report.runtime),
+    ]
+    print_table(f"{report.path} ({report.precision})", ("", ""), rows)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

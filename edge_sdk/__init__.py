@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from edge_sdk.builder import Builder
     from edge_sdk.comparison import compare
+    from edge_sdk.converters.coreml.export import export_coreml
+    from edge_sdk.converters.onnx.export import export_onnx
     from edge_sdk.converters.tflite.export import export
     from edge_sdk.converters.tflite.exportable import check_exportable
     from edge_sdk.errors import EdgeError
@@ -50,6 +52,8 @@ _HOMES = {
     "compare": "edge_sdk.comparison",
     "evaluate": "edge_sdk.evaluation",
     "export": "edge_sdk.converters.tflite.export",
+    "export_coreml": "edge_sdk.converters.coreml.export",
+    "export_onnx": "edge_sdk.converters.onnx.export",
     "fit": "edge_sdk.training.fit",
     "get_threads": "edge_sdk.threads",
     "load": "edge_sdk.opening",
@@ -73,6 +77,8 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "export_coreml",
+    "export_onnx",
     "fit",
     "get_threads",
     "load",

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_sdk.converters.tflite.export import Report, export
+from edge_sdk.converters.tflite.export import export
+from edge_sdk.converters.tflite.report import Report
 from edge_sdk.data.dataset import ArrayDataset
 from edge_sdk.data.split import split_dataset
 from edge_sdk.model import Model

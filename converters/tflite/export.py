@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from edge_sdk.atomic import atomic_write_bytes
 from edge_sdk.converters.tflite.contract import OutputKind
 from edge_sdk.converters.tflite.edges import Edges, red_first
+from edge_sdk.converters.tflite.exportable import check_exportable
+from edge_sdk.converters.tflite.gate import Finished, Form, Forms, first_good_enough, reject
 from edge_sdk.converters.tflite.lineage import lineage
 from edge_sdk.converters.tflite.lowering import Weights
 from edge_sdk.converters.tflite.metadata import About
 from edge_sdk.converters.tflite.replay import golden_pixels, record
+from edge_sdk.converters.tflite.report import Report, report_file
 from edge_sdk.converters.tflite.runtime import TFLiteModel
-from edge_sdk.converters.tflite.sidecar import write_sidecar
-from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
-from edge_sdk.errors import ExportError, UsageError, suggestion
-from edge_sdk.evaluation import Evaluation, evaluate
+from edge_sdk.converters.tflite.versions import target_runtime
+from edge_sdk.converters.tflite.writer import WrittenFile, write
+from edge_sdk.errors import DataError, ExportError, UsageError, suggestion
+from edge_sdk.evaluation import evaluate
+from edge_sdk.graph import Graph
 from edge_sdk.model import Model, softmax
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.calibration import CALIBRATION_PHOTOS
 from edge_sdk.quantization.int8 import EdgeType
+from edge_sdk.quantization.ladder import RUNGS, RungName, check_rungs
+from edge_sdk.quantization.photo_check import check_photos
 from edge_sdk.quantization.post_training import quantized_graph
 from edge_sdk.spec import Array
+from edge_sdk.workspace import Workspace
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
@@ -46,47 +51,6 @@ FLOAT_TOLERANCE = 1e-4
 """How far a float32 file may be from the model, as a share of the largest logit."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was written, and how it compares with the model on the same photos.
-
-    Accuracies are None where the photos have no labels. Differences are between scores, which are logits or
-    probabilities (`scores`); `relative_difference` is the largest one over the largest score. A file that resizes
-    photos itself is given them as they are, so agreement and accuracy include what its resizing, which has no
-    antialiasing, does otherwise. `takes` is what the input's numbers are, `embedded` what of the preprocessing is
-    inside: "nothing", "normalisation" or "normalisation and resize". `operators` counts the builtin operators used.
-    `float_tensors` names every computed tensor of an int8 file that is float, besides its stated edges; `float_weights`
-    the weights that fp16 or dynamic range leave in float32. `milliseconds` is the median time of one photo on this
-    machine.
-    """
-
-    path: str
-    precision: str
-    bytes: int
-    input: str
-    output: str
-    takes: str
-    scores: str
-    embedded: str
-    photos: int
-    agreement: float
-    largest_difference: float
-    mean_difference: float
-    relative_difference: float
-    model_accuracy: float | None
-    file_accuracy: float | None
-    operators: Mapping[str, int]
-    float_tensors: tuple[str, ...]
-    float_weights: tuple[str, ...]
-    runtime: str
-    minimum_runtime: str
-    milliseconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-ready values."""
-        return dataclasses.asdict(self)
-
-
 def export(
     model: Model,
     path: Path | str,
@@ -100,6 +64,12 @@ def export(
     input_size: tuple[int, int] | None = None,
     output: OutputKind = "logits",
     self_test: bool = True,
+    min_runtime: str | None = None,
+    max_drop: float | None = None,
+    rungs: Sequence[RungName] = RUNGS,
+    train: Dataset | Path | str | None = None,
+    listener: Callable[[str], None] = lambda line: None,
+    fixed_batch: bool = False,
 ) -> Report:
     """Write a model as a .tflite file of builtin operators and return how the finished file does.
 
@@ -113,33 +83,76 @@ def export(
     the softmax into the file, as MediaPipe's classifier wants it. Two of the check photos and the scores of the
     finished file ride along for `edge verify`, unless `self_test` is False.
 
+    With `fixed_batch` it takes one photo at a time, which LiteRT.js (2.5) asks for: it refuses an open batch.
+
+    `min_runtime` is the oldest TensorFlow Lite release that the file is for ("2.14"), or "latest": where an operator
+    has several forms, the best that this release has is written. None is the oldest that can be had.
+
+    With `max_drop` the finished file may lose so many points of accuracy on the `check` photos (of answers, where they
+    have no labels). An int8 file then climbs the ladder (edge_sdk/quantization/ladder.py), of which `rungs` may be
+    climbed, and stops at the first whose file is good enough; `train` are labelled photos for its last rung. Where none
+    is, the best of the files lies at `<name>.rejected.tflite`, with a report of every layer in its side-car.
+    `listener` is told what is being done.
+
     All that is known of the file also lies beside it, as `<path>.json` (docs/exported-files.md).
 
     Raises:
         UsageError: an unknown precision, a name that does not end in .tflite, int8 without photos, or a type or size
             of input or output that is not for it.
-        ExportError: an operator has no form in the wanted precision, or the file does not do what the model does;
-            no file is left then.
+        DataError: the calibration photos cannot be right.
+        ExportError: an operator has no form in the wanted precision or runtime, or the file does not do what the model
+            does; no file of that name is written then.
     """
     _check_options(quantize, calibrate, input_type, output_type)
     if Path(path).suffix != ".tflite":
-        raise UsageError(f"{path}: the name of the file to write must end in .tflite")
+        raise UsageError(
+            f"{path}: the name of the file to write must end in .tflite; export_onnx and export_coreml write others"
+        )
     edges = Edges(quantize == "int8", embed_preprocessing, input_type, input_size, output)
+    _check_gate(max_drop, check, rungs, quantize)
+    target_runtime(min_runtime)
+    if quantize == "int8":
+        check_exportable(model, quantize, min_runtime)  # in a moment, and not after minutes of calibration
+    findings = _findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
-    written, about = _written(model, quantize, calibrate, output_type, edges, photos if self_test else None)
-    file = TFLiteModel(written.data, str(path), threads)
-    expected, found = evaluate(model, photos, BATCH), evaluate(_UnderLabels(file, model.labels), photos, BATCH)
+    expected = evaluate(model, photos, BATCH)
     if output == "probabilities":
         expected = dataclasses.replace(expected, scores=softmax(expected.scores))
-    report = _report(str(path), quantize, written.report, file, edges, expected, found)
+    drawn = photos if self_test else None
+    writer = _Writer(model, quantize, calibrate, edges, drawn, min_runtime, fixed_batch=fixed_batch)
+
+    def finish(form: Form) -> Finished:
+        written, about = writer.write(*form)
+        file = TFLiteModel(written.data, str(path), threads)
+        found = evaluate(_UnderLabels(file, model.labels), photos, BATCH)
+        return Finished(
+            written, about, report_file(str(path), quantize, written, file, edges, expected, found, findings)
+        )
+
+    if max_drop is None or calibrate is None or quantize != "int8":
+        finished = finish(_plain_form(model, quantize, calibrate, edges.input_type, output_type))
+    else:
+        forms = Forms(writer.model, calibrate, edges.input_type, output_type, rungs, train, listener)
+        finished = first_good_enough(path, forms, finish, max_drop)
+    report = finished.report
     if quantize == "none" and input_size is None and not report.relative_difference <= FLOAT_TOLERANCE:
         raise ExportError(
             f"{path}: the finished file's {output} differ from the model's by {report.relative_difference:.1e} of the "
             f"largest, at most {FLOAT_TOLERANCE:.0e} is right for float32; no file was left"
         )
-    atomic_write_bytes(path, written.data)
-    write_sidecar(path, written.data, about, report.to_dict())
+    if max_drop is not None and report.drop > max_drop:
+        raise reject(path, finished, max_drop)
+    finished.save(path)
     return report
+
+
+def _plain_form(
+    model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType
+) -> Form:
+    model = red_first(model)
+    if precision == "int8" and photos is not None:
+        return quantized_graph(model, photos, input_type, output_type)
+    return model.inference
 
 
 @dataclass(frozen=True)
@@ -171,30 +184,54 @@ def _check_options(
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
 
 
-def _written(
-    model: Model,
-    precision: Precision,
-    photos: PhotoSource | None,
-    output_type: EdgeType,
-    edges: Edges,
-    golden: Dataset | None,
-) -> tuple[WrittenFile, About]:
-    origin = lineage(model, precision, photos if precision == "int8" else None, CALIBRATION_PHOTOS)
-    model = red_first(model)
-    if precision == "int8" and photos is not None:
-        graph, workspace = quantized_graph(model, photos, edges.input_type, output_type)
-    else:
-        graph, workspace = model.inference
-    graph, workspace, outside = edges.apply(graph, workspace, model.preprocess)
-    embedded = None if outside == model.preprocess else model.preprocess
-    about = About(model.name, outside, model.labels, model.provenance, embedded, edges.output, origin)
+def _check_gate(max_drop: float | None, check: PhotoSource | None, rungs: Sequence[str], precision: Precision) -> None:
+    check_rungs(rungs)
+    if max_drop is None:
+        return
+    if not 0 <= max_drop <= 100:
+        raise UsageError(f"max_drop (--max-drop) is a number of points from 0 to 100, not {max_drop:g}")
+    if check is None:
+        raise UsageError(
+            f"max_drop={max_drop:g} (--max-drop) is measured on photos that the {precision} file was not made with: "
+            "give check= (--check)"
+        )
 
-    pixels = None if golden is None else golden_pixels(golden, outside)
 
-    def self_test(data: bytes) -> bytes:
-        return record(data, cast("Array", pixels), outside, precision, graph)
+def _findings(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> tuple[str, ...]:
+    """Return what may be wrong with the calibration photos; raises DataError for what cannot be right."""
+    found = [] if calibrate is None else check_photos(model, calibrate, check)
+    for finding in found:
+        if finding.level == "error":
+            raise DataError(f"calibration: {finding.message}")
+    return tuple(finding.message for finding in found)
 
-    return write(graph, workspace, WEIGHTS[precision], about, None if pixels is None else self_test), about
+
+class _Writer:
+    """Writes graphs that were made of one model, as files with the same edges and the same things to say."""
+
+    def __init__(
+        self, model: Model, precision: Precision, photos: PhotoSource | None, edges: Edges, golden: Dataset | None,
+        min_runtime: str | None, *, fixed_batch: bool,
+    ) -> None:  # fmt: skip
+        self.origin = lineage(model, precision, photos if precision == "int8" else None, CALIBRATION_PHOTOS)
+        self.model = red_first(model)
+        self.precision, self.edges, self.golden = precision, edges, golden
+        self.min_runtime, self.fixed_batch = min_runtime, fixed_batch
+
+    def write(self, graph: Graph, workspace: Workspace) -> tuple[WrittenFile, About]:
+        """Return the file of a graph and what it says about itself."""
+        model = self.model
+        graph, workspace, outside = self.edges.apply(graph, workspace, model.preprocess)
+        embedded = None if outside == model.preprocess else model.preprocess
+        about = About(model.name, outside, model.labels, model.provenance, embedded, self.edges.output, self.origin)
+        pixels = None if self.golden is None else golden_pixels(self.golden, outside)
+
+        def self_test(data: bytes) -> bytes:
+            return record(data, cast("Array", pixels), outside, self.precision, graph)
+
+        test = None if pixels is None else self_test
+        weights, batch = WEIGHTS[self.precision], self.fixed_batch
+        return write(graph, workspace, weights, about, test, self.min_runtime, fixed_batch=batch), about
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:
@@ -206,39 +243,3 @@ def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSourc
         return spread(open_photos(calibrate, model.labels), UNASKED_CHECK_PHOTOS)
     noise = np.random.default_rng(0).integers(0, 256, (BATCH, *model.preprocess.shape), np.uint8)
     return open_photos(noise, model.labels)
-
-
-def _report(
-    path: str,
-    precision: Precision,
-    written: WriteReport,
-    file: TFLiteModel,
-    edges: Edges,
-    expected: Evaluation,
-    found: Evaluation,
-) -> Report:
-    difference = np.abs(expected.scores - found.scores)
-    has_labels = bool((expected.targets >= 0).all())
-    return Report(
-        path=path,
-        precision=precision,
-        bytes=written.size,
-        input=f"{file.inputs[0].dtype}{list(file.inputs[0].shape)}",
-        output=f"{file.outputs[0].dtype}{list(file.outputs[0].shape)}",
-        takes=file.metadata.contract["input"]["values"],
-        scores=edges.output,
-        embedded=edges.embedded,
-        photos=expected.count,
-        agreement=float(np.mean(expected.predictions == found.predictions)),
-        largest_difference=float(difference.max()),
-        mean_difference=float(difference.mean()),
-        relative_difference=float(difference.max() / max(float(np.abs(expected.scores).max()), 1e-12)),
-        model_accuracy=expected.top1 if has_labels else None,
-        file_accuracy=found.top1 if has_labels else None,
-        operators=written.operators,
-        float_tensors=written.float_tensors,
-        float_weights=written.float_weights,
-        runtime=file.runtime,
-        minimum_runtime=written.minimum_runtime,
-        milliseconds=1e3 * statistics.median(file.latency(10)),
-    )
