@@ -11,11 +11,13 @@ from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT, Model
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.quantization.calibration import Range, calibrate
+from edge_sdk.quantization.calibration import ranges_of, statistics
 from edge_sdk.quantization.int8 import Decisions, EdgeType, to_integers
 from edge_sdk.quantization.integer_forms import integer_forms
 from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
-from edge_sdk.quantization.rules import activation_parameters_of, refuse_unsupported
+from edge_sdk.quantization.observers import Seen, observer
+from edge_sdk.quantization.parameters import Range
+from edge_sdk.quantization.rules import activation_parameters_of, check_fixed, refuse_unsupported
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import Array, QuantParams, Value
 from edge_sdk.workspace import Workspace
@@ -76,9 +78,16 @@ def observe(candidate: Candidate, images: Iterable[Array]) -> Candidate:
 
     Raises:
         DataError: there is no image, all pixels are equal, or the network makes numbers that are none.
+        UsageError: an unknown observer.
     """
     _check(candidate)
-    ranges = calibrate(candidate.graph, candidate.workspace, images)
+    histograms = observer(candidate.scheme.observer).needs_histogram
+    return observed_by(candidate, statistics(candidate.graph, candidate.workspace, images, histograms))
+
+
+def observed_by(candidate: Candidate, seen: Mapping[Value, Seen]) -> Candidate:
+    """Return the candidate with the parameters that its scheme chooses of what was seen of its graph."""
+    ranges = ranges_of(seen, candidate.scheme)
     pixels = candidate.pixels or _pixels_of(ranges[Value(INPUT)])
     return replace(candidate, activations=activation_parameters_of(candidate.graph, ranges, pixels, candidate.scheme))
 
@@ -92,7 +101,8 @@ def integer_graph(
 
     Raises:
         UsageError: the candidate was not observed, or not since nodes were added.
-        ExportError: operators that have no form in their precision, all of them named.
+        ExportError: operators that have no form in their precision, all of them named; scales of an output that the
+            specification fixes were changed.
     """
     _check(candidate)
     computed = [*candidate.graph.inputs, *(value for node in candidate.graph.nodes for value in node.outputs)]
@@ -102,6 +112,7 @@ def integer_graph(
             f"integer_graph: {len(missing)} of {len(computed)} activations have no scale yet, {missing[0]!r} among "
             "them; call observe first"
         )
+    check_fixed(candidate.graph, candidate.activations, candidate.scheme)
     return to_integers(candidate.graph, candidate.workspace, candidate.decisions, input_type, output_type)
 
 

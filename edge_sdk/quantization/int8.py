@@ -14,8 +14,13 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.model import INPUT, OUTPUT
 from edge_sdk.op import Op
 from edge_sdk.ops.quantization import Dequantize, Quantize
-from edge_sdk.quantization.calibration import Range
-from edge_sdk.quantization.parameters import activation_parameters, quantize_bias, round_weights, weight_parameters
+from edge_sdk.quantization.parameters import (
+    Range,
+    activation_parameters,
+    quantize_bias,
+    round_weights,
+    weight_parameters,
+)
 from edge_sdk.quantization.rules import (
     SAME_PARAMETERS,
     WEIGHT_AXIS,

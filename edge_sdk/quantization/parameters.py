@@ -5,11 +5,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sdk.quantization.calibration import Range
 from edge_sdk.spec import Array, QuantParams
+
+LOWEST, STEPS = -128, 255
+"""Of int8: the smallest stored number, and how many steps it is to the largest one."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest value seen."""
+
+    low: float
+    high: float
+
+    def union(self, other: Range) -> Range:
+        """The range that covers both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
 
 
 def activation_parameters(seen: Range, symmetric: bool = False) -> QuantParams:

@@ -19,8 +19,7 @@ from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPo
 from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
-from edge_sdk.quantization.calibration import Range
-from edge_sdk.quantization.parameters import activation_parameters
+from edge_sdk.quantization.parameters import Range, activation_parameters
 from edge_sdk.quantization.scheme import LayerPrecision, Scheme
 from edge_sdk.spec import QuantParams, Value
 
@@ -74,6 +73,19 @@ def refuse_unsupported(graph: Graph, scheme: Scheme) -> None:
     wide = [node.outputs[0] for node in graph.nodes if precision_of(node, scheme) == "int16"]
     if wide or scheme.weights != "int8":
         raise ExportError("quantization: int16 activations and int4 weights have no form in .tflite files yet")
+
+
+def check_fixed(graph: Graph, activations: Mapping[Value, QuantParams], scheme: Scheme) -> None:
+    """Raise ExportError where outputs have other parameters than the specification fixes, which runtimes refuse."""
+    for node in graph.nodes:
+        wanted = FIXED.get(type(node.op))
+        if wanted is None or precision_of(node, scheme) == "float32" or activations[node.output] == wanted:
+            continue
+        found = activations[node.output]
+        raise ExportError(
+            f"{node.op.name} ({node.output}): its output has the scale {found.scale[0]:g} and the zero point "
+            f"{found.zero_point[0]}; runtimes take {wanted.scale[0]:g} and {wanted.zero_point[0]} alone"
+        )
 
 
 def activation_parameters_of(
