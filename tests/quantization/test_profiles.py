@@ -20,14 +20,18 @@ from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import write
 from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph
+from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import HardSwish, LeakyRelu
+from edge_sdk.ops.activation import HardSwish, LeakyRelu, PRelu
+from edge_sdk.ops.conv import Conv2D, ConvTranspose2D
 from edge_sdk.ops.elementwise import Add, Mul, Sub
+from edge_sdk.ops.pool import GlobalAvgPool
 from edge_sdk.ops.quantization import Quantize
+from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.post_training import QuantizedModel, quantize
 from edge_sdk.quantization.profile import PROFILES, Profile
 from edge_sdk.session import Session
-from edge_sdk.spec import Array, QuantParams, Spec
+from edge_sdk.spec import BATCH, Array, QuantParams, Spec, Value
 from edge_sdk.workspace import Workspace
 
 EXAMPLES = int(os.environ.get("EDGE_PROPERTY_EXAMPLES", "6"))
@@ -145,6 +149,42 @@ def test_whole_networks(name, profile):
 def test_whole_networks_of_full_size(name, profile):
     """The same at 224 × 224 pixels."""
     compare_network(name, 224, profile)
+
+
+def upsampling_model() -> Model:
+    """Convolution, PReLU, a transposed convolution with ReLU, a transposed one in groups, and a mean."""
+    random, g, arrays = np.random.default_rng(3), Builder("upsampling"), Workspace()
+
+    def param(name: str, *shape: int) -> Value:
+        arrays[name] = random.normal(0, 0.4, shape).astype(np.float32)
+        return g.param(name, Spec(shape))
+
+    x = g.input(INPUT, Spec((BATCH, 12, 12, 3)))
+    x = g.add(Conv2D(padding="same"), x, param("w1", 8, 3, 3, 3), param("b1", 8))
+    x = g.add(PRelu(), x, param("slope", 8))
+    up = ConvTranspose2D((2, 2), ((1, 1), (1, 1)), output_padding=(1, 1), activation="relu")
+    x = g.add(up, x, param("w2", 12, 3, 3, 8), param("b2", 12))
+    x = g.add(ConvTranspose2D((2, 2), groups=2), x, param("w3", 20, 2, 2, 6), param("b3", 20))
+    g.add(GlobalAvgPool(), x, name=OUTPUT)
+    rule = Preprocess(size=(12, 12), mean=(120.0, 110.0, 100.0), std=(60.0, 58.0, 57.0))
+    return Model(g.build(Value(OUTPUT)), arrays, rule, tuple(map(str, range(20))))
+
+
+@pytest.mark.parametrize("profile", COMPARED)
+def test_prelu_and_transposed_convolutions_are_quantized(profile):
+    """From floats to a file that the runtime computes as the Session does, and close to what the floats say."""
+    model = upsampling_model()
+    pixels = np.random.default_rng(4).integers(0, 256, (16, 12, 12, 3), np.uint8)
+    quantized = dataclasses.replace(quantize(model, pixels), profile=profile)
+
+    ours = quantized.run(pixels)
+
+    # With an open batch the file works the shape out as it runs, and XNNPACK takes nothing behind that.
+    data = write(quantized.graph.bind(len(pixels)), quantized.workspace).data
+    np.testing.assert_array_equal(ours, TFLiteModel(data, profile=profile).run(pixels))
+    real = model.run(np.stack([model.preprocess(image) for image in pixels]))
+    assert np.abs(ours - real).max() < 0.05 * np.abs(real).max()
+    assert {"prelu", "conv_transpose2d"} <= {node.op.name for node in quantized.graph.nodes}
 
 
 def test_profiles_differ():
