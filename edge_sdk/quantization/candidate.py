@@ -17,7 +17,7 @@ from edge_sdk.quantization.integer_forms import integer_forms
 from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
 from edge_sdk.quantization.observers import Seen, observer
 from edge_sdk.quantization.parameters import Range
-from edge_sdk.quantization.rules import activation_parameters_of, refuse_unsupported
+from edge_sdk.quantization.rules import activation_parameters_of, check_fixed, refuse_unsupported
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import Array, QuantParams, Value
 from edge_sdk.workspace import Workspace
@@ -101,7 +101,8 @@ def integer_graph(
 
     Raises:
         UsageError: the candidate was not observed, or not since nodes were added.
-        ExportError: operators that have no form in their precision, all of them named.
+        ExportError: operators that have no form in their precision, all of them named; scales of an output that the
+            specification fixes were changed.
     """
     _check(candidate)
     computed = [*candidate.graph.inputs, *(value for node in candidate.graph.nodes for value in node.outputs)]
@@ -111,6 +112,7 @@ def integer_graph(
             f"integer_graph: {len(missing)} of {len(computed)} activations have no scale yet, {missing[0]!r} among "
             "them; call observe first"
         )
+    check_fixed(candidate.graph, candidate.activations, candidate.scheme)
     return to_integers(candidate.graph, candidate.workspace, candidate.decisions, input_type, output_type)
 
 

@@ -75,6 +75,19 @@ def refuse_unsupported(graph: Graph, scheme: Scheme) -> None:
         raise ExportError("quantization: int16 activations and int4 weights have no form in .tflite files yet")
 
 
+def check_fixed(graph: Graph, activations: Mapping[Value, QuantParams], scheme: Scheme) -> None:
+    """Raise ExportError where outputs have other parameters than the specification fixes, which runtimes refuse."""
+    for node in graph.nodes:
+        wanted = FIXED.get(type(node.op))
+        if wanted is None or precision_of(node, scheme) == "float32" or activations[node.output] == wanted:
+            continue
+        found = activations[node.output]
+        raise ExportError(
+            f"{node.op.name} ({node.output}): its output has the scale {found.scale[0]:g} and the zero point "
+            f"{found.zero_point[0]}; runtimes take {wanted.scale[0]:g} and {wanted.zero_point[0]} alone"
+        )
+
+
 def activation_parameters_of(
     graph: Graph, ranges: Mapping[Value, Range], pixels: QuantParams | None, scheme: Scheme
 ) -> dict[Value, QuantParams]:

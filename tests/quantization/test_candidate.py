@@ -12,14 +12,15 @@ from edge_sdk.builder import Builder
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import write
 from edge_sdk.data.dataset import ArrayDataset
-from edge_sdk.errors import UsageError
+from edge_sdk.errors import ExportError, UsageError
 from edge_sdk.model import INPUT, OUTPUT, Model
-from edge_sdk.ops.activation import Relu
+from edge_sdk.ops.activation import Relu, Sigmoid, Softmax, Tanh
 from edge_sdk.ops.conv import Conv2D
+from edge_sdk.ops.elementwise import Add
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import MaxPool2D
 from edge_sdk.ops.quantization import Dequantize, Quantize
-from edge_sdk.ops.shape import Flatten
+from edge_sdk.ops.shape import Concat, Flatten
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.calibration import CalibrationImages
 from edge_sdk.quantization.candidate import Candidate, integer_graph, observe, prepare
@@ -98,6 +99,50 @@ def test_every_observer_makes_a_file_that_the_runtime_computes_as_we_do(name, mo
     np.testing.assert_array_equal(found, ours)
     wanted = model.run(np.concatenate(list(images)))
     assert np.abs(found - wanted).max() < 0.2 * np.ptp(wanted)
+
+
+@pytest.mark.parametrize("name", OBSERVERS)
+def test_groups_of_the_specification_hold_for_every_observer(name, images):
+    """A pool, a concat and a flatten have one scale; outputs of sigmoid, softmax and tanh are fixed."""
+    g = Builder("groups")
+    image = g.input(INPUT, Spec((BATCH, SIDE, SIDE, 3)))
+    pooled = g.add(MaxPool2D((8, 8), (8, 8)), g.add(Relu(), image, name="above"), name="pooled")
+    doubled = g.add(Add(), pooled, pooled, name="doubled")
+    joined = g.add(Concat(3), pooled, doubled, name="joined")
+    x = g.add(Tanh(), g.add(Sigmoid(), joined, name="sigmoid"), name="tanh")
+    graph = g.build(g.add(Softmax(), g.add(Flatten(), x, name="flat"), name=OUTPUT))
+    candidate = Candidate(graph, Workspace(), Preprocess((SIDE, SIDE)), QuantParams((1 / 128,), (127,)))
+
+    found = observe(candidate_with(candidate, Scheme(observer=name)), images)
+
+    quant = {str(value): parameters for value, parameters in found.activations.items()}
+    assert quant["above"] == quant["pooled"] == quant["joined"] == quant["doubled"] != quant[INPUT]
+    assert quant["sigmoid"] == quant[OUTPUT] == QuantParams((1 / 256,), (-128,))
+    assert quant["tanh"] == quant["flat"] == QuantParams((1 / 128,), (0,))
+    report, logits, ours = in_the_runtime(found)
+    assert report.operators["QUANTIZE"] == 1
+    assert np.abs(logits - ours).max() <= 2 / 256
+    changed = dataclasses.replace(found, activations={**found.activations, Value("tanh"): QuantParams((0.1,), (0,))})
+    with pytest.raises(ExportError, match=r"tanh.*0\.0078125"):
+        integer_graph(changed)
+
+
+def test_decided_scales_that_differ_are_rescaled_between(model, images):
+    """Where a step gave the ends of a pool two scales, its input is rounded to the one of its output."""
+    g = Builder("pooled")
+    image = g.input(INPUT, Spec((BATCH, SIDE, SIDE, 3)))
+    x = g.add(MaxPool2D((2, 2), (2, 2)), g.add(Relu(), image, name="above"), name="pooled")
+    graph = g.build(g.add(Flatten(), x, name=OUTPUT))
+    candidate = Candidate(graph, Workspace(), Preprocess((SIDE, SIDE)), QuantParams((1 / 128,), (127,)))
+    activations = dict(observe(candidate, images).activations)
+    activations[Value("pooled")] = activations[LOGITS] = QuantParams((1 / 200,), (-128,))
+
+    report, found, ours = in_the_runtime(dataclasses.replace(candidate, activations=activations))
+
+    assert report.operators["QUANTIZE"] == 2
+    wanted = Session(graph, Workspace(), batch=10).run({INPUT: np.concatenate([*images])})[OUTPUT]
+    np.testing.assert_array_equal(found, ours)
+    assert np.abs(found - wanted).max() <= 1 / 128
 
 
 def test_the_search_takes_the_observer_with_the_smallest_error(model, images):
