@@ -140,12 +140,12 @@ def _values(source: _Source) -> dict[str, Any]:
         if probabilities
         else "Its scores are logits here; export with --output probabilities to have probabilities.",
         "golden_photos": len(test.pixels),
-        "tolerance": _number(test.tolerance * (1 + 1e-6)),
+        "tolerance": _number(test.limit * (1 + 1e-6)),
     }
 
 
 def _input_text(test: SelfTest, channels: str) -> str:
-    order = "grey" if channels == "grey" else "blue, green, red" if channels == "bgr" else "red, green, blue"
+    order = "grey" if channels == "grey" else "red, green, blue"
     raw = set(test.mean) == {0.0} and set(test.std) == {1.0}
     return f"{test.input_dtype}, {order}, {'pixels 0 to 255' if raw else '(pixel - mean) / std'}"
 

@@ -48,6 +48,7 @@ class SelfTest:
         input_dtype: The input's type.
         exact: Whether every runtime that computes as the first one must give equal outputs: 8-bit files.
         tolerance: How far an output may be off, as a share of the largest one; of quantized outputs, in steps.
+        limit: The same where the integer arithmetic is another one and roundings add up over the layers.
         runtime: Where the outputs come from.
     """
 
@@ -58,6 +59,7 @@ class SelfTest:
     input_dtype: str
     exact: bool
     tolerance: float
+    limit: float
     runtime: str
 
     @property
@@ -96,6 +98,7 @@ def to_bytes(test: SelfTest, step: int, packed: bytes) -> bytes:
         "output": {"dtype": outputs.dtype.name, "shape": list(outputs.shape[1:])},
         "exact": test.exact,
         "tolerance": test.tolerance,
+        "limit": test.limit,
         "runtime": test.runtime,
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
@@ -155,10 +158,10 @@ def _read(header: Mapping[str, Any], rest: bytes) -> SelfTest:
     tolerance, exact, runtime = header["tolerance"], header["exact"], header["runtime"]
     if type(exact) is not bool or not isinstance(runtime, str):
         raise TypeError("exact must be true or false, runtime a text")
-    (tolerance,) = _numbers([tolerance], 1, "tolerance")
+    tolerance, limit = _numbers([tolerance, header["limit"]], 2, "tolerance and limit")
     stored = np.frombuffer(pixels, np.uint8).reshape(kept)
     spread = _spread(stored, step, size[:2])
-    return SelfTest(spread, outputs, mean, std, input_dtype, exact, tolerance, runtime)
+    return SelfTest(spread, outputs, mean, std, input_dtype, exact, tolerance, limit, runtime)
 
 
 def _whole(header: Mapping[str, Any], key: str, most: int) -> int:

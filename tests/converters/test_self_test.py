@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 
@@ -12,6 +13,7 @@ from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk.converters.tflite import seal
+from edge_sdk.converters.tflite.replay import replay
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.self_test import ENTRY, SelfTest, compact, read_self_test, to_bytes
 from edge_sdk.converters.tflite.verification import verify_file
@@ -30,6 +32,7 @@ def entry(pixels=PIXELS, limit=1 << 20, **changes) -> bytes:
         "input_dtype": "float32",
         "exact": False,
         "tolerance": 0.5,
+        "limit": 0.75,
         "runtime": "r 1",
     }
     return to_bytes(SelfTest(shown, OUTPUTS[: len(shown)], **{**values, **changes}), step, packed)
@@ -58,7 +61,7 @@ def test_an_entry_comes_back():
     np.testing.assert_array_equal(test.pixels, PIXELS)
     np.testing.assert_array_equal(test.outputs, OUTPUTS)
     np.testing.assert_array_equal(test.inputs, wanted)
-    assert (test.exact, test.tolerance, test.runtime) == (False, 0.5, "r 1")
+    assert (test.exact, test.tolerance, test.limit, test.runtime) == (False, 0.5, 0.75, "r 1")
 
 
 def test_large_photos_are_kept_coarse():
@@ -104,7 +107,9 @@ def test_a_damaged_entry_is_refused(data, message):
 def test_an_entry_that_would_unpack_to_more_than_it_says_is_refused():
     """A zip bomb is not unpacked: the announced size is the most that is made."""
     shown, step, packed = compact(np.zeros((2, 500, 500, 3), np.uint8), 1 << 20)
-    few = SelfTest(shown[:, :4, :4], OUTPUTS, (0.0,) * 3, (1.0,) * 3, "uint8", exact=True, tolerance=1.0, runtime="r")
+    few = SelfTest(
+        shown[:, :4, :4], OUTPUTS, (0.0,) * 3, (1.0,) * 3, "uint8", exact=True, tolerance=1.0, limit=1.0, runtime="r"
+    )
     lying = to_bytes(few, step, packed)
 
     with pytest.raises(FormatError, match="bytes of pixels, wanted 96"):
@@ -180,6 +185,20 @@ def test_changed_weights_that_are_hashed_anew_fail_the_self_test(files, tmp_path
     states = {check.name: check.state for check in found.checks}
     assert states == {**dict.fromkeys(states, "passed"), "side-car": "absent", "self-test": "failed"}
     assert found.replay.verdict == "different"
+
+
+def test_another_runtime_may_round_otherwise(files):
+    """Three steps off is different in the recording runtime, and passes when it was another one that recorded."""
+    file = TFLiteModel.open(files / "int8.tflite")
+    stored = read_self_test(file.entries[ENTRY], "file")
+    _, step, packed = compact(stored.pixels, 1 << 20)
+    moved = dataclasses.replace(stored, outputs=(stored.outputs - 3).astype(np.uint8))
+
+    here = replay(file, to_bytes(moved, step, packed))
+    elsewhere = replay(file, to_bytes(dataclasses.replace(moved, runtime="another 1.0"), step, packed))
+
+    assert (here.verdict, here.largest_difference) == ("different", 3.0)
+    assert elsewhere.verdict == "other arithmetic"
 
 
 def test_the_side_car_of_another_file_is_found(files, tmp_path):
