@@ -208,6 +208,16 @@ def over_pixels(use: Use) -> str | None:
     return None
 
 
+def not_the_batch(use: Use) -> str | None:
+    """A reduction, or a padding, that leaves the first axis alone."""
+    numbers, rank = use.numbers(1), max(1, len(use.data.shape))
+    if numbers is None:
+        return "along which axes it goes is computed"
+    if use.operator.code in (Builtin.PAD, Builtin.PADV2):
+        return "it pads the batch" if numbers.reshape(-1, 2)[0].any() else None
+    return "it reduces the batch" if any(int(axis) % rank == 0 for axis in numbers.ravel()) else None
+
+
 def keeps_axes(use: Use) -> str | None:
     """A reduction whose axes stay, with size 1."""
     return None if use.operator.options(ReducerOptions).keep_dims else "it drops the axes that it reduces"

@@ -18,6 +18,7 @@ from edge_sdk.converters.tflite.delegate_rules import (
     inputs_between,
     joins_channels,
     keeps_axes,
+    not_the_batch,
     one_example,
     outputs_between,
     over_pixels,
@@ -149,7 +150,7 @@ GPU = Delegate(
     },
     "tflite/delegates/gpu/README.md, gpu/common/model_builder.cc and tools/versioning/gpu_compatibility.cc of "
     "google-ai-edge/LiteRT",
-    "8-bit files are computed in float16 or float32 there, so a float16 file is as fast and more exact",
+    "8-bit files are computed in float16 or float32 there: 8 bits gain size, not speed",
 )  # fmt: skip
 
 _FIRST = version_up_to(1)
@@ -237,22 +238,24 @@ EDGE_TPU = Delegate(
         **_all(
             (
                 Builtin.ADD, Builtin.DEPTHWISE_CONV_2D, Builtin.CONV_2D, Builtin.EXPAND_DIMS, Builtin.FULLY_CONNECTED,
-                Builtin.LOGISTIC, Builtin.MAXIMUM, Builtin.MINIMUM, Builtin.MUL, Builtin.PACK, Builtin.PRELU,
-                Builtin.REDUCE_MAX, Builtin.REDUCE_MIN, Builtin.RELU, Builtin.RELU6, Builtin.RELU_N1_TO_1,
+                Builtin.LOGISTIC, Builtin.MAXIMUM, Builtin.MINIMUM, Builtin.MUL,
+                Builtin.PACK, Builtin.PRELU, Builtin.RELU, Builtin.RELU6, Builtin.RELU_N1_TO_1,
                 Builtin.RESHAPE, Builtin.RESIZE_BILINEAR, Builtin.RESIZE_NEAREST_NEIGHBOR, Builtin.SLICE,
                 Builtin.SOFTMAX, Builtin.SPACE_TO_DEPTH, Builtin.SPLIT, Builtin.SQUEEZE, Builtin.STRIDED_SLICE,
-                Builtin.SUB, Builtin.SUM, Builtin.TANH, Builtin.TRANSPOSE,
+                Builtin.SUB, Builtin.TANH, Builtin.TRANSPOSE,
             ),
             Rule(EIGHT_BITS),
         ),
         **_all((Builtin.AVERAGE_POOL_2D, Builtin.MAX_POOL_2D), Rule(EIGHT_BITS, (plain(Pool2DOptions),))),
         Builtin.CONCATENATION: Rule(EIGHT_BITS, (plain(ConcatenationOptions),)),
-        Builtin.MEAN: Rule(EIGHT_BITS, (over_pixels,)),
-        Builtin.PAD: Rule(EIGHT_BITS, (pads_pixels,)),
+        **_all(
+            (Builtin.MEAN, Builtin.PAD, Builtin.REDUCE_MAX, Builtin.REDUCE_MIN, Builtin.SUM),
+            Rule(EIGHT_BITS, (not_the_batch,)),
+        ),
         Builtin.QUANTIZE: Rule(EIGHT_BITS),
         Builtin.TRANSPOSE_CONV: Rule(EIGHT_BITS, (constant(0, 1),)),
     },
-    "coral.ai/docs/edgetpu/models-intro: model requirements and supported operations",
+    "coral.ai/docs/edgetpu/models-intro and developer.axis.com (ARTPEC-7): requirements and supported operations",
     "8 bits throughout, sizes fixed (give the batch a size), compiled by edgetpu_compiler, which was not asked here",
     widens=False,
     stops=True,
