@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,7 @@ def rescaled(candidate: Candidate, seed: int = 0) -> Candidate:
     random = np.random.default_rng(seed)
     arrays = candidate.workspace.copy()
     layers = [node for node in candidate.graph.nodes if len(node.inputs) == 3]
-    for writer, reader in zip(layers, layers[1:], strict=False):
+    for writer, reader in itertools.pairwise(layers):
         weight, bias, read = writer.inputs[1], writer.inputs[2], reader.inputs[1]
         factors = 10 ** random.uniform(-SPREAD / 2, SPREAD / 2, len(arrays[bias])).astype(np.float32)
         outputs_last = writer.op.name == "depthwise_conv2d"
@@ -80,20 +81,20 @@ def rescaled(candidate: Candidate, seed: int = 0) -> Candidate:
 
 def _network() -> Model:
     net = Network("cells", (SIDE, SIDE, 3), 0)
-    x = net.activation(net.conv(net.image, 24, 5, "stem", 2), "relu")
+    x = net.activation(net.conv(net.image, 24, 5, "stem", 2, bias=True), "relu")
     for index, (channels, stride) in enumerate(((48, 2), (96, 2))):
-        x = net.activation(net.depthwise(x, 3, f"block{index}.depthwise", stride), "relu")
-        x = net.activation(net.conv(x, channels, 1, f"block{index}.pointwise"), "relu")
+        x = net.activation(net.depthwise(x, 3, f"block{index}.depthwise", stride, bias=True), "relu")
+        x = net.activation(net.conv(x, channels, 1, f"block{index}.pointwise", bias=True), "relu")
     graph, workspace = net.head(net.global_average_pool(x), len(LABELS))
     preprocess = Preprocess((SIDE, SIDE), mean=(127.0,) * 3, std=(64.0,) * 3)
     return Model(graph, workspace, preprocess, LABELS, {"architecture": "cells"})
 
 
 def _ridge(x: Array, labels: Array) -> tuple[Array, Array]:
-    """The head (classes, features) and its bias with the smallest square error, slightly penalised."""
+    """The head (classes, features) and its bias with the smallest square error, penalised."""
     mean, wanted = x.mean(axis=0), np.eye(len(LABELS))[labels]
     centred = x.astype(np.float64) - mean
-    penalty = 1e-3 * np.trace(centred.T @ centred) / x.shape[1] * np.eye(x.shape[1])
+    penalty = 0.03 * np.trace(centred.T @ centred) / x.shape[1] * np.eye(x.shape[1])
     head = np.linalg.solve(centred.T @ centred + penalty, centred.T @ (wanted - wanted.mean(axis=0)))
     return head.T.astype(np.float32), (wanted.mean(axis=0) - mean @ head).astype(np.float32)
 
