@@ -43,7 +43,7 @@ class Rounding:
     steps: int = 600
     batch: int = 256
     learning_rate: float = 0.02
-    regulariser: float = 1.0
+    regulariser: float = 30.0
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
@@ -92,9 +92,12 @@ def learn_rounding(
     offset = np.zeros(samples.targets.shape[1], np.float32) if bias is None else bias.astype(np.float32)
     problem = _Problem(samples, getattr(node.op, "activation", None), scales, offset)
     learned = np.clip(np.floor(exact) + _learn(problem, exact, nearest, rounding), -127, 127)
-    better = problem.errors(learned) < problem.errors(nearest)
-    chosen = np.where(samples.channels(better), learned, nearest)
-    return samples.as_weights(chosen).astype(np.int8)
+    best = nearest
+    for start in (nearest, learned):
+        for stored in (start, problem.descended(start, exact)):
+            better = problem.errors(stored) < problem.errors(best)
+            best = np.where(samples.channels(better), stored, best)
+    return samples.as_weights(best).astype(np.int8)
 
 
 def _layers(candidate: Candidate) -> list[Node]:
@@ -126,6 +129,33 @@ class _Problem:
         difference, follows = self._difference(stored, rows)
         gradient = self.samples.weight_gradient(difference * follows * np.float32(2 / len(rows)), rows)
         return gradient * self.scales
+
+    def descended(self, stored: Array, exact: Array) -> Array:
+        """Return integers after turning over one rounding of a channel at a time, the most useful first.
+
+        A relaxation ends near a minimum, not in one. Σ (e + δ x_j)² - Σ e² = δ² G_jj + 2 δ Σ e x_j, with G = xᵀ x:
+        exact without an activation, and else a proposal that is taken where the true error is smaller.
+        """
+        low, high = np.maximum(np.floor(exact), -127), np.minimum(np.floor(exact) + 1, 127)
+        current = stored.copy()
+        gram = self.samples.inputs.transpose(0, 2, 1) @ self.samples.inputs  # (groups, depth, depth)
+        difference, follows = self._difference(current, slice(None))
+        slopes = self.samples.weight_gradient(difference * follows, slice(None)) * self.scales
+        share = self.samples.channels(follows.mean(axis=0, dtype=np.float32))
+        curvature = np.diagonal(gram, axis1=1, axis2=2)[:, np.newaxis] * share * self.scales**2
+        groups, outputs, depth = current.shape
+        group, output = np.indices((groups, outputs))
+        for _ in range(depth):
+            change = low + high - 2 * current
+            gain = change**2 * curvature + 2 * change * slopes
+            best = gain.argmin(axis=2)
+            step = np.where(gain[group, output, best] < 0, change[group, output, best], 0)
+            if not step.any():
+                break
+            current[group, output, best] += step
+            moved = (step * self.scales[group, output, best])[..., np.newaxis] * gram[group, best]
+            slopes = slopes + moved * share * self.scales
+        return current
 
     def _difference(self, stored: Array, rows: Array | slice) -> tuple[Array, Array]:
         y = self.samples.products(stored * self.scales, rows) + self.bias

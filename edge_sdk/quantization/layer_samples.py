@@ -87,7 +87,7 @@ class Samples:
         products = self.inputs[:, rows] @ matrices.transpose(0, 2, 1)  # (groups, rows, k / groups)
         return products.transpose(1, 0, 2).reshape(products.shape[1], -1)
 
-    def weight_gradient(self, gradient: Array, rows: Array) -> Array:
+    def weight_gradient(self, gradient: Array, rows: Array | slice) -> Array:
         """Return the gradient of the weights (groups, k / groups, depth) from that of the products (rows, k)."""
         parts = gradient.reshape(len(gradient), len(self.inputs), -1).transpose(1, 2, 0)
         return parts @ self.inputs[:, rows]
@@ -122,12 +122,18 @@ def integer_inputs(
     """Return what the integer graph hands to a layer at the places of its targets."""
     stored = integer_node(integers, node)
     if stored is None:
-        raise ValueError(f"{node.output} computes on real numbers")
-    shape = integers.specs[stored.inputs[1]].shape
-    value = stored.inputs[0]
+        raise UsageError(f"{node.output!r} computes on real numbers; it has no integers to look at")
+    return inputs_of(integers, arrays, stored.inputs[0], node, targets, images)
+
+
+def inputs_of(
+    graph: Graph, arrays: Workspace, value: Value, node: Node, targets: Targets, images: Iterable[Array]
+) -> Samples:
+    """Return what a layer sees of `value` at the places of its targets."""
+    shape = graph.specs[node.inputs[1]].shape
     rows = [
         _patches(node, batch[value], shape, places)
-        for places, batch in zip(targets.places, outputs_of(integers, arrays, [value], images), strict=True)
+        for places, batch in zip(targets.places, outputs_of(graph, arrays, [value], images), strict=True)
     ]
     return Samples(np.concatenate(rows, axis=1), targets.outputs, shape, isinstance(node.op, DepthwiseConv2D))
 

@@ -1,0 +1,84 @@
+"""Bias correction against a closed form, and what it does to the means of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_networks import NORMALISED, PIXELS, network
+
+from edge_sdk.errors import UsageError
+from edge_sdk.ops.conv import Conv2D
+from edge_sdk.preprocess import Preprocess
+from edge_sdk.quantization.bias_correction import correct_biases
+from edge_sdk.quantization.candidate import Candidate, integer_graph, observe
+from edge_sdk.quantization.parameters import weight_parameters
+from edge_sdk.quantization.scheme import Scheme
+from edge_sdk.session import Session
+
+PREPROCESS = Preprocess((12, 12), mean=(128.0,) * 3, std=(64.0,) * 3)
+BRIGHT = np.abs(NORMALISED)  # inputs whose mean is not 0, so that rounded weights shift the outputs
+IMAGES = [BRIGHT[:8], BRIGHT[8:]]
+
+
+def candidate(activation: str | None = None) -> Candidate:
+    """Two convolutions and a classifier, observed; one weight scale a tensor makes roundings coarse."""
+    layers = ((Conv2D(activation=activation), (16, 3, 3, 8)), (Conv2D(activation=activation), (12, 3, 3, 16)))
+    graph, workspace = network(*layers)
+    workspace["w0"][0, 0, 0, 0] = 12
+    return observe(Candidate(graph, workspace, PREPROCESS, PIXELS, Scheme(per_channel=False)), IMAGES)
+
+
+def test_the_shift_of_one_layer_in_closed_form():
+    """E[(ŵ - w) · x̂] of the rounded weights, where no activation follows: the bias is lowered by that, to a step."""
+    original = candidate()
+    (scale,) = weight_parameters(original.workspace["w0"], None).scale
+    rounded = np.round(original.workspace["w0"] / scale) * scale
+    pixels = BRIGHT  # exact in 8 bits: the images are 64ths
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (3, 3), axis=(1, 2))  # (n, p, q, c, r, s)
+    mean = windows.mean(axis=(0, 1, 2)).transpose(1, 2, 0)
+    shift = np.einsum("krsc,rsc->k", rounded - original.workspace["w0"], mean)
+
+    found = correct_biases(original, IMAGES)
+
+    lowered = original.workspace["b0"] - found.workspace["b0"]
+    step = original.activations["layer0"].scale[0]
+    assert np.abs(shift).max() > 5 * step / 10
+    np.testing.assert_allclose(lowered, shift, atol=0.1 * step)
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_the_means_come_closer(activation):
+    """The mean of every layer's output on the images is nearer to the float network's than before."""
+    original = candidate(activation)
+    values = ("layer0", "layer1", "logits")
+    floats = Session(observed(original.graph, values), original.workspace, batch=16).run({"image": BRIGHT})
+
+    found = correct_biases(original, IMAGES)
+
+    for value in values:
+        before, after = (shift(c, value, floats[value]) for c in (original, found))
+        assert after < 0.6 * before, value
+
+
+def observed(graph, values):
+    """The graph with these outputs."""
+    import dataclasses
+
+    return dataclasses.replace(graph, outputs=values)
+
+
+def shift(candidate: Candidate, value: str, wanted: np.ndarray) -> float:
+    """The root mean square difference of channel means between the integer graph and wanted numbers."""
+    graph, arrays = integer_graph(candidate, "float32")
+    stored = Session(observed(graph, (value,)), arrays, batch=16).run({"image": BRIGHT})[value].astype(np.float64)
+    quant = graph.specs[value].quant
+    real = stored if quant is None else (stored - quant.zero_point[0]) * quant.scale[0]
+    channels = wanted.shape[-1]
+    difference = (real - wanted).reshape(-1, channels).mean(axis=0)
+    return float(np.sqrt(np.mean(difference**2)))
+
+
+def test_stages_below_one_are_refused():
+    """There is nothing to do in no stage."""
+    with pytest.raises(UsageError, match="stages"):
+        correct_biases(candidate(), IMAGES, stages=0)
