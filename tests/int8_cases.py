@@ -20,8 +20,8 @@ from edge_sdk.ops.quantization import Dequantize, Quantize
 from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
-from edge_sdk.quantization.int8 import FIXED, SAME_PARAMETERS
 from edge_sdk.quantization.parameters import quantize_bias
+from edge_sdk.quantization.rules import FIXED, SAME_PARAMETERS
 from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
 

@@ -8,7 +8,7 @@ from edge_sdk.converters.tflite.file_graph import FileTensor
 from edge_sdk.errors import FormatError
 from edge_sdk.op import Op
 from edge_sdk.ops.quantization import Dequantize, Quantize
-from edge_sdk.quantization.int8 import FIXED, RESCALING, SAME_PARAMETERS, WEIGHT_AXIS
+from edge_sdk.quantization.rules import FIXED, RESCALING, SAME_PARAMETERS, WEIGHT_AXIS
 from edge_sdk.spec import Spec
 
 

@@ -38,6 +38,7 @@ _SINCE: Mapping[tuple[Builtin, int], str] = {
     (Builtin.BROADCAST_TO, 2): "2.5.0",
     (Builtin.CAST, 2): "2.7.0",
     (Builtin.CONV_2D, 5): "2.4.0",
+    (Builtin.FULLY_CONNECTED, 12): "2.17.0",
     (Builtin.GELU, 1): "2.9.0",
     (Builtin.MUL, 5): "2.6.0",
     (Builtin.PAD, 4): "2.6.0",
@@ -100,7 +101,9 @@ def _dense_version(x: Spec, w: Spec, options: Options | None) -> int:
     if w.dtype == "int8" and x.dtype == "float32":
         asymmetric = isinstance(options, FullyConnectedOptions) and options.asymmetric_quantize_inputs
         return 9 if asymmetric else 3
-    return 4 if x.dtype == "int8" else 1
+    if x.dtype == "int8":  # a scale an output is promised from version 12 on alone
+        return 12 if w.quant is not None and w.quant.axis is not None else 4
+    return 1
 
 
 def _product_grows(inputs: Sequence[Spec], outputs: Sequence[Spec]) -> bool:

@@ -2,55 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.errors import DataError
 from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT
+from edge_sdk.preprocess import Preprocess
+from edge_sdk.quantization.observers import Seen, observer
+from edge_sdk.quantization.parameters import Range
+from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.session import Session
 from edge_sdk.spec import Array, Value
 from edge_sdk.workspace import Workspace
 
+if TYPE_CHECKING:
+    from edge_sdk.data.dataset import Dataset
+    from edge_sdk.data.source import PhotoSource
+
+CALIBRATION_PHOTOS = 200
+BATCH = 8
+
 
 @dataclass(frozen=True)
-class Range:
-    """Smallest and largest value seen."""
+class CalibrationImages:
+    """Preprocessed photos in batches (n, h, w, c), the same ones each time they are gone through.
 
-    low: float
-    high: float
+    Attributes:
+        dataset: The photos.
+        preprocess: How they become the network's input.
+        batch: How many are handed out at a time; the last batch may have fewer.
+    """
 
-    def union(self, other: Range) -> Range:
-        """The range that covers both."""
-        return Range(min(self.low, other.low), max(self.high, other.high))
+    dataset: Dataset
+    preprocess: Preprocess
+    batch: int = BATCH
+
+    @classmethod
+    def of(
+        cls, photos: PhotoSource, labels: tuple[str, ...], preprocess: Preprocess, most: int = CALIBRATION_PHOTOS
+    ) -> CalibrationImages:
+        """Return at most `most` of the photos, taken evenly; raises DataError if there is none."""
+        from edge_sdk.data.source import open_photos, spread
+
+        return cls(spread(open_photos(photos, labels), most), preprocess)
+
+    @property
+    def count(self) -> int:
+        """How many photos there are, those included that turn out to be unreadable."""
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[Array]:
+        from edge_sdk.data.loader import Loader
+
+        size = min(self.batch, len(self.dataset))
+        loader = Loader(self.dataset, self.preprocess, batch_size=size, shuffle=False, drop_last=False)
+        for batch in loader.epoch(0):
+            yield batch.image[: batch.count]
 
 
-def calibrate(graph: Graph, workspace: Workspace, images: Iterable[Array]) -> Mapping[Value, Range]:
+def calibrate(
+    graph: Graph, workspace: Workspace, images: Iterable[Array], scheme: Scheme = DEFAULT
+) -> Mapping[Value, Range]:
     """Run the graph on batches (n, h, w, c), as its input wants them, and return the range of every float activation.
+
+    The scheme's observer says which part of what was seen that is. The batches are gone through once.
 
     Raises:
         DataError: there is no image, or the images are constant, so that nothing can be learnt from them.
+        UsageError: an unknown observer.
+    """
+    return ranges_of(statistics(graph, workspace, images, observer(scheme.observer).needs_histogram), scheme)
+
+
+def ranges_of(seen: Mapping[Value, Seen], scheme: Scheme) -> Mapping[Value, Range]:
+    """Return the ranges that the scheme's observer chooses of what was seen."""
+    choose = observer(scheme.observer).choose
+    return {value: choose(one, scheme.symmetric) for value, one in seen.items()}
+
+
+def statistics(
+    graph: Graph, workspace: Workspace, images: Iterable[Array], histograms: bool = True
+) -> Mapping[Value, Seen]:
+    """Run the graph on batches (n, h, w, c) and return what was seen of every float activation.
+
+    Raises:
+        DataError: there is no image, all of their pixels are equal, or the network makes numbers that are none.
     """
     watched = tuple(
         value for value in graph.specs if value not in graph.params and graph.specs[value].dtype == "float32"
     )
-    ranges: dict[Value, Range] = {}
+    seen = {value: Seen(histograms) for value in watched}
     session: Session | None = None
     observed = Graph(graph.name, graph.inputs, graph.params, graph.nodes, watched, graph.specs)
     for batch in images:
         if session is None or session.graph.specs[Value(INPUT)].shape[0] != len(batch):
             session = Session(observed, workspace, batch=len(batch))
         for name, array in session.run({INPUT: batch}).items():
-            seen = Range(float(array.min()), float(array.max()))
-            value = Value(name)
-            ranges[value] = seen if value not in ranges else ranges[value].union(seen)
-    if not ranges:
+            seen[Value(name)].add(array)
+    if session is None:
         raise DataError("calibration: there is no image; give a folder of photos like those the model will see")
-    wild = [value for value, r in ranges.items() if not (np.isfinite(r.low) and np.isfinite(r.high))]
+    wild = [v for v, one in seen.items() if not np.isfinite([one.extremes.low, one.extremes.high]).all()]
     if wild:
         raise DataError(f"calibration: {wild[0]!r} became infinite or not a number; the weights are broken")
-    if ranges[Value(INPUT)].low == ranges[Value(INPUT)].high:
+    pixels = seen[Value(INPUT)].extremes
+    if pixels.low == pixels.high:
         raise DataError("calibration: all pixels of all images are equal; give photos like those the model will see")
-    return ranges
+    return seen

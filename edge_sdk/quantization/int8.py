@@ -1,51 +1,39 @@
-"""The pass that turns a float inference graph into an 8-bit one, by the rules of TFLite's specification."""
+"""The pass that turns a float inference graph into one on integers, by the rules of TFLite's specification."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from edge_sdk.builder import Builder
-from edge_sdk.errors import ExportError
+from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.model import INPUT, OUTPUT
 from edge_sdk.op import Op
-from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
-from edge_sdk.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
-from edge_sdk.ops.linear import Linear
-from edge_sdk.ops.norm import LocalResponseNorm
-from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
 from edge_sdk.ops.quantization import Dequantize, Quantize
-from edge_sdk.ops.reduce import ReduceMean
-from edge_sdk.ops.resize import Resize
-from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
-from edge_sdk.quantization.calibration import Range
-from edge_sdk.quantization.parameters import activation_parameters, quantize_bias, quantize_weights
-from edge_sdk.spec import QuantParams, Spec, Value
+from edge_sdk.quantization.parameters import (
+    Range,
+    activation_parameters,
+    quantize_bias,
+    round_weights,
+    weight_parameters,
+)
+from edge_sdk.quantization.rules import (
+    SAME_PARAMETERS,
+    WEIGHT_AXIS,
+    activation_parameters_of,
+    precision_of,
+    refuse_unsupported,
+    weight_axis,
+)
+from edge_sdk.quantization.scheme import Scheme
+from edge_sdk.spec import Array, QuantParams, Spec, Value
 from edge_sdk.workspace import Workspace
 
 EdgeType = Literal["uint8", "float32"]
-
-# The axis of the output channels in the weights; dense layers have one scale, since per-channel ones need a runtime
-# of 2024 or later (FULLY_CONNECTED version 12).
-WEIGHT_AXIS: Mapping[type[Op], int | None] = {Conv2D: 0, DepthwiseConv2D: 3, Linear: None}
-# Operators that move or compare numbers without computing new ones: output and input share their parameters.
-SAME_PARAMETERS = (
-    AdaptiveAvgPool2D, AvgPool2D, Concat, ExpandDims, Flatten, MaxPool2D, Maximum, Minimum, Pad, Reshape, Resize, Slice,
-    Split, Squeeze, Transpose,
-)  # fmt: skip
-RESCALING = (Add, GlobalAvgPool, HardSwish, LeakyRelu, Mul, ReduceMean, Relu, Relu6, Sub)
-# Output parameters that the specification fixes.
-FIXED: Mapping[type[Op], QuantParams] = {
-    Sigmoid: QuantParams((1 / 256,), (-128,)),
-    Softmax: QuantParams((1 / 256,), (-128,)),
-    Tanh: QuantParams((1 / 128,), (0,)),
-}
-# Operators that the format has for real numbers alone: they are computed between a Dequantize and a Quantize.
-REAL = (LocalResponseNorm,)
 
 
 def quantize_int8(
@@ -56,7 +44,7 @@ def quantize_int8(
     input_type: EdgeType = "uint8",
     output_type: EdgeType = "float32",
 ) -> tuple[Graph, Workspace]:
-    """Return the graph with int8 activations, int8 weights and int32 biases.
+    """Return the graph with int8 activations, int8 weights and int32 biases, by the default scheme.
 
     `ranges` comes from `calibrate`; `pixels` are the uint8 parameters of the input. The graph starts with a Quantize
     from `input_type` to int8 and ends with a Dequantize to float32 or a Quantize to uint8; nothing between is a float,
@@ -65,122 +53,186 @@ def quantize_int8(
     Raises:
         ExportError: operators that have no 8-bit form, all of them named.
     """
-    _refuse_unsupported(graph)
-    parameters = _parameters(graph, ranges, pixels)
-    g, arrays = Builder(f"{graph.name}_int8"), Workspace()
-    renamed = {Value(INPUT): _quantized_input(g, graph, pixels, input_type)}
+    scheme = Scheme()
+    refuse_unsupported(graph, scheme)
+    decisions = Decisions(scheme, activation_parameters_of(graph, ranges, pixels, scheme))
+    return to_integers(graph, workspace, decisions, input_type, output_type)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What is known before a graph is rewritten.
+
+    Attributes:
+        scheme: The precision of every layer.
+        activations: The parameters of every activation.
+        weight_parameters: Those of weights, where the largest magnitude does not decide.
+        rounded: Stored weights, where they are not the nearest integers.
+    """
+
+    scheme: Scheme
+    activations: Mapping[Value, QuantParams]
+    weight_parameters: Mapping[Value, QuantParams] = field(default_factory=dict)
+    rounded: Mapping[Value, Array] = field(default_factory=dict)
+
+    def weight(self, node: Node, weights: Array) -> QuantParams:
+        """Return the parameters of a node's weights."""
+        decided = self.weight_parameters.get(node.inputs[1])
+        return decided or weight_parameters(weights, weight_axis(node, self.scheme))
+
+    def stored_weight(self, node: Node, weights: Array) -> Array:
+        """Return a node's weights as they are stored.
+
+        Raises:
+            UsageError: stored weights were decided for weights of another shape, or of another type.
+        """
+        value = node.inputs[1]
+        if value not in self.rounded:
+            return round_weights(weights, self.weight(node, weights))
+        stored = self.rounded[value]
+        if stored.shape != weights.shape or stored.dtype != np.int8:
+            raise UsageError(f"rounded: {value!r} is {stored.dtype}{list(stored.shape)}; wanted int8{weights.shape}")
+        return stored
+
+
+def to_integers(
+    graph: Graph, workspace: Workspace, decisions: Decisions, input_type: EdgeType, output_type: EdgeType
+) -> tuple[Graph, Workspace]:
+    """Return the graph that computes with stored integers.
+
+    Values keep their names. Where a node computes on real numbers and an integer one reads its result, the stored form
+    has the name, and the real one NAME.real; the last value's name goes to what leaves the graph.
+    """
+    writing = _Writing(graph, workspace, decisions, output_type)
+    writing.image(input_type)
     for node in graph.nodes:
-        _add_node(g, arrays, graph, workspace, node, renamed, parameters)
-    logits = renamed[Value(OUTPUT)]
-    quant = parameters[Value(OUTPUT)]
-    scale, zero_point = quant.scale[0], quant.zero_point[0]
-    last: Op = Dequantize(scale, zero_point) if output_type == "float32" else Quantize(scale, zero_point + 128, "uint8")
-    result = g.add(last, logits, name=OUTPUT)
-    return g.build(result), arrays
+        writing.node(node)
+    return writing.result()
 
 
-def _refuse_unsupported(graph: Graph) -> None:
-    known = (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED, *REAL)
-    wrong = [f"{node.op.name} ({node.outputs[0]})" for node in graph.nodes if not isinstance(node.op, known)]
-    if wrong:
-        raise ExportError(
-            f"int8: no 8-bit form of {', '.join(wrong)}; export with quantize='dynamic' or 'fp16' instead"
-        )
+class _Writing:
+    """A graph on integers while it is made. Every value has up to two forms: stored integers, and real numbers."""
 
+    def __init__(self, graph: Graph, workspace: Workspace, decisions: Decisions, output_type: EdgeType) -> None:
+        self._graph = graph
+        self._workspace = workspace
+        self._decisions = decisions
+        self._output_type = output_type
+        self._g = Builder(f"{graph.name}_int8")
+        self._arrays = Workspace()
+        self._stored: dict[tuple[Value, QuantParams], Value] = {}
+        self._real: dict[Value, Value] = {}
 
-def _quantized_input(g: Builder, graph: Graph, pixels: QuantParams, input_type: EdgeType) -> Value:
-    shape = graph.specs[Value(INPUT)].shape
-    # int8 is uint8 moved by 128: the same pixel, the same real number.
-    op = Quantize(pixels.scale[0], pixels.zero_point[0] - 128)
-    spec = Spec(shape, "uint8", pixels) if input_type == "uint8" else Spec(shape)
-    image = g.input(INPUT, spec)
-    return g.add(op, image, name=f"{INPUT}.int8")
+    def image(self, input_type: EdgeType) -> None:
+        """Declare the input; int8 is uint8 moved by 128: the same pixel, the same real number."""
+        image = Value(INPUT)
+        quant = self._decisions.activations[image]
+        shape = self._graph.specs[image].shape
+        pixels = QuantParams(quant.scale, (quant.zero_point[0] + 128,))
+        declared = self._g.input(INPUT, Spec(shape, "uint8", pixels) if input_type == "uint8" else Spec(shape))
+        if input_type == "float32":
+            self._real[image] = declared
+        if input_type == "uint8" or any(self._reads_integers(node) for node in self._graph.consumers(image)):
+            self._stored[image, quant] = self._g.add(_quantize(quant), declared, name=f"{INPUT}.int8")
 
+    def node(self, node: Node) -> None:
+        """Add a node in its precision."""
+        if self._reads_integers(node):
+            self._integer_node(node)
+        else:
+            self._real_node(node)
 
-def _parameters(graph: Graph, ranges: Mapping[Value, Range], pixels: QuantParams) -> dict[Value, QuantParams]:
-    """Choose the parameters of every activation; those that must be equal are chosen together."""
-    group: dict[Value, Value] = {}
+    def result(self) -> tuple[Graph, Workspace]:
+        """Add what leaves the graph, and return it."""
+        logits, quant = Value(OUTPUT), self._decisions.activations[Value(OUTPUT)]
+        pixels = QuantParams(quant.scale, (quant.zero_point[0] + 128,))
+        if logits in self._real:
+            last = self._real[logits]
+            if self._output_type == "uint8":
+                last = self._g.add(_quantize(pixels, "uint8"), last, name=OUTPUT)
+        else:
+            op: Op = _dequantize(quant) if self._output_type == "float32" else _quantize(pixels, "uint8")
+            last = self._g.add(op, self._stored[logits, quant], name=OUTPUT)
+        return self._g.build(last), self._arrays
 
-    def find(value: Value) -> Value:
-        while group.setdefault(value, value) != value:
-            value = group[value]
-        return value
+    def _reads_integers(self, node: Node) -> bool:
+        return precision_of(node, self._decisions.scheme) != "float32"
 
-    def computed(node: Node) -> list[Value]:
-        return [value for value in node.inputs if value not in graph.params]
+    def _integer_node(self, node: Node) -> None:
+        activations = self._decisions.activations
+        inputs = [self._integer_operand(node, index) for index in range(len(node.inputs))]
+        outputs = [Spec(self._graph.specs[v].shape, "int8", activations[v]) for v in node.outputs]
+        written = self._g.append(node.op, inputs, outputs, name=_stored_name(node.outputs[0]))
+        self._stored.update(zip(((v, activations[v]) for v in node.outputs), written, strict=True))
 
-    for node in graph.nodes:
+    def _real_node(self, node: Node) -> None:
+        inputs = [self._real_operand(node, value) for value in node.inputs]
+        outputs = [self._graph.specs[value] for value in node.outputs]
+        written = self._g.append(node.op, inputs, outputs, name=self._real_name(node.outputs[0]))
+        for value, real in zip(node.outputs, written, strict=True):
+            self._real[value] = real
+            if any(self._reads_integers(reader) for reader in self._graph.consumers(value)):
+                quant = self._decisions.activations[value]
+                self._stored[value, quant] = self._g.add(_quantize(quant), real, name=_stored_name(value))
+
+    def _real_name(self, value: Value) -> str:
+        read = any(self._reads_integers(reader) for reader in self._graph.consumers(value))
+        leaves = value == OUTPUT and self._output_type == "uint8"
+        return f"{value}.real" if leaves or (read and value != OUTPUT) else value
+
+    def _integer_operand(self, node: Node, index: int) -> Value:
+        value, activations = node.inputs[index], self._decisions.activations
+        if value in activations:
+            # Who moves numbers takes them as its result has them; anyone else, as they were computed.
+            moves = isinstance(node.op, SAME_PARAMETERS)
+            return self._stored_form(value, activations[node.outputs[0]] if moves else activations[value])
+        array = self._workspace[value]
+        if type(node.op) not in WEIGHT_AXIS:  # a constant that is added, compared, joined
+            quant = self._constant_parameters(node, array)
+            stored = np.clip(np.round(array / quant.scale[0]) + quant.zero_point[0], -128, 127).astype(np.int8)
+        elif index == 1:
+            quant = self._decisions.weight(node, array)
+            stored = self._decisions.stored_weight(node, array)
+        else:
+            weights = self._decisions.weight(node, self._workspace[node.inputs[1]])
+            stored, quant = quantize_bias(array, activations[node.inputs[0]].scale[0], weights)
+        return self._param(node, value, stored, quant)
+
+    def _real_operand(self, node: Node, value: Value) -> Value:
+        if value not in self._decisions.activations:
+            return self._param(node, value, self._workspace[value], None)
+        if value not in self._real:
+            quant = self._decisions.activations[value]
+            name = f"{node.outputs[0]}.real_input"
+            self._real[value] = self._g.add(_dequantize(quant), self._stored[value, quant], name=name)
+        return self._real[value]
+
+    def _stored_form(self, value: Value, wanted: QuantParams) -> Value:
+        if (value, wanted) not in self._stored:
+            computed = self._stored[value, self._decisions.activations[value]]
+            self._stored[value, wanted] = self._g.add(_quantize(wanted), computed, name=f"{value}.rescaled")
+        return self._stored[value, wanted]
+
+    def _constant_parameters(self, node: Node, array: Array) -> QuantParams:
         if isinstance(node.op, SAME_PARAMETERS):
-            for value in (*computed(node), *node.outputs):
-                group[find(value)] = find(node.outputs[0])
-    image = Value(INPUT)
-    fixed = {find(image): QuantParams(pixels.scale, (pixels.zero_point[0] - 128,))}
-    for node in graph.nodes:
-        if type(node.op) in FIXED:
-            fixed.setdefault(find(node.output), FIXED[type(node.op)])
-    covered: dict[Value, Range] = {}
-    values = [image, *(value for node in graph.nodes for value in node.outputs)]
-    for value in values:
-        root = find(value)
-        covered[root] = ranges[value] if root not in covered else covered[root].union(ranges[value])
-    return {value: fixed.get(find(value)) or activation_parameters(covered[find(value)]) for value in values}
+            return self._decisions.activations[node.outputs[0]]
+        return activation_parameters(Range(float(array.min()), float(array.max())), self._decisions.scheme.symmetric)
+
+    def _param(self, node: Node, value: Value, array: Array, quant: QuantParams | None) -> Value:
+        # A weight used by two nodes has one copy for each: its bias depends on the input's scale.
+        name = value if value not in self._arrays else Value(f"{value}:{node.outputs[0]}")
+        self._arrays[name] = array
+        return self._g.param(name, Spec(array.shape, array.dtype.name, quant))
 
 
-def _add_node(
-    g: Builder,
-    arrays: Workspace,
-    graph: Graph,
-    workspace: Workspace,
-    node: Node,
-    renamed: dict[Value, Value],
-    parameters: Mapping[Value, QuantParams],
-) -> None:
-    if isinstance(node.op, REAL):
-        renamed[node.output] = _computed_on_reals(g, node, renamed, parameters)
-        return
-    inputs = [_operand(g, arrays, workspace, node, index, renamed, parameters) for index in range(len(node.inputs))]
-    outputs = [Spec(graph.specs[value].shape, "int8", parameters[value]) for value in node.outputs]
-    # The final value's own name goes to what leaves the graph.
-    name = f"{OUTPUT}.int8" if node.outputs[0] == OUTPUT else node.outputs[0]
-    renamed.update(zip(node.outputs, g.append(node.op, inputs, outputs, name=name), strict=True))
+def _stored_name(value: Value) -> str:
+    """The final value's own name goes to what leaves the graph."""
+    return f"{OUTPUT}.int8" if value == OUTPUT else value
 
 
-def _computed_on_reals(
-    g: Builder, node: Node, renamed: Mapping[Value, Value], parameters: Mapping[Value, QuantParams]
-) -> Value:
-    x, before, after = node.inputs[0], parameters[node.inputs[0]], parameters[node.output]
-    real = g.add(Dequantize(before.scale[0], before.zero_point[0]), renamed[x], name=f"{node.output}.real_input")
-    y = g.add(node.op, real, name=f"{node.output}.real")
-    return g.add(Quantize(after.scale[0], after.zero_point[0]), y, name=node.output)
+def _quantize(quant: QuantParams, dtype: str = "int8") -> Quantize:
+    return Quantize(quant.scale[0], quant.zero_point[0], dtype)
 
 
-def _operand(
-    g: Builder,
-    arrays: Workspace,
-    workspace: Workspace,
-    node: Node,
-    index: int,
-    renamed: Mapping[Value, Value],
-    parameters: Mapping[Value, QuantParams],
-) -> Value:
-    value = node.inputs[index]
-    if value in renamed:
-        return renamed[value]
-    array = workspace[value]
-    if type(node.op) not in WEIGHT_AXIS:  # a constant that is added, compared, joined
-        shared = isinstance(node.op, SAME_PARAMETERS)
-        quant = (
-            parameters[node.outputs[0]]
-            if shared
-            else activation_parameters(Range(float(array.min()), float(array.max())))
-        )
-        stored = np.clip(np.round(array / quant.scale[0]) + quant.zero_point[0], -128, 127).astype(np.int8)
-    elif index == 1:
-        stored, quant = quantize_weights(array, WEIGHT_AXIS[type(node.op)])
-    else:
-        _, weights = quantize_weights(workspace[node.inputs[1]], WEIGHT_AXIS[type(node.op)])
-        stored, quant = quantize_bias(array, parameters[node.inputs[0]].scale[0], weights)
-    # A weight used by two nodes has one copy for each: its bias depends on the input's scale.
-    name = value if value not in arrays else f"{value}:{node.outputs[0]}"
-    arrays[name] = stored
-    return g.param(name, Spec(stored.shape, stored.dtype.name, quant))
+def _dequantize(quant: QuantParams) -> Dequantize:
+    return Dequantize(quant.scale[0], quant.zero_point[0])

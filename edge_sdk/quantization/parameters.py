@@ -4,29 +4,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from edge_sdk.quantization.calibration import Range
 from edge_sdk.spec import Array, QuantParams
 
+LOWEST, STEPS = -128, 255
+"""Of int8: the smallest stored number, and how many steps it is to the largest one."""
 
-def activation_parameters(seen: Range) -> QuantParams:
-    """Return asymmetric int8 parameters that cover a range and 0, which padding and ReLU need to be exact."""
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest value seen."""
+
+    low: float
+    high: float
+
+    def union(self, other: Range) -> Range:
+        """The range that covers both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+def activation_parameters(seen: Range, symmetric: bool = False) -> QuantParams:
+    """Return int8 parameters that cover a range and 0, which padding and ReLU need to be exact.
+
+    Asymmetric ones use all 256 steps; symmetric ones have the zero point 0 and steps as far to either side.
+    """
     low, high = min(seen.low, 0.0), max(seen.high, 0.0)
-    scale = float(np.float32((high - low) / 255))
+    scale = float(np.float32(max(-low, high) / 127 if symmetric else (high - low) / 255))
     if scale < np.finfo(np.float32).tiny:  # all zero, or as good as
         return QuantParams((1.0,), (0,))
-    return QuantParams((scale,), (int(np.clip(round(-128 - low / scale), -128, 127)),))
+    return QuantParams((scale,), (0 if symmetric else int(np.clip(round(-128 - low / scale), -128, 127)),))
+
+
+def weight_parameters(weights: Array, axis: int | None) -> QuantParams:
+    """Return symmetric int8 parameters by the largest magnitude, per index of `axis` or for the tensor."""
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    largest = np.abs(weights).max(axis=others, initial=0) if axis is not None else np.abs(weights).max()
+    scale = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
+    scales = tuple(float(s) for s in np.asarray(scale).reshape(-1))
+    return QuantParams(scales, (0,) * len(scales), axis)
+
+
+def along_axis(numbers: Sequence[float], axis: int | None, rank: int) -> Array:
+    """Return the scales of a tensor as float32, in a shape that broadcasts against it."""
+    shape = [-1 if index == axis else 1 for index in range(rank)]
+    return np.asarray(numbers, np.float32).reshape(shape)
+
+
+def round_weights(weights: Array, quant: QuantParams) -> Array:
+    """Return the int8 weights in [-127, 127] nearest to real ones."""
+    scale = along_axis(quant.scale, quant.axis, weights.ndim)
+    return np.clip(np.round(weights / scale), -127, 127).astype(np.int8)
 
 
 def quantize_weights(weights: Array, axis: int | None) -> tuple[Array, QuantParams]:
     """Return symmetric int8 weights in [-127, 127] and their parameters, per index of `axis` or for the tensor."""
-    others = tuple(i for i in range(weights.ndim) if i != axis)
-    largest = np.abs(weights).max(axis=others, keepdims=True, initial=0) if axis is not None else np.abs(weights).max()
-    scale = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
-    stored = np.clip(np.round(weights / scale), -127, 127).astype(np.int8)
-    scales = tuple(float(s) for s in np.asarray(scale).reshape(-1))
-    return stored, QuantParams(scales, (0,) * len(scales), axis)
+    quant = weight_parameters(weights, axis)
+    return round_weights(weights, quant), quant
 
 
 def quantize_bias(bias: Array, input_scale: float, weights: QuantParams) -> tuple[Array, QuantParams]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -13,21 +13,18 @@ from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT, OUTPUT, Model, Ranking, probabilities, rank
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.quantization.calibration import calibrate
-from edge_sdk.quantization.int8 import EdgeType, quantize_int8
-from edge_sdk.quantization.integer_forms import integer_forms
-from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
-from edge_sdk.spec import Array, QuantParams, Spec
+from edge_sdk.quantization.calibration import CalibrationImages
+from edge_sdk.quantization.candidate import integer_graph, observe, prepare
+from edge_sdk.quantization.int8 import EdgeType
+from edge_sdk.quantization.scheme import DEFAULT, Scheme
+from edge_sdk.spec import Array, Spec
 from edge_sdk.workspace import Workspace
 
 if TYPE_CHECKING:
-    from edge_sdk.data.dataset import Dataset
     from edge_sdk.data.images import Photo
     from edge_sdk.data.source import PhotoSource
     from edge_sdk.session import Session
 
-CALIBRATION_PHOTOS = 200
-BATCH = 8
 KEPT_SESSIONS = 2
 """Batch sizes that stay bound: the usual one and that of the rest at the end of a data set."""
 
@@ -96,44 +93,30 @@ class QuantizedModel:
 
 
 def quantize(
-    model: Model, photos: PhotoSource, input_type: EdgeType = "uint8", output_type: EdgeType = "float32"
+    model: Model,
+    photos: PhotoSource,
+    input_type: EdgeType = "uint8",
+    output_type: EdgeType = "float32",
+    scheme: Scheme = DEFAULT,
 ) -> QuantizedModel:
     """Return the 8-bit form of a model, whose ranges of numbers are those seen on `photos`.
 
     They are a folder, a data set or uint8 images (n, h, w, c), like those the model will see, and go through the
-    model's own preprocessing.
+    model's own preprocessing. `scheme` says how ranges are chosen and which layers keep real numbers.
 
     Raises:
         DataError: no photo can be read, or all their pixels are equal.
         ExportError: an operator has no 8-bit form.
+        UsageError: the scheme names layers that the model does not have.
     """
-    graph, workspace = quantized_graph(model, photos, input_type, output_type)
+    graph, workspace = quantized_graph(model, photos, input_type, output_type, scheme)
     return QuantizedModel(graph, workspace, model.preprocess, model.labels)
 
 
 def quantized_graph(
-    model: Model, photos: PhotoSource, input_type: EdgeType, output_type: EdgeType
+    model: Model, photos: PhotoSource, input_type: EdgeType, output_type: EdgeType, scheme: Scheme = DEFAULT
 ) -> tuple[Graph, Workspace]:
     """Return a model's inference graph with 8-bit numbers, calibrated on photos."""
-    from edge_sdk.data.source import open_photos, spread
-
-    graph, workspace = integer_forms(*model.inference)
-    preprocess, pixels = model.preprocess, pixel_parameters(model.preprocess)
-    if input_type == "uint8" and pixels is None:
-        graph, workspace, preprocess = embed_normalisation(graph, workspace, preprocess)
-        pixels = QuantParams((1.0,), (0,))
-    chosen = spread(open_photos(photos, model.labels), CALIBRATION_PHOTOS)
-    ranges = calibrate(graph, workspace, _batches(chosen, preprocess))
-    if pixels is None:  # a float input keeps its normalisation outside
-        seen = ranges[graph.value(INPUT)]
-        scale = float(np.float32((max(seen.high, 0.0) - min(seen.low, 0.0)) / 255))
-        pixels = QuantParams((scale,), (int(np.clip(round(-min(seen.low, 0.0) / scale), 0, 255)),))
-    return quantize_int8(graph, workspace, ranges, pixels, input_type, output_type)
-
-
-def _batches(photos: Dataset, preprocess: Preprocess) -> Iterator[Array]:
-    from edge_sdk.data.loader import Loader
-
-    loader = Loader(photos, preprocess, batch_size=min(BATCH, len(photos)), shuffle=False, drop_last=False)
-    for batch in loader.epoch(0):
-        yield batch.image[: batch.count]
+    candidate = prepare(model, input_type, scheme)
+    images = CalibrationImages.of(photos, model.labels, candidate.preprocess)
+    return integer_graph(observe(candidate, images), input_type, output_type)

@@ -27,7 +27,7 @@ from edge_sdk.ops.elementwise import Add, Maximum
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import AvgPool2D, GlobalAvgPool
 from edge_sdk.ops.quantization import Quantize
-from edge_sdk.quantization.int8 import FIXED, RESCALING, SAME_PARAMETERS, WEIGHT_AXIS
+from edge_sdk.quantization.rules import FIXED, RESCALING, SAME_PARAMETERS, WEIGHT_AXIS
 from edge_sdk.session import Session
 from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace

@@ -16,9 +16,10 @@ from edge_sdk.ops.elementwise import Add, Maximum
 from edge_sdk.ops.pool import MaxPool2D
 from edge_sdk.ops.shape import Concat, Flatten
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.quantization.calibration import Range, calibrate
+from edge_sdk.quantization.calibration import calibrate
 from edge_sdk.quantization.int8 import quantize_int8
 from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
+from edge_sdk.quantization.parameters import Range
 from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, QuantParams, Spec, Value
 from edge_sdk.workspace import Workspace

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sdk.quantization.calibration import Range
-from edge_sdk.quantization.parameters import activation_parameters, quantize_bias, quantize_weights
+from edge_sdk.quantization.parameters import Range, activation_parameters, quantize_bias, quantize_weights
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 

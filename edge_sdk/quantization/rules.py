@@ -1,0 +1,129 @@
+"""What TFLite's 8-bit specification says of operators: whose parameters are free, shared or fixed
+(https://ai.google.dev/edge/litert/models/quantization_spec).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_sdk.errors import ExportError
+from edge_sdk.graph import Graph, Node
+from edge_sdk.model import INPUT
+from edge_sdk.op import Op
+from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
+from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
+from edge_sdk.ops.linear import Linear
+from edge_sdk.ops.norm import LocalResponseNorm
+from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
+from edge_sdk.ops.reduce import ReduceMean
+from edge_sdk.ops.resize import Resize
+from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
+from edge_sdk.quantization.parameters import Range, activation_parameters
+from edge_sdk.quantization.scheme import LayerPrecision, Scheme
+from edge_sdk.spec import QuantParams, Value
+
+# The axis of the output channels in the weights; dense layers have one scale, since per-channel ones need a runtime
+# of 2024 or later (FULLY_CONNECTED version 12).
+WEIGHT_AXIS: Mapping[type[Op], int | None] = {Conv2D: 0, DepthwiseConv2D: 3, Linear: None}
+# Operators that move or compare numbers without computing new ones: output and input share their parameters.
+SAME_PARAMETERS = (
+    AdaptiveAvgPool2D, AvgPool2D, Concat, ExpandDims, Flatten, MaxPool2D, Maximum, Minimum, Pad, Reshape, Resize, Slice,
+    Split, Squeeze, Transpose,
+)  # fmt: skip
+RESCALING = (Add, GlobalAvgPool, HardSwish, LeakyRelu, Mul, ReduceMean, Relu, Relu6, Sub)
+# Output parameters that the specification fixes.
+FIXED: Mapping[type[Op], QuantParams] = {
+    Sigmoid: QuantParams((1 / 256,), (-128,)),
+    Softmax: QuantParams((1 / 256,), (-128,)),
+    Tanh: QuantParams((1 / 128,), (0,)),
+}
+# Operators that the format has for real numbers alone: they are computed between a Dequantize and a Quantize.
+REAL = (LocalResponseNorm,)
+
+
+def precision_of(node: Node, scheme: Scheme) -> LayerPrecision:
+    """Return the type of the numbers that a node computes with."""
+    if isinstance(node.op, REAL):
+        return "float32"
+    return scheme.layers.get(node.outputs[0], scheme.activations)
+
+
+def weight_axis(node: Node, scheme: Scheme) -> int | None:
+    """Return the axis of a node's weights along which each index has a scale of its own, or None for one scale."""
+    if not scheme.per_channel:
+        return None
+    if isinstance(node.op, Linear):
+        return 0 if scheme.dense_per_channel else None
+    return WEIGHT_AXIS[type(node.op)]
+
+
+def refuse_unsupported(graph: Graph, scheme: Scheme) -> None:
+    """Raise ExportError, with the name of each, where nodes have no form in their precision."""
+    known = (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED)
+    wrong = [
+        f"{node.op.name} ({node.outputs[0]})"
+        for node in graph.nodes
+        if precision_of(node, scheme) != "float32" and not isinstance(node.op, known)
+    ]
+    if wrong:
+        raise ExportError(
+            f"int8: no 8-bit form of {', '.join(wrong)}; export with quantize='dynamic' or 'fp16' instead"
+        )
+    wide = [node.outputs[0] for node in graph.nodes if precision_of(node, scheme) == "int16"]
+    if wide or scheme.weights != "int8":
+        raise ExportError("quantization: int16 activations and int4 weights have no form in .tflite files yet")
+
+
+def check_fixed(graph: Graph, activations: Mapping[Value, QuantParams], scheme: Scheme) -> None:
+    """Raise ExportError where outputs have other parameters than the specification fixes, which runtimes refuse."""
+    for node in graph.nodes:
+        wanted = FIXED.get(type(node.op))
+        if wanted is None or precision_of(node, scheme) == "float32" or activations[node.output] == wanted:
+            continue
+        found = activations[node.output]
+        raise ExportError(
+            f"{node.op.name} ({node.output}): its output has the scale {found.scale[0]:g} and the zero point "
+            f"{found.zero_point[0]}; runtimes take {wanted.scale[0]:g} and {wanted.zero_point[0]} alone"
+        )
+
+
+def activation_parameters_of(
+    graph: Graph, ranges: Mapping[Value, Range], pixels: QuantParams | None, scheme: Scheme
+) -> dict[Value, QuantParams]:
+    """Choose the parameters of every activation; those that must be equal are chosen together.
+
+    Where several share them, they cover the ranges of all. `pixels` are the uint8 parameters of the image; None
+    leaves them to the range seen.
+    """
+    group: dict[Value, Value] = {}
+
+    def find(value: Value) -> Value:
+        while group.setdefault(value, value) != value:
+            value = group[value]
+        return value
+
+    def computed(node: Node) -> list[Value]:
+        return [value for value in node.inputs if value not in graph.params]
+
+    integer_nodes = [node for node in graph.nodes if precision_of(node, scheme) != "float32"]
+    for node in integer_nodes:
+        if isinstance(node.op, SAME_PARAMETERS):
+            for value in (*computed(node), *node.outputs):
+                group[find(value)] = find(node.outputs[0])
+    image = Value(INPUT)
+    fixed: dict[Value, QuantParams] = {}
+    if pixels is not None:
+        fixed[find(image)] = QuantParams(pixels.scale, (pixels.zero_point[0] - 128,))
+    for node in integer_nodes:
+        if type(node.op) in FIXED:
+            fixed.setdefault(find(node.output), FIXED[type(node.op)])
+    covered: dict[Value, Range] = {}
+    values = [image, *(value for node in graph.nodes for value in node.outputs)]
+    for value in values:
+        root = find(value)
+        covered[root] = ranges[value] if root not in covered else covered[root].union(ranges[value])
+    return {
+        value: fixed.get(find(value)) or activation_parameters(covered[find(value)], scheme.symmetric)
+        for value in values
+    }
