@@ -212,6 +212,9 @@ class Writing(OnnxGraph):
     def _constant(self, value: Value, layout: Layout) -> Written:
         if (value, layout) not in self._constants:
             spec, array = self.spec(value), self.workspace[value]
+            if spec.quant is not None and spec.dtype == "int64":
+                # DequantizeLinear takes no 64 bits: the biases of 16-bit activations are stored as what they stand for.
+                array, spec = _real(array, spec.quant), Spec(spec.shape)
             stored = self.initializer(self._name_of_constant(value), layout.release(array), layout, spec)
             self._constants[value, layout] = stored if spec.quant is None else self._dequantized(stored)
         return self._constants[value, layout]
@@ -260,3 +263,11 @@ def constant_of(t: Writing, node: Node, index: int) -> Array:
     if not t.is_constant(value) or t.spec(value).quant is not None:
         raise t.no_form(node, f"whose input {value!r} is no constant of real numbers")
     return t.workspace[value]
+
+
+def _real(stored: Array, quant: QuantParams) -> Array:
+    """The float32 numbers that integers stand for, with a zero point of 0."""
+    scale = np.asarray(quant.scale, np.float64)
+    if quant.axis is not None:
+        scale = scale.reshape([-1 if axis == quant.axis else 1 for axis in range(stored.ndim)])
+    return np.asarray(stored * scale, np.float32)

@@ -12,11 +12,12 @@ from edge_sdk.converters.onnx.write_model import write
 from edge_sdk.converters.onnx.writing import WRITERS
 from edge_sdk.errors import ExportError, UsageError
 from edge_sdk.op import OPERATORS
+from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.logic import Bitwise
 from edge_sdk.ops.quantization import Dequantize, Quantize
 from edge_sdk.ops.resize import Resize
 from edge_sdk.session import Session
-from edge_sdk.spec import BATCH, Spec
+from edge_sdk.spec import BATCH, QuantParams, Spec
 
 TRAINING_ONLY = "part of a training step, which is not exported"
 GRADIENT = "built by differentiation only"
@@ -159,6 +160,24 @@ def test_an_opset_without_an_operator_is_refused():
 
     with pytest.raises(ExportError, match=r"'y' needs ONNX's operator BitwiseAnd, which opset 17 does not have.* 18"):
         write(graph, {})
+
+
+def test_16_bit_activations_need_a_new_opset():
+    """With biases of 64 bits, which are written as real numbers; before opset 21 it is refused."""
+    g, workspace = Builder("wide"), {}
+    x = g.input("x", Spec((2, 3), "int16", QuantParams((0.5,), (0,))))
+    weight = g.param("w", Spec((1, 3), "int8", QuantParams((0.25,), (0,))))
+    bias = g.param("b", Spec((1,), "int64", QuantParams((0.125,), (0,))))
+    workspace["w"], workspace["b"] = np.array([[1, 2, 4]], np.int8), np.array([8], np.int64)
+    (y,) = g.append(Linear(), (x, weight, bias), [Spec((2, 1), "int16", QuantParams((0.5,), (0,)))], name="y")
+    graph = g.build(y)
+
+    (found,) = evaluated(graph, workspace, {"x": np.array([[2, 4, 6], [0, 0, 8]], np.int16)}, opset=21)
+
+    # (2 + 8 + 24) / 8 + 1 = 5.25 and 32 / 8 + 1 = 5, in halves; 10.5 goes to the even 10
+    np.testing.assert_array_equal(found, np.array([[10], [10]], np.int16))
+    with pytest.raises(ExportError, match="16 bits need opset 21 or later, got 17"):
+        write(graph, workspace)
 
 
 @pytest.mark.parametrize("opset", [12, 22])
