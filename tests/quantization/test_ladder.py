@@ -39,7 +39,7 @@ def test_the_float_function_is_unchanged(cells, hard):
 
 
 def test_the_ladder_saves_the_hard_network(cells, hard):
-    """By plain extremes it is no better than the commonest class; equalized, corrected and rounded within 1 point of float."""
+    """By plain extremes it is at chance; equalized, corrected and rounded it is within 1 point of float."""
     float_accuracy = cells.accuracy(cells.floats(hard))
     chance = np.bincount(cells.labels).max() / len(cells.labels)
 
