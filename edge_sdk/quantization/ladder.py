@@ -31,16 +31,13 @@ RungName = Literal[
 RUNGS: tuple[RungName, ...] = get_args(RungName)
 """All rungs, from the cheapest to the dearest; the first one is always climbed."""
 
-STAGES = 8
-"""In how many stages biases are corrected: one a layer takes minutes and gains little more."""
-
 Step = Callable[[Candidate, Iterable[Array]], Candidate]
 _STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "calibration": observe,
         "search": search_observer,
         "equalization": equalize,
-        "bias-correction": lambda candidate, images: correct_biases(candidate, images, stages=STAGES),
+        "bias-correction": correct_biases,
         "adaptive-rounding": round_adaptively,
         "mixed-precision": mixed_precision,
     }
