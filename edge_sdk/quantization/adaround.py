@@ -53,6 +53,9 @@ class Rounding:
 
 
 DEFAULT = Rounding()
+DEEPEST = 2304
+"""Numbers that an output may depend on for its roundings to be turned over one at a time, which takes the square of it
+in memory and as long again."""
 
 
 def round_adaptively(candidate: Candidate, images: Iterable[Array], *, rounding: Rounding = DEFAULT) -> Candidate:
@@ -134,8 +137,11 @@ class _Problem:
         """Return integers after turning over one rounding of a channel at a time, the most useful first.
 
         A relaxation ends near a minimum, not in one. Σ (e + δ x_j)² - Σ e² = δ² G_jj + 2 δ Σ e x_j, with G = xᵀ x:
-        exact without an activation, and else a proposal that is taken where the true error is smaller.
+        exact without an activation, and else a proposal that is taken where the true error is smaller. Layers that read
+        more than DEEPEST numbers keep what they have: their G alone would be gigabytes.
         """
+        if stored.shape[2] > DEEPEST:
+            return stored
         low, high = np.maximum(np.floor(exact), -127), np.minimum(np.floor(exact) + 1, 127)
         current = stored.copy()
         gram = self.samples.inputs.transpose(0, 2, 1) @ self.samples.inputs  # (groups, depth, depth)
