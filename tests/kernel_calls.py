@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_sdk.kernel import Kernel, call_arguments
 from edge_sdk.op import Op
+from edge_sdk.quantization.profile import DEFAULT
 from edge_sdk.spec import Array, Spec
 
 GUARD = 512  # bytes before and behind an array: more than a register tile is wide
@@ -47,7 +48,9 @@ def call_kernel(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Array,
         kernel.packing.pack(op, forms, tuple(specs), arrays[kernel.packing.input])
     results = tuple(one.array for one in outputs)
     out = call_arguments(results)
-    kernel.bind(op, out, arrays, kernel.keywords(tuple(one.array for one in scratch), forms))()
+    keywords = kernel.keywords(tuple(one.array for one in scratch), forms)
+    keywords |= kernel.constant_keywords(op, specs, op.infer_outputs(specs), DEFAULT)
+    kernel.bind(op, out, arrays, keywords)()
 
     for kind, guarded in (("input", given), ("output", outputs), ("scratch", scratch), ("packed", packed)):
         for index, one in enumerate(guarded):

@@ -56,7 +56,8 @@ def dry_file(model: Model, precision: Precision = "none", min_runtime: str | Non
         return write(graph, workspace, _WEIGHTS[precision], min_runtime=min_runtime)
     except ExportError as error:
         where = f" for TensorFlow Lite {min_runtime}" if min_runtime is not None else ""
-        raise ExportError(f"{model.name} cannot be exported as {_NAMES[precision]}{where}: {error}") from error
+        form = "" if str(error).startswith(f"{_NAMES[precision]}:") else f" as {_NAMES[precision]}"
+        raise ExportError(f"{model.name} cannot be exported{form}{where}: {error}") from error
 
 
 _NAMES: Mapping[Precision, str] = {

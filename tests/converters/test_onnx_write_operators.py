@@ -21,6 +21,9 @@ from edge_sdk.spec import BATCH, QuantParams, Spec
 
 TRAINING_ONLY = "part of a training step, which is not exported"
 GRADIENT = "built by differentiation only"
+REFUSED_IN_8_BITS = {"conv_transpose2d_groups"}
+# A .tflite file takes the mean of uneven windows in several operators, each of which rounds.
+OFTEN_APART = {"adaptive_avg_pool2d_uneven": 0.25}
 WITHOUT_WRITER = {
     **dict.fromkeys(
         ("softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", "l1_loss", "huber_loss"),
@@ -28,6 +31,7 @@ WITHOUT_WRITER = {
     ),
     **dict.fromkeys(("sgd_update", "adam_update", "rmsprop_update", "global_norm", "clip_by_norm"), TRAINING_ONLY),
     **dict.fromkeys(("linear_sgd_update", "linear_adam_update", "linear_rmsprop_update"), TRAINING_ONLY),
+    **dict.fromkeys(("fake_quantize", "symmetric_scale"), TRAINING_ONLY),
     **dict.fromkeys(("grouped_sgd_update", "grouped_adam_update", "grouped_rmsprop_update"), TRAINING_ONLY),
     **dict.fromkeys(
         ("batch_norm_training", "batch_norm_training_again", "batch_norm_training_gathered"), TRAINING_ONLY
@@ -110,7 +114,7 @@ def test_images_are_taken_channels_first(case):
 
 
 @engines
-@pytest.mark.parametrize("case", INT8_CASES, ids=str)
+@pytest.mark.parametrize("case", [case for case in INT8_CASES if case.name not in REFUSED_IN_8_BITS], ids=str)
 def test_an_8_bit_operator_is_within_a_step(case, engine):
     """QDQ form: real numbers between quantizations; rounding of sums and means may differ by one step.
 
@@ -126,7 +130,16 @@ def test_an_8_bit_operator_is_within_a_step(case, engine):
         assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
         apart = np.abs(found.astype(np.float64) - expected.astype(np.float64))
         assert apart.max() <= 1 if found.dtype.kind == "i" else apart.max() <= 1e-5 * np.abs(expected).max()
-        assert np.mean(apart > 0) <= 0.15
+        assert np.mean(apart > 0) <= OFTEN_APART.get(case.name, 0.15)
+
+
+@pytest.mark.parametrize("case", [case for case in INT8_CASES if case.name in REFUSED_IN_8_BITS], ids=str)
+def test_an_8_bit_operator_without_a_form_is_refused(case):
+    """A scale an output of groups lies along no axis of ONNX's weights; the message names operator and node."""
+    graph, workspace, _ = case.program()
+
+    with pytest.raises(ExportError, match=r"no form in ONNX files of conv_transpose2d \(node 'y'\)"):
+        write(graph, workspace)
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
