@@ -60,6 +60,7 @@ def export(
     input_type: EdgeType | None = None,
     output_type: EdgeType = "float32",
     threads: int | None = None,
+    *,
     embed_preprocessing: bool = False,
     input_size: tuple[int, int] | None = None,
     output: OutputKind = "logits",
