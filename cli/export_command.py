@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     "--min-runtime", metavar="2.14|latest", help="Oldest TensorFlow Lite that must run it; else the oldest possible."
 )
 @click.option(
+    "--weights",
+    type=click.Choice(["int8", "int4"]),
+    default="int8",
+    show_default=True,
+    help="How an int8 file stores weights; int4 for runtimes from 2.11 on.",
+)
+@click.option(
     "--max-drop", type=float, metavar="POINTS", help="Accuracy that the finished file may lose on --check photos."
 )
 @click.option(
@@ -62,6 +69,7 @@ def command(
     self_test: bool,
     fixed_batch: bool,
     min_runtime: str | None,
+    weights: Literal["int8", "int4"],
     max_drop: float | None,
     train: Path | None,
     opset: int | None,
@@ -87,6 +95,7 @@ def command(
     from edge_sdk.converters.onnx.write_model import DEFAULT_OPSET
     from edge_sdk.converters.tflite.export import export
     from edge_sdk.opening import load
+    from edge_sdk.quantization.scheme import Scheme
 
     if out.suffix == ".mlpackage":
         _print_package(export_coreml(load(model), out, quantize, calibrate), as_json=as_json)
@@ -98,7 +107,8 @@ def command(
         report = export(
             load(model), out, quantize, calibrate, check, input_type, output_type,
             embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
-            min_runtime=min_runtime, max_drop=max_drop, train=train, listener=_tell, fixed_batch=fixed_batch,
+            min_runtime=min_runtime, max_drop=max_drop, train=train, scheme=Scheme(weights=weights), listener=_tell,
+            fixed_batch=fixed_batch,
         )  # fmt: skip
         _print_file(report, as_json=as_json)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_sdk.preprocess import Preprocess
     from edge_sdk.quantization.post_training import quantize
     from edge_sdk.quantization.quantization_aware import quantize_aware
+    from edge_sdk.quantization.scheme import Scheme
     from edge_sdk.session import Session
     from edge_sdk.spec import BATCH, Spec
     from edge_sdk.threads import get_threads, set_threads
@@ -45,6 +46,7 @@ _HOMES = {
     "Graph": "edge_sdk.graph",
     "Model": "edge_sdk.model",
     "Preprocess": "edge_sdk.preprocess",
+    "Scheme": "edge_sdk.quantization.scheme",
     "Session": "edge_sdk.session",
     "Spec": "edge_sdk.spec",
     "Workspace": "edge_sdk.workspace",
@@ -70,6 +72,7 @@ __all__ = [
     "Graph",
     "Model",
     "Preprocess",
+    "Scheme",
     "Session",
     "Spec",
     "Workspace",

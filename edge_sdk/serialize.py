@@ -9,7 +9,7 @@ from typing import Any
 from edge_sdk.errors import EdgeError, FormatError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.op import operator_from_attributes
-from edge_sdk.spec import QuantParams, Spec, Value
+from edge_sdk.spec import BYTE, HALF_A_BYTE, QuantParams, Spec, Value
 from edge_sdk.verify import verify
 
 FORMAT_VERSION = 1
@@ -109,21 +109,24 @@ def _attribute_to_json(value: Any) -> Any:
 def _spec_to_json(spec: Spec) -> list[Any]:
     if spec.quant is None:
         return [list(spec.shape), spec.dtype]
-    return [list(spec.shape), spec.dtype, list(spec.quant.scale), list(spec.quant.zero_point), spec.quant.axis]
+    quant = spec.quant
+    narrow = [] if quant.bits == BYTE else [quant.bits]
+    return [list(spec.shape), spec.dtype, list(quant.scale), list(quant.zero_point), quant.axis, *narrow]
 
 
 def _spec_from_json(name: str, data: Any) -> Spec:
-    _expect(isinstance(data, list) and len(data) in (2, 5), f"graph: spec of {name!r} is {str(data)[:60]}")
+    _expect(isinstance(data, list) and len(data) in (2, 5, 6), f"graph: spec of {name!r} is {str(data)[:60]}")
     shape, dtype = data[:2]
     _expect(_integers(shape) and len(shape) <= 32 and isinstance(dtype, str), f"graph: spec of {name!r} is malformed")
     _expect(all(size < 2**40 for size in shape), f"graph: shape of {name!r} is too large: {shape}")
     quant = None
-    if len(data) == 5:
-        scale, zero_point, axis = data[2:]
+    if len(data) > 2:
+        scale, zero_point, axis, bits = (*data[2:], BYTE)[:4]
         numbers = isinstance(scale, list) and all(isinstance(s, int | float) for s in scale)
         _expect(numbers and _integers(zero_point), f"graph: quantization of {name!r} is malformed")
         _expect(axis is None or isinstance(axis, int), f"graph: quantization axis of {name!r} is {axis!r}")
-        quant = QuantParams(tuple(float(s) for s in scale), tuple(zero_point), axis)
+        _expect(bits in (BYTE, HALF_A_BYTE), f"graph: {name!r} is quantized to {str(bits)[:60]} bits")
+        quant = QuantParams(tuple(float(s) for s in scale), tuple(zero_point), axis, bits)
     return Spec(tuple(shape), dtype, quant)
 
 

@@ -27,18 +27,26 @@ DTYPES = frozenset(_SHORT_NAMES)
 FLOATS = frozenset({"float16", "float32", "float64"})
 
 
+BYTE, HALF_A_BYTE = 8, 4
+"""Bits of stored numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class QuantParams:
     """Affine quantization: real = scale · (stored - zero_point), per tensor or along one axis.
 
-    `scale` and `zero_point` hold one number for the tensor (axis None) or one per index along `axis`.
+    `scale` and `zero_point` hold one number for the tensor (axis None) or one per index along `axis`. `bits` is how
+    many bits of the stored type are used: 4 for weights in [-7, 7], of which a file packs two into a byte.
     """
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     axis: int | None = None
+    bits: int = BYTE
 
     def __post_init__(self) -> None:
+        if self.bits not in (BYTE, HALF_A_BYTE):
+            raise ShapeError(f"quantization: {self.bits} bits; wanted 4 or 8")
         if len(self.scale) != len(self.zero_point) or (self.axis is None and len(self.scale) != 1):
             raise ShapeError(
                 f"quantization: {len(self.scale)} scales and {len(self.zero_point)} zero points for axis {self.axis}; "

@@ -79,6 +79,8 @@ class Rule:
     types: frozenset[str]
     checks: tuple[Check, ...] = ()
     changes_type: bool = False
+    half_bytes: bool = False
+    """Whether it takes weights of 4 bits."""
 
     def refusal(self, use: Use) -> str | None:
         """Return why this use is not taken, or None."""
@@ -87,6 +89,8 @@ class Rule:
                 return f"it computes no {tensor.dtype}"
             if tensor.dtype in EIGHT_BITS and tensor.quant is None:
                 return f"it computes no {tensor.dtype} without a scale"
+        if not self.half_bytes and use.weights is not None and use.weights.is_narrow:
+            return "its weights have 4 bits"
         return next((reason for check in self.checks if (reason := check(use)) is not None), None)
 
 

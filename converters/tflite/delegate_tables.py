@@ -97,7 +97,7 @@ XNNPACK = Delegate(
         Builtin.CONCATENATION: Rule(FLOAT_OR_EIGHT_BITS, (inputs_between(2, 5),)),
         Builtin.CONV_2D: Rule(FLOAT_OR_EIGHT_BITS, (with_bias, constant(1, 2))),
         Builtin.DEPTHWISE_CONV_2D: Rule(FLOAT_OR_EIGHT_BITS, (with_bias, constant(1, 2), weights_like_data)),
-        Builtin.FULLY_CONNECTED: Rule(FLOAT_OR_EIGHT_BITS),
+        Builtin.FULLY_CONNECTED: Rule(FLOAT_OR_EIGHT_BITS, half_bytes=True),
         Builtin.EXPAND_DIMS: Rule(FLOAT_OR_EIGHT_BITS, (_SIX, constant(1))),
         **_all(
             (Builtin.MEAN, Builtin.SUM, Builtin.REDUCE_MAX, Builtin.REDUCE_MIN),

@@ -32,6 +32,7 @@ from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.ladder import RUNGS, RungName, check_rungs
 from edge_sdk.quantization.photo_check import check_photos
 from edge_sdk.quantization.post_training import quantized_graph
+from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import Array
 from edge_sdk.workspace import Workspace
 
@@ -69,6 +70,7 @@ def export(
     max_drop: float | None = None,
     rungs: Sequence[RungName] = RUNGS,
     train: Dataset | Path | str | None = None,
+    scheme: Scheme = DEFAULT,
     listener: Callable[[str], None] = lambda line: None,
     fixed_batch: bool = False,
 ) -> Report:
@@ -83,6 +85,10 @@ def export(
     `input_size` (height, width) it takes photos of that size and resizes them itself. `output` "probabilities" puts
     the softmax into the file, as MediaPipe's classifier wants it. Two of the check photos and the scores of the
     finished file ride along for `edge verify`, unless `self_test` is False.
+
+    `scheme` says how int8 files store weights and choose ranges, and which layers keep real numbers:
+    `Scheme(weights="int4")` halves the weights, for runtimes from 2.11 on, `Scheme(layers={"block.conv": "float32"})`
+    excepts one layer.
 
     With `fixed_batch` it takes one photo at a time, which LiteRT.js (2.5) asks for: it refuses an open batch.
 
@@ -131,9 +137,9 @@ def export(
         )
 
     if max_drop is None or calibrate is None or quantize != "int8":
-        finished = finish(_plain_form(model, quantize, calibrate, edges.input_type, output_type))
+        finished = finish(_plain_form(model, quantize, calibrate, edges.input_type, output_type, scheme))
     else:
-        forms = Forms(writer.model, calibrate, edges.input_type, output_type, rungs, train, listener)
+        forms = Forms(writer.model, calibrate, edges.input_type, output_type, scheme, rungs, train, listener)
         finished = first_good_enough(path, forms, finish, max_drop)
     report = finished.report
     if quantize == "none" and input_size is None and not report.relative_difference <= FLOAT_TOLERANCE:
@@ -148,11 +154,12 @@ def export(
 
 
 def _plain_form(
-    model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType
-) -> Form:
+    model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType,
+    scheme: Scheme,
+) -> Form:  # fmt: skip
     model = red_first(model)
     if precision == "int8" and photos is not None:
-        return quantized_graph(model, photos, input_type, output_type)
+        return quantized_graph(model, photos, input_type, output_type, scheme)
     return model.inference
 
 

@@ -14,14 +14,17 @@ from typing import Any, TypeVar, cast, get_type_hints
 
 import numpy as np
 
+from edge_sdk.converters.tflite.flatfile import unpacked
 from edge_sdk.converters.tflite.model_check import check_model
 from edge_sdk.converters.tflite.operator_names import operator_name
 from edge_sdk.converters.tflite.schema import FILE_IDENTIFIER, Options, TensorType
 from edge_sdk.converters.tflite.table_reader import Table
 from edge_sdk.errors import FormatError, ShapeError
-from edge_sdk.spec import FLOATS, Array, QuantParams
+from edge_sdk.spec import BYTE, FLOATS, HALF_A_BYTE, Array, QuantParams
 
-_INTEGERS = frozenset({TensorType.int8, TensorType.uint8, TensorType.int16, TensorType.int32, TensorType.int64})
+_INTEGERS = frozenset(
+    {TensorType.int4, TensorType.int8, TensorType.uint8, TensorType.int16, TensorType.int32, TensorType.int64}
+)
 Kind = TypeVar("Kind", bound=Options)
 
 
@@ -44,6 +47,11 @@ class FileTensor:
     dtype: str | None
     quant: QuantParams | None
     data: memoryview | None
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether its numbers have 4 bits in the file."""
+        return self.quant is not None and self.quant.bits == HALF_A_BYTE
 
     @property
     def stored(self) -> Array:
@@ -183,13 +191,26 @@ def _tensor(tensor: Table, buffers: list[memoryview | None]) -> FileTensor:
     open_sizes = tuple(size < 0 for size in signature) if signature else (False,) * len(shape)
     number = tensor.number(1, "int8")
     dtype = TensorType(number).name if number in TensorType.__members__.values() else None
+    narrow = dtype == TensorType.int4.name
     index = tensor.number(2, "uint32")
     data = buffers[index] if index < len(buffers) else None
     if data is None and index > 0 and 0 in shape:
         data = memoryview(b"")  # a constant without elements
     if data is not None and not data and 0 not in shape:
         data = None
-    return FileTensor(name, shape, open_sizes, dtype, _quantization(tensor, name, number, len(shape)), data)
+    quant = _quantization(tensor, name, number, len(shape))
+    if narrow:
+        dtype, data = "int8", _widened(data, shape)
+    return FileTensor(name, shape, open_sizes, dtype, quant, data)
+
+
+def _widened(data: memoryview | None, shape: tuple[int, ...]) -> memoryview | None:
+    """4-bit numbers as bytes: as many as the shape says, or, where there are fewer, as many as there are."""
+    if data is None:
+        return None
+    stored = np.frombuffer(data, np.uint8)
+    count = min(math.prod(shape), 2 * len(stored))
+    return memoryview(unpacked(stored, count).tobytes()) if count else memoryview(b"")
 
 
 def _quantization(tensor: Table, name: str, number: int, rank: int) -> QuantParams | None:
@@ -208,7 +229,8 @@ def _quantization(tensor: Table, name: str, number: int, rank: int) -> QuantPara
         raise tensor.source.error(f"tensor {name!r} has the zero point {max(zeros, key=abs)}")
     axis = None if len(scale) == 1 else table.number(6, "int32") if rank != 1 else 0
     try:
-        return QuantParams(tuple(scale.tolist()), tuple(zeros), axis)
+        bits = HALF_A_BYTE if number == TensorType.int4 else BYTE
+        return QuantParams(tuple(scale.tolist()), tuple(zeros), axis, bits)
     except ShapeError as error:
         raise tensor.source.error(f"tensor {name!r}: {error}") from error
 

@@ -21,7 +21,7 @@ from edge_sdk.converters.tflite.schema import (
 )
 from edge_sdk.converters.tflite.table_writer import Offset, TableWriter
 from edge_sdk.errors import ExportError
-from edge_sdk.spec import BATCH, Array, QuantParams
+from edge_sdk.spec import BATCH, HALF_A_BYTE, Array, QuantParams
 
 TensorId = NewType("TensorId", int)
 """Position of a tensor in its subgraph."""
@@ -72,10 +72,12 @@ class Subgraph:
         Raises:
             ExportError: the format has no such dtype, or `data` is of another shape or dtype.
         """
-        if dtype not in TensorType.__members__:
+        if dtype not in TensorType.__members__ or dtype == "int4":
             raise ExportError(f"tensor {name!r}: .tflite files hold no {dtype}")
         if data is not None and (data.shape != tuple(shape) or data.dtype.name != dtype):
             raise ExportError(f"tensor {name!r} is {dtype}{list(shape)}, its data {data.dtype}{list(data.shape)}")
+        if data is not None and quant is not None and quant.bits == HALF_A_BYTE:
+            dtype, data = "int4", packed(data)
         buffer = 0 if data is None else self._model.add_buffer(data)
         sizes = [int(size) for size in shape]
         if self._model.fixed_batch and sizes[:1] == [BATCH]:
@@ -267,3 +269,17 @@ def _write_signature(writer: TableWriter, signature: _Signature) -> Offset:
         (2, "offset", writer.string(signature.key)),
         (4, "uint32", signature.subgraph),
     )
+
+
+def packed(numbers: Array) -> Array:
+    """Return whole numbers in [-8, 7] two to a byte, the first in the lower half, in the order of their tensor."""
+    halves = numbers.reshape(-1).astype(np.int8).view(np.uint8) & 0xF
+    if len(halves) % 2:
+        halves = np.append(halves, np.uint8(0))
+    return np.asarray(halves[::2] | (halves[1::2] << 4), np.uint8)
+
+
+def unpacked(stored: Array, count: int) -> Array:
+    """Return the first `count` numbers of bytes that `packed` made, as int8."""
+    halves = np.stack([stored << 4, stored & 0xF0], axis=1).reshape(-1).view(np.int8)[:count]
+    return np.asarray(halves >> 4, np.int8)

@@ -20,6 +20,7 @@ from edge_sdk.quantization.calibration import CalibrationImages
 from edge_sdk.quantization.candidate import integer_graph, prepare
 from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.ladder import Climbed, RungName, climb
+from edge_sdk.quantization.scheme import Scheme
 from edge_sdk.quantization.sensitivity import SensitivityReport, report_layers
 from edge_sdk.workspace import Workspace
 
@@ -62,12 +63,13 @@ class Forms:
     photos: PhotoSource
     input_type: EdgeType
     output_type: EdgeType
+    scheme: Scheme
     rungs: Sequence[RungName]
     train: Dataset | Path | str | None
     listener: Callable[[str], None]
 
     def __iter__(self) -> Iterator[tuple[Climbed, Form]]:
-        candidate = prepare(self.model, self.input_type)
+        candidate = prepare(self.model, self.input_type, self.scheme)
         images = CalibrationImages.of(self.photos, self.model.labels, candidate.preprocess)
         for climbed in climb(candidate, images, self.model, self.rungs, self.train, self.listener):
             yield climbed, integer_graph(climbed.candidate, self.input_type, self.output_type)

@@ -148,4 +148,4 @@ def part_of(quant: QuantParams | None, chosen: slice) -> QuantParams | None:
     """Return the parameters of some output channels."""
     if quant is None or quant.axis is None:
         return quant
-    return QuantParams(quant.scale[chosen], quant.zero_point[chosen], quant.axis)
+    return replace(quant, scale=quant.scale[chosen], zero_point=quant.zero_point[chosen])

@@ -27,6 +27,7 @@ class TensorType(IntEnum):
     bool = 6
     int16 = 7
     int8 = 9
+    int4 = 17
     float64 = 10
 
 

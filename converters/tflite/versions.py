@@ -17,7 +17,7 @@ from edge_sdk.converters.tflite.options import (
 from edge_sdk.converters.tflite.runtime_table import NEWEST, SINCE, Runtime, parse, show
 from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options
 from edge_sdk.errors import UsageError, suggestion
-from edge_sdk.spec import Spec
+from edge_sdk.spec import HALF_A_BYTE, Spec
 
 OLDEST: Runtime = (2, 3, 0)
 """No file is said to run in an older one: none was tried there."""
@@ -154,7 +154,7 @@ def _convolution_version(code: Builtin, x: Spec, w: Spec, options: Options | Non
         per_channel = _is_per_channel(w)
         return (5 if per_channel else 2) if dense else (6 if per_channel else 4)
     if x.dtype == "int8":
-        return 3
+        return 7 if _is_narrow(w) else 3
     dilated = max(getattr(options, "dilation_w_factor", 1), getattr(options, "dilation_h_factor", 1)) > 1
     return 2 if dilated and not dense else 1
 
@@ -164,6 +164,8 @@ def _dense_version(inputs: Sequence[Spec], options: Options | None) -> int:
     hybrid = w.dtype == "int8" and x.dtype == "float32"
     if hybrid and _is_per_channel(w):
         return 12
+    if x.dtype == "int8" and _is_narrow(w):
+        return 10
     if len(inputs) < 3:  # no bias
         return 6
     if hybrid:
@@ -172,6 +174,11 @@ def _dense_version(inputs: Sequence[Spec], options: Options | None) -> int:
     if x.dtype == "int8":  # a scale an output is promised from version 12 on alone
         return 12 if w.quant is not None and w.quant.axis is not None else 4
     return 1
+
+
+def _is_narrow(w: Spec) -> bool:
+    """Tell whether weights have 4 bits."""
+    return w.quant is not None and w.quant.bits == HALF_A_BYTE
 
 
 def _transposed_version(inputs: Sequence[Spec], options: Options | None) -> int:

@@ -18,7 +18,7 @@ from edge_sdk.graph import Node
 from edge_sdk.quantization.candidate import Candidate, integer_graph
 from edge_sdk.quantization.layer_outputs import integer_node, weighted_layers
 from edge_sdk.quantization.layer_samples import Samples, Sampling, float_targets, integer_inputs
-from edge_sdk.quantization.parameters import along_axis, round_weights
+from edge_sdk.quantization.parameters import along_axis, largest_weight, round_weights
 from edge_sdk.spec import Array, QuantParams
 
 STRETCH = (-0.1, 1.1)  # γ and ζ of the rectified sigmoid, equation 23
@@ -93,8 +93,9 @@ def learn_rounding(
     exact = samples.as_matrices(weights) / scales
     nearest = samples.as_matrices(round_weights(weights, quant)).astype(np.float32)
     offset = np.zeros(samples.targets.shape[1], np.float32) if bias is None else bias.astype(np.float32)
-    problem = _Problem(samples, getattr(node.op, "activation", None), scales, offset)
-    learned = np.clip(np.floor(exact) + _learn(problem, exact, nearest, rounding), -127, 127)
+    problem = _Problem(samples, getattr(node.op, "activation", None), scales, offset, largest_weight(quant.bits))
+    largest = problem.largest
+    learned = np.clip(np.floor(exact) + _learn(problem, exact, nearest, rounding), -largest, largest)
     best = nearest
     for start in (nearest, learned):
         for stored in (start, problem.descended(start, exact)):
@@ -121,6 +122,7 @@ class _Problem:
     activation: str | None
     scales: Array
     bias: Array
+    largest: int
 
     def errors(self, stored: Array) -> Array:
         """Return the mean square error of every output channel over all rows."""
@@ -142,7 +144,8 @@ class _Problem:
         """
         if stored.shape[2] > DEEPEST:
             return stored
-        low, high = np.maximum(np.floor(exact), -127), np.minimum(np.floor(exact) + 1, 127)
+        low = np.maximum(np.floor(exact), -self.largest)
+        high = np.minimum(np.floor(exact) + 1, self.largest)
         current = stored.copy()
         gram = self.samples.inputs.transpose(0, 2, 1) @ self.samples.inputs  # (groups, depth, depth)
         difference, follows = self._difference(current, slice(None))

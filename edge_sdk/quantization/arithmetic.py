@@ -26,7 +26,7 @@ from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.shape import Pad
 from edge_sdk.quantization.fixed_point import fixed_factors, half_away, product
 from edge_sdk.quantization.profile import Profile
-from edge_sdk.spec import Array, QuantParams, Spec
+from edge_sdk.spec import HALF_A_BYTE, Array, QuantParams, Spec
 
 LOWEST, HIGHEST = -128, 127
 VECTOR = 8  # numbers that the builtin kernels take at once on x86
@@ -156,6 +156,8 @@ def product_rescaling(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -
     factor = inputs[1].quant or QuantParams((1.0,), (0,))
     weights = np.asarray(factor.scale, np.float32)
     exact = np.float64(scale) * weights.astype(np.float64) / np.float64(output_scale)
+    if profile == "xnnpack" and factor.bits == HALF_A_BYTE and not isinstance(op, Linear):
+        profile = "litert"  # XNNPACK leaves weights of 4 bits to the builtin kernels
     if profile == "xnnpack":
         factors = scale * weights / output_scale
     elif profile == "litert" and isinstance(op, Linear) and len(weights) == 1:

@@ -18,22 +18,24 @@ from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Reshape, Slice, Spli
 from edge_sdk.passes.rewrite import rebuild
 from edge_sdk.quantization.candidate import Candidate, integer_graph
 from edge_sdk.quantization.normalisation import NORMALISED
+from edge_sdk.quantization.parameters import largest_weight
 from edge_sdk.quantization.rules import FIXED, SAME_PARAMETERS, WEIGHT_AXIS, precision_of
-from edge_sdk.spec import QuantParams, Spec, Value
+from edge_sdk.spec import BYTE, QuantParams, Spec, Value
 from edge_sdk.workspace import Workspace
 
 # What only moves or compares numbers that are rounded already makes no others.
 MOVING = (Concat, ExpandDims, Flatten, MaxPool2D, Maximum, Minimum, Reshape, Slice, Split, Squeeze, Transpose)
-LARGEST = {"int4": 7, "int8": 127, "int16": 32767}
-"""The largest stored number of a type. The smallest is one further from 0, but for weights, which are symmetric."""
+LARGEST = {"int8": 127, "int16": 32767}
+"""The largest stored number of an activation; the smallest is one further from 0."""
 
 
 @dataclass(frozen=True)
 class LearnedScale:
-    """The parameter whose magnitude is the scale of a value, and the axis along which it has one an index."""
+    """The parameter whose magnitude is the scale of a value, the axis along which it has one an index, and the bits."""
 
     parameter: Value
     axis: int | None = None
+    bits: int = BYTE
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def trained_candidate(candidate: Candidate, quantized: FakeQuantized, workspace:
         if value in activations:
             activations[value] = dataclasses.replace(activations[value], scale=scales)
         else:
-            weights[value] = QuantParams(scales, (0,) * len(scales), learned.axis)
+            weights[value] = QuantParams(scales, (0,) * len(scales), learned.axis, learned.bits)
     return dataclasses.replace(
         candidate, workspace=arrays, activations=activations, weight_parameters=weights, rounded={}
     )
@@ -211,11 +213,12 @@ class _Rounding:
         self._add(op, (exact, scale, zero_point), rounded)
 
     def _round_weight(self, value: Value, stored: QuantParams, rounded: Value, *, learned: bool) -> None:
-        high = LARGEST[self.candidate.scheme.weights]
+        high = largest_weight(stored.bits)
         op = FakeQuantize(-high, high, stored.axis)
         scale, zero_point = self._parameters(rounded, stored)
         if learned:
-            op, scale = self._learn(op, scale, [value], numbers=self.specs[value].elements // len(stored.scale))
+            numbers = self.specs[value].elements // len(stored.scale)
+            op, scale = self._learn(op, scale, [value], numbers=numbers, bits=stored.bits)
         elif value not in self.candidate.weight_parameters:
             del self.arrays[scale], self.specs[scale]
             self._add(SymmetricScale(high, stored.axis), (value,), scale)
@@ -231,14 +234,14 @@ class _Rounding:
         return scale, zero_point
 
     def _learn(
-        self, op: FakeQuantize, scale: Value, members: Sequence[Value], numbers: int
+        self, op: FakeQuantize, scale: Value, members: Sequence[Value], numbers: int, bits: int = BYTE
     ) -> tuple[FakeQuantize, Value]:
         """Have a scale learned, of which so many numbers of an example depend; what is learned is kept above 0."""
         magnitude = Value(f"{scale}:magnitude")
         if magnitude not in self.specs:
             self._add(Abs(), (scale,), magnitude)
             self.trained.append(scale)
-            self.scales.update(dict.fromkeys(members, LearnedScale(scale, op.axis)))
+            self.scales.update(dict.fromkeys(members, LearnedScale(scale, op.axis, bits)))
         return dataclasses.replace(op, learned=True, slope=1 / math.sqrt(numbers * op.high)), magnitude
 
     def _add(self, op: FakeQuantize | SymmetricScale | Abs, inputs: tuple[Value, ...], output: Value) -> None:

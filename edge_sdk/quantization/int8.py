@@ -28,6 +28,7 @@ from edge_sdk.quantization.rules import (
     precision_of,
     refuse_unsupported,
     weight_axis,
+    weight_bits,
 )
 from edge_sdk.quantization.scheme import Scheme
 from edge_sdk.spec import Array, QuantParams, Spec, Value
@@ -78,7 +79,8 @@ class Decisions:
     def weight(self, node: Node, weights: Array) -> QuantParams:
         """Return the parameters of a node's weights."""
         decided = self.weight_parameters.get(node.inputs[1])
-        return decided or weight_parameters(weights, weight_axis(node, self.scheme))
+        bits = weight_bits(node, self.scheme)
+        return decided or weight_parameters(weights, weight_axis(node, self.scheme), bits)
 
     def stored_weight(self, node: Node, weights: Array) -> Array:
         """Return a node's weights as they are stored.

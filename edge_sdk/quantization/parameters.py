@@ -39,13 +39,18 @@ def activation_parameters(seen: Range, symmetric: bool = False) -> QuantParams:
     return QuantParams((scale,), (0 if symmetric else int(np.clip(round(-128 - low / scale), -128, 127)),))
 
 
-def weight_parameters(weights: Array, axis: int | None) -> QuantParams:
-    """Return symmetric int8 parameters by the largest magnitude, per index of `axis` or for the tensor."""
+def largest_weight(bits: int) -> int:
+    """Return the largest stored weight; the smallest is as far from 0."""
+    return int(2 ** (bits - 1)) - 1
+
+
+def weight_parameters(weights: Array, axis: int | None, bits: int = 8) -> QuantParams:
+    """Return symmetric parameters by the largest magnitude, per index of `axis` or for the tensor."""
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights).max(axis=others, initial=0) if axis is not None else np.abs(weights).max()
-    scale = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
+    scale = (np.where(largest > 0, largest, 1) / largest_weight(bits)).astype(np.float32)
     scales = tuple(float(s) for s in np.asarray(scale).reshape(-1))
-    return QuantParams(scales, (0,) * len(scales), axis)
+    return QuantParams(scales, (0,) * len(scales), axis, bits)
 
 
 def along_axis(numbers: Sequence[float], axis: int | None, rank: int) -> Array:
@@ -55,9 +60,9 @@ def along_axis(numbers: Sequence[float], axis: int | None, rank: int) -> Array:
 
 
 def round_weights(weights: Array, quant: QuantParams) -> Array:
-    """Return the int8 weights in [-127, 127] nearest to real ones."""
-    scale = along_axis(quant.scale, quant.axis, weights.ndim)
-    return np.clip(np.round(weights / scale), -127, 127).astype(np.int8)
+    """Return the int8 weights nearest to real ones: in [-127, 127], or in [-7, 7] where they have 4 bits."""
+    largest, scale = largest_weight(quant.bits), along_axis(quant.scale, quant.axis, weights.ndim)
+    return np.clip(np.round(weights / scale), -largest, largest).astype(np.int8)
 
 
 def quantize_weights(weights: Array, axis: int | None) -> tuple[Array, QuantParams]:

@@ -42,6 +42,10 @@ FIXED: Mapping[type[Op], QuantParams] = {
 REAL = (LocalResponseNorm,)
 
 
+HALF_BYTES = (Conv2D, DepthwiseConv2D, Linear)
+"""Operators whose weights a file may store in 4 bits."""
+
+
 def precision_of(node: Node, scheme: Scheme) -> LayerPrecision:
     """Return the type of the numbers that a node computes with."""
     if isinstance(node.op, REAL):
@@ -58,6 +62,11 @@ def weight_axis(node: Node, scheme: Scheme) -> int | None:
     return WEIGHT_AXIS[type(node.op)]
 
 
+def weight_bits(node: Node, scheme: Scheme) -> int:
+    """Return in how many bits a node's weights are stored."""
+    return 4 if scheme.weights == "int4" and isinstance(node.op, HALF_BYTES) else 8
+
+
 def refuse_unsupported(graph: Graph, scheme: Scheme) -> None:
     """Raise ExportError, with the name of each, where nodes have no form in their precision."""
     known = (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED)
@@ -71,8 +80,8 @@ def refuse_unsupported(graph: Graph, scheme: Scheme) -> None:
             f"int8: no 8-bit form of {', '.join(wrong)}; export with quantize='dynamic' or 'fp16' instead"
         )
     wide = [node.outputs[0] for node in graph.nodes if precision_of(node, scheme) == "int16"]
-    if wide or scheme.weights != "int8":
-        raise ExportError("quantization: int16 activations and int4 weights have no form in .tflite files yet")
+    if wide:
+        raise ExportError("quantization: int16 activations have no form in .tflite files yet")
 
 
 def check_fixed(graph: Graph, activations: Mapping[Value, QuantParams], scheme: Scheme) -> None:

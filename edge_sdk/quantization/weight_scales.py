@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_sdk.quantization.candidate import Candidate
 from edge_sdk.quantization.parameters import along_axis, round_weights, weight_parameters
-from edge_sdk.quantization.rules import WEIGHT_AXIS, precision_of, weight_axis
+from edge_sdk.quantization.rules import WEIGHT_AXIS, precision_of, weight_axis, weight_bits
 from edge_sdk.spec import Array, QuantParams, Value
 
 SHARES = np.linspace(1, 0.4, 61)
@@ -30,14 +30,16 @@ def weights_by_mse(candidate: Candidate) -> Candidate:
             continue
         done.add(node.inputs[1])
         weights = candidate.workspace[node.inputs[1]]
-        decided[node.inputs[1]] = least_square_error(weights, weight_axis(node, candidate.scheme))
+        decided[node.inputs[1]] = least_square_error(
+            weights, weight_axis(node, candidate.scheme), weight_bits(node, candidate.scheme)
+        )
     return replace(candidate, weight_parameters=decided)
 
 
-def least_square_error(weights: Array, axis: int | None) -> QuantParams:
-    """Return the symmetric int8 parameters, per index of `axis` or for the tensor, that minimise Σ (stored - real)²."""
+def least_square_error(weights: Array, axis: int | None, bits: int = 8) -> QuantParams:
+    """Return the symmetric parameters, per index of `axis` or for the tensor, that minimise Σ (stored - real)²."""
     others = tuple(index for index in range(weights.ndim) if index != axis) if axis is not None else None
-    covering = weight_parameters(weights, axis)
+    covering = weight_parameters(weights, axis, bits)
     largest = np.asarray(covering.scale, np.float32)
     best, least = largest, np.full(largest.shape, np.inf)
     for share in SHARES:
