@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
     from edge_sdk.converters.onnx.export import Report as ONNXReport
     from edge_sdk.converters.tflite.report import Report
+    from edge_sdk.quantization.ladder import RungName
 
 
 @click.command("export")
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-drop", type=float, metavar="POINTS", help="Accuracy that the finished file may lose on --check photos."
 )
+@click.option("--rungs", metavar="NAMES", help="What may be tried, separated by commas; everything if left out.")
 @click.option(
     "--train", type=click.Path(path_type=Path), help="Labelled photos to train on, if nothing else is enough."
 )
@@ -71,6 +73,7 @@ def command(
     min_runtime: str | None,
     weights: Literal["int8", "int4"],
     max_drop: float | None,
+    rungs: str | None,
     train: Path | None,
     opset: int | None,
     out: Path,
@@ -108,9 +111,15 @@ def command(
             load(model), out, quantize, calibrate, check, input_type, output_type,
             embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
             min_runtime=min_runtime, max_drop=max_drop, train=train, scheme=Scheme(weights=weights), listener=_tell,
-            fixed_batch=fixed_batch,
+            fixed_batch=fixed_batch, rungs=_rungs(rungs),
         )  # fmt: skip
         _print_file(report, as_json=as_json)
+
+
+def _rungs(names: str | None) -> tuple[RungName, ...]:
+    from edge_sdk.quantization.ladder import RUNGS
+
+    return RUNGS if names is None else cast("tuple[RungName, ...]", tuple(names.split(",")))  # export checks them
 
 
 def _tell(rung: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from tiny_models import rescaled_model
 
 import edge_sdk as edge
 
@@ -83,3 +86,41 @@ def test_a_refused_export_leaves_no_file(refused, model, tmp_path):
 def _plain(value):
     """A value as JSON gives it back."""
     return list(value) if isinstance(value, tuple) else dict(value) if hasattr(value, "keys") else value
+
+
+def test_a_file_that_loses_too_much_gets_no_name(run, trained, photos, tmp_path):
+    """The command ends with 2 and says what was lost, by rung; only the rejected file and its side-car are there."""
+    rescaled_model(trained).save(tmp_path / "hard.edge")
+    given = ("export", tmp_path / "hard.edge", "--quantize", "int8", "--calibrate", photos, "--check", photos)
+
+    result = run(*given, "--max-drop", "0.5", "--rungs", "calibration", "--out", tmp_path / "a.tflite")
+
+    message = result.err.splitlines()[-1]
+    assert (result.code, result.out) == (2, "")
+    assert re.search(r"^edge: .* loses \d+\.\d+ points of accuracy on 36 photos, more than the 0.5 allowed", message)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a.rejected.tflite", "a.rejected.tflite.json", "hard.edge"]
+
+
+def test_the_ladder_is_climbed_from_the_command_line(run, trained, photos, tmp_path):
+    """What was tried is shown, and each rung is announced on stderr."""
+    rescaled_model(trained).save(tmp_path / "hard.edge")
+    given = ("export", tmp_path / "hard.edge", "--quantize", "int8", "--calibrate", photos, "--check", photos)
+
+    result = run(*given, "--max-drop", "0", "--out", tmp_path / "a.tflite")
+
+    assert result.code == 0
+    assert "what was tried" in result.out
+    assert "edge: equalization …" in result.err
+    assert edge.evaluate(tmp_path / "a.tflite", photos).top1 == edge.evaluate(tmp_path / "hard.edge", photos).top1
+
+
+def test_weights_of_4_bits_make_a_smaller_file(run, model, photos, tmp_path):
+    """The report names the oldest runtime that has them."""
+    given = ("export", model, "--quantize", "int8", "--calibrate", photos, "--json", "--no-self-test")
+
+    wide = run(*given, "--out", tmp_path / "a.tflite").json
+    narrow = run(*given, "--weights", "int4", "--out", tmp_path / "b.tflite").json
+
+    assert narrow["bytes"] < wide["bytes"]
+    assert narrow["minimum_runtime"] == "2.11.0"

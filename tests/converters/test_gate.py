@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
-from tiny_models import tiny_model, write_photos
+from tiny_models import rescaled_model, tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk.errors import DataError, ExportError, UsageError
 from edge_sdk.model import Model
-from edge_sdk.spec import Value
-
-SPREAD = np.array([1.0, 1e3] * 4, np.float32)
-"""Factors that put the channels of one tensor 1000 : 1 apart, which one scale cannot hold."""
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +28,7 @@ def trained(photos):
 @pytest.fixture(scope="module")
 def hard(trained) -> Model:
     """The same function, with channels of very different range between two of its layers."""
-    graph, workspace = trained.inference
-    changed = workspace.restricted(graph)
-    first, last = (next(n for n in graph.nodes if n.outputs[0] == name) for name in _neighbours(graph))
-    weight, bias = (workspace[value] for value in first.inputs[1:3])
-    changed[first.inputs[1]] = weight * SPREAD
-    changed[first.inputs[2]] = bias * SPREAD
-    changed[last.inputs[1]] = workspace[last.inputs[1]] / SPREAD
-    relu = tuple(
-        dataclasses.replace(n, op=dataclasses.replace(n.op, activation="relu")) if n is first else n
-        for n in graph.nodes
-    )
-    return trained.replace(graph=dataclasses.replace(graph, nodes=relu), workspace=changed)
-
-
-def _neighbours(graph) -> tuple[Value, Value]:
-    """The depthwise convolution and the 1×1 convolution that alone reads it."""
-    depthwise = next(node for node in graph.nodes if node.op.name == "depthwise_conv2d")
-    reader = next(node for node in graph.nodes if depthwise.output in node.inputs)
-    return depthwise.output, reader.output
+    return rescaled_model(trained)
 
 
 def test_an_easy_network_climbs_one_rung(trained, photos, tmp_path):
