@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 @click.option(
     "--max-drop", type=float, metavar="POINTS", help="Accuracy that the finished file may lose on --check photos."
 )
+@click.option(
+    "--max-size", metavar="SIZE", help="How large the file may be: 4MB, 500kB, bytes; int8 falls back to int4 weights."
+)
 @click.option("--rungs", metavar="NAMES", help="What may be tried, separated by commas; everything if left out.")
 @click.option(
     "--train", type=click.Path(path_type=Path), help="Labelled photos to train on, if nothing else is enough."
@@ -73,6 +77,7 @@ def command(
     min_runtime: str | None,
     weights: Literal["int8", "int4"],
     max_drop: float | None,
+    max_size: str | None,
     rungs: str | None,
     train: Path | None,
     opset: int | None,
@@ -111,9 +116,20 @@ def command(
             load(model), out, quantize, calibrate, check, input_type, output_type,
             embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
             min_runtime=min_runtime, max_drop=max_drop, train=train, scheme=Scheme(weights=weights), listener=_tell,
-            fixed_batch=fixed_batch, rungs=_rungs(rungs),
+            fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=_bytes(max_size),
         )  # fmt: skip
         _print_file(report, as_json=as_json)
+
+
+def _bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?(i)?B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no size, such as 4MB, 500kB or 3.5MiB", param_hint="--max-size")
+    number, unit, binary = found.groups()
+    power = " kmg".index((unit or " ").lower())
+    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def _rungs(names: str | None) -> tuple[RungName, ...]:

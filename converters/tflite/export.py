@@ -13,7 +13,7 @@ import numpy as np
 from edge_sdk.converters.tflite.contract import OutputKind
 from edge_sdk.converters.tflite.edges import Edges, red_first
 from edge_sdk.converters.tflite.exportable import check_exportable
-from edge_sdk.converters.tflite.gate import Finished, Form, Forms, first_good_enough, reject
+from edge_sdk.converters.tflite.gate import Finished, Form, Forms, Limits, first_good_enough, reject
 from edge_sdk.converters.tflite.lineage import lineage
 from edge_sdk.converters.tflite.lowering import Weights
 from edge_sdk.converters.tflite.metadata import About
@@ -68,6 +68,7 @@ def export(
     self_test: bool = True,
     min_runtime: str | None = None,
     max_drop: float | None = None,
+    max_size: int | None = None,
     rungs: Sequence[RungName] = RUNGS,
     train: Dataset | Path | str | None = None,
     scheme: Scheme = DEFAULT,
@@ -99,7 +100,8 @@ def export(
     have no labels). An int8 file then climbs the ladder (edge_sdk/quantization/ladder.py), of which `rungs` may be
     climbed, and stops at the first whose file is good enough; `train` are labelled photos for its last rung. Where none
     is, the best of the files lies at `<name>.rejected.tflite`, with a report of every layer in its side-car.
-    `listener` is told what is being done.
+    `listener` is told what is being done. `max_size` is how many bytes the file may have; where that is too few for an
+    int8 file, its weights get 4 bits.
 
     All that is known of the file also lies beside it, as `<path>.json` (docs/exported-files.md).
 
@@ -116,7 +118,8 @@ def export(
             f"{path}: the name of the file to write must end in .tflite; export_onnx and export_coreml write others"
         )
     edges = Edges(quantize == "int8", embed_preprocessing, input_type, input_size, output)
-    _check_gate(max_drop, check, rungs, quantize)
+    limits = Limits(max_drop, max_size)
+    _check_gate(limits, check, rungs, quantize)
     target_runtime(min_runtime)
     if quantize == "int8":
         check_exportable(model, quantize, min_runtime)  # in a moment, and not after minutes of calibration
@@ -136,19 +139,25 @@ def export(
             written, about, report_file(str(path), quantize, written, file, edges, expected, found, findings)
         )
 
+    def plain_form(scheme: Scheme) -> Form:
+        return _plain_form(writer.model, quantize, calibrate, edges.input_type, output_type, scheme)
+
+    if quantize == "int8" and max_size is not None and not limits.fits(writer.size(plain_form(scheme))):
+        listener("weights of 4 bits")
+        scheme = dataclasses.replace(scheme, weights="int4")
     if max_drop is None or calibrate is None or quantize != "int8":
-        finished = finish(_plain_form(model, quantize, calibrate, edges.input_type, output_type, scheme))
+        finished = finish(plain_form(scheme))
     else:
         forms = Forms(writer.model, calibrate, edges.input_type, output_type, scheme, rungs, train, listener)
-        finished = first_good_enough(path, forms, finish, max_drop)
+        finished = first_good_enough(path, forms, finish, limits)
     report = finished.report
     if quantize == "none" and input_size is None and not report.relative_difference <= FLOAT_TOLERANCE:
         raise ExportError(
             f"{path}: the finished file's {output} differ from the model's by {report.relative_difference:.1e} of the "
             f"largest, at most {FLOAT_TOLERANCE:.0e} is right for float32; no file was left"
         )
-    if max_drop is not None and report.drop > max_drop:
-        raise reject(path, finished, max_drop)
+    if not limits.met_by(report):
+        raise reject(path, finished, limits)
     finished.save(path)
     return report
 
@@ -157,7 +166,6 @@ def _plain_form(
     model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType,
     scheme: Scheme,
 ) -> Form:  # fmt: skip
-    model = red_first(model)
     if precision == "int8" and photos is not None:
         return quantized_graph(model, photos, input_type, output_type, scheme)
     return model.inference
@@ -192,8 +200,11 @@ def _check_options(
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
 
 
-def _check_gate(max_drop: float | None, check: PhotoSource | None, rungs: Sequence[str], precision: Precision) -> None:
+def _check_gate(limits: Limits, check: PhotoSource | None, rungs: Sequence[str], precision: Precision) -> None:
     check_rungs(rungs)
+    max_drop, max_size = limits.max_drop, limits.max_size
+    if max_size is not None and max_size < 1:
+        raise UsageError(f"max_size (--max-size) is a number of bytes above 0, not {max_size}")
     if max_drop is None:
         return
     if not 0 <= max_drop <= 100:
@@ -225,6 +236,10 @@ class _Writer:
         self.model = red_first(model)
         self.precision, self.edges, self.golden = precision, edges, golden
         self.min_runtime, self.fixed_batch = min_runtime, fixed_batch
+
+    def size(self, form: Form) -> int:
+        """Return how many bytes the file of a graph has."""
+        return len(self.write(*form)[0].data)
 
     def write(self, graph: Graph, workspace: Workspace) -> tuple[WrittenFile, About]:
         """Return the file of a graph and what it says about itself."""

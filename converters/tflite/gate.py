@@ -81,8 +81,28 @@ class Forms:
         return report_layers(candidate, few)
 
 
-def first_good_enough(path: Path | str, forms: Forms, finish: Callable[[Form], Finished], max_drop: float) -> Finished:
-    """Return the first form's file that loses at most `max_drop` points.
+@dataclass(frozen=True)
+class Limits:
+    """What a finished file may lose, in points, and how large it may be, in bytes; None is no limit."""
+
+    max_drop: float | None = None
+    max_size: int | None = None
+
+    def met_by(self, report: Report) -> bool:
+        """Tell whether a file is within both."""
+        return self.loses_little(report) and self.fits(report.bytes)
+
+    def loses_little(self, report: Report) -> bool:
+        """Tell whether a file loses no more than it may."""
+        return self.max_drop is None or report.drop <= self.max_drop
+
+    def fits(self, size: int) -> bool:
+        """Tell whether so many bytes are allowed."""
+        return self.max_size is None or size <= self.max_size
+
+
+def first_good_enough(path: Path | str, forms: Forms, finish: Callable[[Form], Finished], limits: Limits) -> Finished:
+    """Return the first form's file that is within limits.
 
     Raises:
         ExportError: none does; the best one was written under another name.
@@ -95,26 +115,31 @@ def first_good_enough(path: Path | str, forms: Forms, finish: Callable[[Form], F
         numbers = (report.drop, report.agreement, report.file_accuracy, climbed.error, climbed.kept)
         attempts.append(Attempt(climbed.rung, *numbers))
         files.append((climbed, finished))
-        if report.drop <= max_drop:
+        if limits.met_by(report):
             return finished.with_attempts(attempts)
     climbed, finished = min(files, key=lambda one: (one[1].report.drop, -one[1].report.agreement))
     forms.listener("report")
-    raise reject(path, finished.with_attempts(attempts), max_drop, forms.layers(climbed))
+    raise reject(path, finished.with_attempts(attempts), limits, forms.layers(climbed))
 
 
 def reject(
-    path: Path | str, finished: Finished, max_drop: float, layers: SensitivityReport | None = None
+    path: Path | str, finished: Finished, limits: Limits, layers: SensitivityReport | None = None
 ) -> ExportError:
-    """Write a file that loses too much under another name, and return the error that says so."""
+    """Write a file that is not within limits under another name, and return the error that says so."""
     report, beside = finished.report, rejected_path(path)
     finished = dataclasses.replace(finished, report=dataclasses.replace(report, path=str(beside)))
     finished.save(beside, **({} if layers is None else {"layers": layers.to_dict()}))
-    unit = "points of accuracy" if report.file_accuracy is not None else "% of the answers"
     tried = ", ".join(f"{one.rung} {one.drop:.2f}" for one in report.attempts)
+    if limits.loses_little(report):
+        problem = f"has {report.bytes:,} bytes, more than the {limits.max_size:,} allowed"
+        advice = "" if report.precision == "int8" else "; quantize='int8' makes it smaller"
+    else:
+        unit = "points of accuracy" if report.file_accuracy is not None else "% of the answers"
+        problem = f"loses {report.drop:.2f} {unit} on {report.photos} photos, more than the {limits.max_drop:g} allowed"
+        advice = f"{f' (by rung: {tried})' * bool(tried)}{_worst(layers)}"
     return ExportError(
-        f"{path}: the finished {report.precision} file loses {report.drop:.2f} {unit} on {report.photos} photos, more "
-        f"than the {max_drop:g} allowed{f' (by rung: {tried})' * bool(tried)}{_worst(layers)}; the best file and its "
-        f"report lie at {beside}, none was written under the name asked for"
+        f"{path}: the finished {report.precision} file {problem}{advice}; the best file and its report lie at "
+        f"{beside}, none was written under the name asked for"
     )
 
 

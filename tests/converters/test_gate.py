@@ -106,3 +106,25 @@ def test_doubtful_photos_are_reported(trained, photos, tmp_path):
     report = edge.export(trained, tmp_path / "a.tflite", "int8", few, photos)
 
     assert any("ranges will be those of single photos" in finding for finding in report.findings)
+
+
+def test_a_file_that_is_too_large_gets_weights_of_4_bits(trained, photos, tmp_path):
+    """Where that is enough; the limit is one that the file of 8 bits breaks."""
+    wide = edge.export(trained, tmp_path / "a.tflite", "int8", photos, photos, self_test=False)
+
+    narrow = edge.export(
+        trained, tmp_path / "b.tflite", "int8", photos, photos, self_test=False, max_size=wide.bytes - 1
+    )
+
+    assert narrow.bytes < wide.bytes
+    assert narrow.minimum_runtime == "2.11.0"
+
+
+@pytest.mark.parametrize(("precision", "advice"), [("none", "quantize='int8' makes it smaller"), ("int8", "allowed; ")])
+def test_a_file_that_stays_too_large_gets_no_name(trained, photos, tmp_path, precision, advice):
+    """It lies beside, and the message has both sizes."""
+    with pytest.raises(ExportError, match=r"has [\d,]+ bytes, more than the 1,000 allowed") as refusal:
+        edge.export(trained, tmp_path / "a.tflite", precision, photos, photos, max_size=1000)
+
+    assert advice in str(refusal.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.rejected.tflite", "a.rejected.tflite.json"]
