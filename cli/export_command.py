@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from edge_sdk.quantization.ladder import RungName
 
 
+TFLITE_ONLY = (
+    "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "max_drop",
+    "max_size", "rungs", "train",
+)  # fmt: skip
+NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "check", "input_type", "output_type")}
+"""Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
+
+
 @click.command("export")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8"]), default="none", show_default=True)
@@ -105,6 +113,7 @@ def command(
     from edge_sdk.opening import load
     from edge_sdk.quantization.scheme import Scheme
 
+    _check_ending(out.suffix)
     if out.suffix == ".mlpackage":
         _print_package(export_coreml(load(model), out, quantize, calibrate), as_json=as_json)
     elif out.suffix == ".onnx":
@@ -119,6 +128,14 @@ def command(
             fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=_bytes(max_size),
         )  # fmt: skip
         _print_file(report, as_json=as_json)
+
+
+def _check_ending(ending: str) -> None:
+    """Refuse options that a file of this kind does not have, instead of leaving them out."""
+    context = click.get_current_context()
+    for name in NOT_FOR.get(ending, ("opset",)):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} is no option of {ending or 'such'} files")
 
 
 def _bytes(text: str | None) -> int | None:
