@@ -137,19 +137,6 @@ def _total(found: Benchmark) -> Cost:
 
 
 def _facts(found: Benchmark, peaks: Peaks) -> dict[str, Any]:
-    def facts(cost: Cost, name: str) -> dict[str, Any]:
-        return {
-            name: int(cost.name) if name == "nodes" else cost.name,
-            "op": cost.op,
-            "algorithm": cost.algorithm,
-            "milliseconds": 1e3 * cost.seconds,
-            "share": cost.share,
-            "multiply_adds": cost.multiply_adds,
-            "bytes": cost.bytes,
-            "gflops": cost.flops / 1e9,
-            "gigabytes_per_second": cost.bytes_per_second / 1e9,
-        }
-
     return {
         "model": found.model,
         "batch": found.batch,
@@ -164,6 +151,6 @@ def _facts(found: Benchmark, peaks: Peaks) -> dict[str, Any]:
             "gflops": peaks.flops / 1e9,
             "gigabytes_per_second": peaks.bytes_per_second / 1e9,
         },
-        "operators": [facts(cost, "nodes") for cost in found.by_operator()],
-        "nodes": [facts(cost, "name") for cost in found.nodes],
+        "operators": [cost.to_dict(nodes=int(cost.name)) for cost in found.by_operator()],
+        "nodes": [cost.to_dict(name=cost.name) for cost in found.nodes],
     }

@@ -12,7 +12,7 @@ from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, pri
 from edge_sdk.errors import UsageError
 
 if TYPE_CHECKING:
-    from edge_sdk.converters.tflite.exportable import Precision
+    from edge_sdk.converters.precision import Precision
     from edge_sdk.model import Model
 
 

@@ -50,6 +50,20 @@ class Cost:
         """Bytes moved a second, if each value moves once."""
         return self.bytes / self.seconds if self.seconds else 0.0
 
+    def to_dict(self, **named: str | int) -> dict[str, Any]:
+        """Return it as JSON-ready values behind those that say of what it is."""
+        return {
+            **named,
+            "op": self.op,
+            "algorithm": self.algorithm,
+            "milliseconds": 1e3 * self.seconds,
+            "share": self.share,
+            "multiply_adds": self.multiply_adds,
+            "bytes": self.bytes,
+            "gflops": self.flops / 1e9,
+            "gigabytes_per_second": self.bytes_per_second / 1e9,
+        }
+
 
 @dataclass(frozen=True)
 class Benchmark:

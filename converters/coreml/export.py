@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from edge_sdk.converters.coreml.package import metadata, save, verify
 from edge_sdk.converters.coreml.translation import coreml_package, translate
 from edge_sdk.converters.onnx.write_model import write
 from edge_sdk.converters.onnx.writing import Weights
+from edge_sdk.converters.precision import Precision
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.model import INPUT, Model
 from edge_sdk.preprocess import Preprocess
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from edge_sdk.data.source import PhotoSource
 
-Precision = Literal["none", "fp16", "dynamic", "int8"]
 WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float32", "dynamic": "int8", "int8": "float32"}
 TARGETS: Mapping[str, str] = {"none": "iOS15", "fp16": "iOS15", "dynamic": "iOS16", "int8": "iOS17"}
 """The oldest system whose Core ML has the operations: stored int8 weights since iOS 16, int8 activations since 17."""

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from edge_sdk.atomic import atomic_write_bytes, sync_folder
 from edge_sdk.converters.onnx.proto import onnx_package
 from edge_sdk.converters.onnx.runtime import ONNXModel, has_onnx_runtime
 from edge_sdk.converters.onnx.write_model import DEFAULT_OPSET, RUNTIMES, About, WrittenModel, check_model, write
-from edge_sdk.converters.onnx.writing import ImageLayout, Weights
+from edge_sdk.converters.onnx.writing import ImageLayout
+from edge_sdk.converters.precision import FLOAT_TOLERANCE, UNASKED_CHECK_PHOTOS, WEIGHTS, Precision
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.evaluation import Evaluation, evaluate
 from edge_sdk.model import INPUT, Model
@@ -33,16 +34,9 @@ if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
     from edge_sdk.data.source import PhotoSource
 
-Precision = Literal["none", "fp16", "dynamic", "int8"]
-WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float16", "dynamic": "int8", "int8": "float32"}
-"""How `write` stores the weights of each precision; those of an int8 graph are int8 already."""
-UNASKED_CHECK_PHOTOS = 200
-"""How many calibration photos the file is compared on when no others are given."""
 REFERENCE_PHOTOS = 4
 """The same where only ONNX's reference evaluator is there, which takes seconds for a photo."""
 BATCH = 8
-FLOAT_TOLERANCE = 1e-4
-"""How far a float32 file may be from the model, as a share of the largest logit."""
 LARGEST_MESSAGE = (1 << 31) - (1 << 24)
 """Bytes of weights above which they lie in a file of their own: a protobuf message ends at 2 GiB."""
 

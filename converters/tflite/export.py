@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from edge_sdk.converters.precision import FLOAT_TOLERANCE, UNASKED_CHECK_PHOTOS, WEIGHTS, Precision
 from edge_sdk.converters.tflite.contract import OutputKind
 from edge_sdk.converters.tflite.edges import Edges, red_first
 from edge_sdk.converters.tflite.exportable import check_exportable
 from edge_sdk.converters.tflite.gate import Finished, Form, Forms, Limits, first_good_enough, reject
 from edge_sdk.converters.tflite.lineage import lineage
-from edge_sdk.converters.tflite.lowering import Weights
 from edge_sdk.converters.tflite.metadata import About
 from edge_sdk.converters.tflite.replay import golden_pixels, record
 from edge_sdk.converters.tflite.report import Report, report_file
@@ -40,16 +40,7 @@ if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
     from edge_sdk.data.source import PhotoSource
 
-Precision = Literal["none", "fp16", "dynamic", "int8"]
-WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float16", "dynamic": "int8", "int8": "float32"}
-"""How `write` stores the weights of each precision; those of an int8 graph are int8 already."""
-
-UNASKED_CHECK_PHOTOS = 200
-"""How many calibration photos the file is compared on when no others are given."""
-
 BATCH = 8
-FLOAT_TOLERANCE = 1e-4
-"""How far a float32 file may be from the model, as a share of the largest logit."""
 
 
 def export(
@@ -122,7 +113,7 @@ def export(
     _check_gate(limits, check, rungs, quantize)
     target_runtime(min_runtime)
     if quantize == "int8":
-        check_exportable(model, quantize, min_runtime)  # in a moment, and not after minutes of calibration
+        check_exportable(model, quantize, min_runtime, scheme)  # in a moment, and not after minutes of calibration
     findings = _findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
     expected = evaluate(model, photos, BATCH)

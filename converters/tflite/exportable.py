@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from edge_sdk.converters.tflite.lowering import Weights
+from edge_sdk.converters.precision import WEIGHTS, Precision
 from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.passes.pipelines import run_pipeline
-from edge_sdk.quantization.int8 import quantize_int8
-from edge_sdk.quantization.integer_forms import integer_forms
-from edge_sdk.quantization.normalisation import embed_normalisation, pixel_parameters
+from edge_sdk.quantization.candidate import integer_graph, prepare_graph
 from edge_sdk.quantization.parameters import Range
+from edge_sdk.quantization.rules import activation_parameters_of
+from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import FLOATS, QuantParams
 from edge_sdk.workspace import Workspace
 
 if TYPE_CHECKING:
     from edge_sdk.model import Model
 
-Precision = Literal["none", "fp16", "dynamic", "int8"]
-_WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float16", "dynamic": "int8", "int8": "float32"}
 _ASSUMED = Range(-1.0, 1.0)
 """What every activation is taken to be between: which operators are written does not depend on it."""
 
 
-def check_exportable(model: Model, precision: Precision = "none", min_runtime: str | None = None) -> WriteReport:
+def check_exportable(
+    model: Model, precision: Precision = "none", min_runtime: str | None = None, scheme: Scheme = DEFAULT
+) -> WriteReport:
     """Return what a file of this network would be made of; its weights and ranges need not be those to come.
 
     See `dry_file`, whose bytes are thrown away.
@@ -37,10 +38,12 @@ def check_exportable(model: Model, precision: Precision = "none", min_runtime: s
         ExportError: an operator has no form in that precision or runtime.
         UsageError: an unknown precision or runtime.
     """
-    return dry_file(model, precision, min_runtime).report
+    return dry_file(model, precision, min_runtime, scheme).report
 
 
-def dry_file(model: Model, precision: Precision = "none", min_runtime: str | None = None) -> WrittenFile:
+def dry_file(
+    model: Model, precision: Precision = "none", min_runtime: str | None = None, scheme: Scheme = DEFAULT
+) -> WrittenFile:
     """Return a file of this network whose numbers mean nothing.
 
     The graph goes through the passes, the quantization and the lowering of `export`, with ones as weights; nothing is
@@ -52,8 +55,8 @@ def dry_file(model: Model, precision: Precision = "none", min_runtime: str | Non
     try:
         graph, workspace = run_pipeline("inference", model.graph, _ones(model.graph))
         if precision == "int8":
-            graph, workspace = _integer(model, graph, workspace)
-        return write(graph, workspace, _WEIGHTS[precision], min_runtime=min_runtime)
+            graph, workspace = _integer(model, graph, workspace, scheme)
+        return write(graph, workspace, WEIGHTS[precision], min_runtime=min_runtime)
     except ExportError as error:
         where = f" for TensorFlow Lite {min_runtime}" if min_runtime is not None else ""
         form = "" if str(error).startswith(f"{_NAMES[precision]}:") else f" as {_NAMES[precision]}"
@@ -74,11 +77,9 @@ def _ones(graph: Graph) -> Workspace:
     return arrays
 
 
-def _integer(model: Model, graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:
-    graph, workspace = integer_forms(graph, workspace)
-    pixels = pixel_parameters(model.preprocess)
-    if pixels is None:
-        graph, workspace, _ = embed_normalisation(graph, workspace, model.preprocess)
-        pixels = QuantParams((1.0,), (0,))
+def _integer(model: Model, graph: Graph, workspace: Workspace, scheme: Scheme) -> tuple[Graph, Workspace]:
+    candidate = prepare_graph(graph, workspace, model.preprocess, scheme=scheme)
+    graph, pixels = candidate.graph, candidate.pixels or QuantParams((1.0,), (0,))
     ranges = {value: _ASSUMED for value, spec in graph.specs.items() if spec.dtype in FLOATS}
-    return quantize_int8(graph, workspace, ranges, pixels)
+    activations = activation_parameters_of(graph, ranges, pixels, scheme)
+    return integer_graph(replace(candidate, activations=activations))

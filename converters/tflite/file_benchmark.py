@@ -86,8 +86,8 @@ class FileBenchmark:
             "runtime": self.runtime,
             "batch": self.batch,
             "threads": {str(run.threads): _run_facts(run) for run in self.runs},
-            "operators": [_cost_facts(cost, "count") for cost in self.by_operator()],
-            "nodes": [_cost_facts(cost, "name") for cost in self.operators],
+            "operators": [cost.to_dict(count=int(cost.name)) for cost in self.by_operator()],
+            "nodes": [cost.to_dict(name=cost.name) for cost in self.operators],
             "untimed": list(self.untimed),
         }
 
@@ -182,18 +182,4 @@ def _run_facts(run: FileRun) -> dict[str, Any]:
         "import_milliseconds": 1e3 * run.imported,
         "peak_bytes": run.peak_bytes,
         "baseline_bytes": run.baseline_bytes,
-    }
-
-
-def _cost_facts(cost: Cost, name: str) -> dict[str, Any]:
-    return {
-        name: int(cost.name) if name == "count" else cost.name,
-        "op": cost.op,
-        "algorithm": cost.algorithm,
-        "milliseconds": 1e3 * cost.seconds,
-        "share": cost.share,
-        "multiply_adds": cost.multiply_adds,
-        "bytes": cost.bytes,
-        "gflops": cost.flops / 1e9,
-        "gigabytes_per_second": cost.bytes_per_second / 1e9,
     }

@@ -61,8 +61,15 @@ def prepare(model: Model, input_type: EdgeType = "uint8", scheme: Scheme = DEFAU
         ExportError: operators that have no form in the scheme's precision, all of them named.
         UsageError: the scheme names layers that the model does not have.
     """
-    graph, workspace = integer_forms(*model.inference)
-    preprocess, pixels = model.preprocess, pixel_parameters(model.preprocess)
+    return prepare_graph(*model.inference, model.preprocess, input_type, scheme)
+
+
+def prepare_graph(
+    graph: Graph, workspace: Workspace, preprocess: Preprocess, input_type: EdgeType = "uint8", scheme: Scheme = DEFAULT
+) -> Candidate:
+    """As `prepare`, for an inference graph that is at hand."""
+    graph, workspace = integer_forms(graph, workspace)
+    pixels = pixel_parameters(preprocess)
     if input_type == "uint8" and pixels is None:
         graph, workspace, preprocess = embed_normalisation(graph, workspace, preprocess)
         pixels = QuantParams((1.0,), (0,))

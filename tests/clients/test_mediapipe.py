@@ -8,6 +8,7 @@ Library libusb-1.0-0 and Python 3.11 or older.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 from clients.environments import python_with, run, run_client
 from clients.exported_files import FILES
+
+import edge_sdk as edge
+from edge_sdk import pretrained
 
 pytestmark = pytest.mark.clients
 
@@ -88,3 +92,14 @@ def test_mediapipe_has_no_normalisation_per_channel(exported, mediapipe, tmp_pat
 
     assert done.returncode != 0
     assert "Per-channel image normalization is not available" in done.stderr
+
+
+def test_mediapipe_takes_it_with_the_normalisation_inside(exported, mediapipe, tmp_path):
+    """The same network, written with --embed-preprocessing and an open batch, gives our own scores."""
+    model = pretrained.load("mobilenetv2", weights=None, num_classes=10, image_size=64)
+    edge.export(model, tmp_path / "inside.tflite", embed_preprocessing=True)
+    file = dataclasses.replace(exported["mobilenetv2_float32"], path=tmp_path / "inside.tflite")
+
+    found = _scores(file, mediapipe, "run_mediapipe.py", tmp_path)
+
+    _agrees(file, found)

@@ -8,17 +8,15 @@ It needs Python 3.11, NumPy 1 and a package index.
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
+from clients.environments import run
 from clients.exported_files import LITE0
 from PIL import Image
-from source_tree import ROOT, lay_out
+from source_tree import ROOT
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
@@ -28,10 +26,6 @@ from edge_sdk.spec import Array
 
 pytestmark = [pytest.mark.clients, pytest.mark.old_runtime]
 
-REQUIREMENTS = [
-    "tflite-runtime==2.14.0", "numpy<2",
-    "numba", "click", "rich", "pillow", "safetensors", "flatbuffers", "platformdirs",
-]  # fmt: skip
 # Float kernels agree. Those that quantize activations on the way (dynamic) or round 8-bit results differ between the
 # releases, and random weights leave a network little margin; the real photos below are what has it.
 TOLERANCE = {"none": 1e-5, "fp16": 1e-5, "dynamic": 0.25, "int8": 0.25}
@@ -39,33 +33,6 @@ NAMES = (("cat", "tabby"), ("espresso", "cup"), ("motor scooter", "moped", "moto
 SIDES = {"alexnet": 96, "efficientnet_lite0": 64, "mobilenetv2": 64, "resnet18": 64, "vgg16": 32}
 
 PROGRAM = Path(__file__).with_name("programs") / "run_tflite_runtime.py"
-
-
-def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(argument) for argument in arguments],
-        capture_output=True, text=True, encoding="utf-8", timeout=900, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def old_python(tmp_path_factory) -> Path:
-    """The interpreter of an environment with tflite-runtime 2.14 and the SDK's other dependencies."""
-    python = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which("python3.11")
-    if python is None:
-        pytest.skip("tflite-runtime 2.14 has wheels for Python 3.11 and older; there is no python3.11 here")
-    folder = tmp_path_factory.mktemp("old") / "venv"
-    made = _run(python, "-m", "venv", folder)
-    assert made.returncode == 0, made.stderr
-    inside = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    installed = _run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS)
-    if "No matching distribution" in installed.stderr:
-        pytest.skip(f"the package index has no such package: {installed.stderr.splitlines()[-1]}")
-    assert installed.returncode == 0, installed.stderr
-    # The SDK is found by a path file, as an installation would be, and ai-edge-litert is not there.
-    found = _run(inside, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
-    (Path(found) / "edge_sdk.pth").write_text(str(lay_out(folder / "sources")) + "\n", encoding="utf-8")
-    return inside
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +48,7 @@ def _both(path: Path, images: Array, old_python: Path) -> tuple[Array, Array]:
     x = np.stack([file._as_stored(file.preprocess(image)[np.newaxis])[0] for image in images])
     feeds, results = path.with_suffix(".feeds.npy"), path.with_suffix(".results.npy")
     np.save(feeds, x)
-    done = _run(old_python, PROGRAM, path, feeds, results)
+    done = run(old_python, PROGRAM, path, feeds, results)
     assert done.returncode == 0, done.stderr
     (output,) = file.outputs
     assert output.dtype == "float32"
@@ -125,7 +92,7 @@ def test_the_files_of_all_clients_answer_in_the_old_runtime(name, exported, old_
     file = exported[name]
     np.save(tmp_path / "x.npy", file.x)
 
-    done = _run(old_python, PROGRAM, file.path, tmp_path / "x.npy", tmp_path / "y.npy")
+    done = run(old_python, PROGRAM, file.path, tmp_path / "x.npy", tmp_path / "y.npy")
 
     assert done.returncode == 0, done.stderr
     found = file.logits(np.load(tmp_path / "y.npy"))
@@ -141,10 +108,10 @@ def test_the_sdk_uses_the_old_runtime_where_the_new_one_is_missing(old_python, t
     edge.export(model, path, quantize="int8", calibrate=photos)
 
     # -P: the sources are not to be found in the folder that the tests run in.
-    evaluated = _run(old_python, "-P", "-m", "edge_sdk.cli.main", "eval", path, photos, "--json")
+    evaluated = run(old_python, "-P", "-m", "edge_sdk.cli.main", "eval", path, photos, "--json")
     photo = photos / "red" / "0.png"
-    predicted = _run(old_python, "-P", "-m", "edge_sdk.cli.main", "predict", path, photo, "--json")
-    which = _run(old_python, "-P", "-c", "from edge_sdk.converters.tflite.runtime import *; print(load_runtime()[0])")
+    predicted = run(old_python, "-P", "-m", "edge_sdk.cli.main", "predict", path, photo, "--json")
+    which = run(old_python, "-P", "-c", "from edge_sdk.converters.tflite.runtime import *; print(load_runtime()[0])")
 
     assert which.stdout.strip() == "tflite_runtime", which.stderr
     assert evaluated.returncode == predicted.returncode == 0, evaluated.stderr + predicted.stderr

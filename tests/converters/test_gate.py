@@ -11,6 +11,9 @@ from tiny_models import rescaled_model, tiny_model, write_photos
 import edge_sdk as edge
 from edge_sdk.errors import DataError, ExportError, UsageError
 from edge_sdk.model import Model
+from edge_sdk.nn import Network
+from edge_sdk.ops.activation import Gelu
+from edge_sdk.preprocess import Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +131,18 @@ def test_a_file_that_stays_too_large_gets_no_name(trained, photos, tmp_path, pre
 
     assert advice in str(refusal.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.rejected.tflite", "a.rejected.tflite.json"]
+
+
+def test_a_layer_on_real_numbers_may_have_no_8_bit_form(photos, tmp_path):
+    """The check before the calibration knows the scheme too: a gelu is refused, and taken where it is excepted."""
+    net = Network("gated", (16, 16, 3), 0)
+    features = net.global_average_pool(net.conv(net.image, 8, 3, "stem"))
+    graph, weights = net.head(net.builder.add(Gelu(), features, name="gate"), 3)
+    model = Model(graph, weights, Preprocess((16, 16)), ("blue", "green", "red"))
+
+    with pytest.raises(ExportError, match=r"no 8-bit form of gelu \(gate\)"):
+        edge.export(model, tmp_path / "a.tflite", "int8", photos)
+    report = edge.export(model, tmp_path / "a.tflite", "int8", photos, scheme=edge.Scheme(layers={"gate": "float32"}))
+
+    assert report.operators["GELU"] == 1
+    assert report.float_tensors

@@ -8,13 +8,10 @@ It needs Python 3.11, NumPy 1 and a package index.
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from clients.environments import run
 from lowered_cases import LOWERED, graph_of
 
 from edge_sdk.builder import Builder
@@ -25,7 +22,7 @@ from edge_sdk.ops.quantization import Quantize
 from edge_sdk.spec import Spec
 from edge_sdk.workspace import Workspace
 
-pytestmark = pytest.mark.old_runtime
+pytestmark = [pytest.mark.clients, pytest.mark.old_runtime]
 
 RUN = """
 import json, sys
@@ -53,30 +50,6 @@ print(json.dumps(found))
 """
 
 
-def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(argument) for argument in arguments],
-        capture_output=True, text=True, encoding="utf-8", timeout=900, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def old_python(tmp_path_factory) -> Path:
-    """The interpreter of an environment with tflite-runtime 2.14 alone."""
-    python = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which("python3.11")
-    if python is None:
-        pytest.skip("tflite-runtime 2.14 has wheels for Python 3.11 and older; there is no python3.11 here")
-    folder = tmp_path_factory.mktemp("old") / "venv"
-    made = _run(python, "-m", "venv", folder)
-    assert made.returncode == 0, made.stderr
-    inside = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    installed = _run(inside, "-m", "pip", "install", "--quiet", "tflite-runtime==2.14.0", "numpy<2")
-    if "No matching distribution" in installed.stderr:
-        pytest.skip(f"the package index has no such package: {installed.stderr.splitlines()[-1]}")
-    assert installed.returncode == 0, installed.stderr
-    return inside
-
-
 def test_every_operator_written_for_it_runs_in_it(old_python, tmp_path):
     """All rows of the operator table give what they give in the new runtime."""
     cases = {f"{index:03}": case for index, case in enumerate(LOWERED)}
@@ -90,7 +63,7 @@ def test_every_operator_written_for_it_runs_in_it(old_python, tmp_path):
         inputs = {str(index): feeds[info.name] for index, info in enumerate(model.inputs)}
         np.savez(tmp_path / f"{name}.npz", **inputs)
 
-    done = _run(old_python, "-c", RUN, tmp_path)
+    done = run(old_python, "-c", RUN, tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {}
@@ -114,7 +87,7 @@ def test_a_form_of_2_17_is_refused_by_2_14_and_not_written_for_it(old_python, tm
         (tmp_path / f"{name}.tflite").write_bytes(write(graph, arrays, "int8", min_runtime=target).data)
         np.savez(tmp_path / f"{name}.npz", **{"0": np.ones((1, 512), np.float32)})
 
-    refused = json.loads(_run(old_python, "-c", RUN, tmp_path).stdout)
+    refused = json.loads(run(old_python, "-c", RUN, tmp_path).stdout)
 
     assert list(refused) == ["new"]
     assert "FULLY_CONNECTED" in refused["new"]
