@@ -85,7 +85,7 @@ class Frontier:
                     size = len(next(iter(batch.values())))
                     session = Session(part, arrays, batch=size)
                 made = session.run({value: batch[value] for value in part.inputs})
-                result |= {Value(name): array.copy() for name, array in made.items()}
+                result |= {Value(name): array for name, array in made.items()}
             yield result
 
     def _part(self, workspace: Workspace, wanted: tuple[Value, ...]) -> tuple[Graph, Workspace]:
