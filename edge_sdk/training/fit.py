@@ -226,9 +226,7 @@ class _Loop:
             photos: Batches = PhotoBatches(loader)
             if self.teacher is not None:
                 photos = TaughtBatches(photos, self.teacher, precise=self.settings.precise)
-            if held_out is None:
-                return photos, None
-            return photos, PhotoValidation(held_out, loader.batch_size, self.deployment)
+            return photos, None if held_out is None else PhotoValidation(held_out, loader.batch_size, self.deployment)
         try:
             features.compute(self.listener, self.threads)
         except KeyboardInterrupt as interrupt:  # what is computed is kept, and the checkpoint is that of the start
@@ -340,7 +338,7 @@ class _Loop:
             "weights": self.model.workspace.digest(),
             "graph": self.model.graph.name,
             **({} if self.teacher is None else {"teacher": self.teacher.workspace.digest()}),
-            **({} if self.deployment is None else {"validated": self.deployment.name}),
+            **({} if self.deployment is None else {"numbers of the validation": self.deployment.name}),
         }
 
     def _open_folder(self, step: TrainingStep, *, resume: bool) -> None:
