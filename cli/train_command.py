@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ import click
 from edge_sdk.cli.download_display import DownloadDisplay
 from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json
 from edge_sdk.errors import UsageError
+from edge_sdk.quantization.profile import DEFAULT, PROFILES
 
 if TYPE_CHECKING:
     from edge_sdk.converters.precision import Precision
     from edge_sdk.model import Model
+    from edge_sdk.quantization.profile import Profile
+    from edge_sdk.training.fit import Run
 
 
 @click.command("train")
@@ -24,11 +28,16 @@ if TYPE_CHECKING:
 )
 @click.option("--image-size", type=int, help="Side of the network's input; the network's own when left out.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--epochs", type=int, default=5, show_default=True)
+@click.option(
+    "--epochs", type=int, default=5, show_default="5; 3 with --quantization-aware", help="Times all photos are seen."
+)  # fmt: skip
 @click.option("--batch", "batch_size", type=int, default=32, show_default=True)
-@click.option("--optimizer", type=click.Choice(["sgd", "adam", "adamw", "rmsprop"]), default="sgd", show_default=True)
-@click.option("--learning-rate", type=float, help="Peak learning rate; the optimizer's usual one when left out.")
-@click.option("--weight-decay", type=float, default=1e-4, show_default=True)
+@click.option(
+    "--optimizer", type=click.Choice(["sgd", "adam", "adamw", "rmsprop"]), default="sgd",
+    show_default="sgd; adam with --quantization-aware",
+)  # fmt: skip
+@click.option("--learning-rate", type=float, help="Peak learning rate; what is usual when left out.")
+@click.option("--weight-decay", type=float, default=1e-4, show_default="0.0001; 0 with --quantization-aware")
 @click.option("--label-smoothing", type=float, default=0.0, show_default=True)
 @click.option("--warmup-epochs", type=float, default=0.5, show_default=True)
 @click.option("--freeze", multiple=True, help="backbone, or a pattern of parameter names; may be repeated.")
@@ -61,16 +70,27 @@ if TYPE_CHECKING:
     "--target-precision", type=click.Choice(["none", "fp16", "dynamic", "int8"]),
     help="Refuse now what cannot be exported so.  [default with --target-runtime: int8]",
 )  # fmt: skip
+@click.option(
+    "--quantization-aware", is_flag=True,
+    help="Train a trained model (--model FILE) further in the 8-bit numbers that it is exported in.",
+)  # fmt: skip
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default=DEFAULT, show_default=True,
+    help="Whose kernels' 8-bit arithmetic epochs are validated by, with --quantization-aware.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
     precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
-    target_precision: Precision | None, as_json: bool, **settings: Any,
+    target_precision: Precision | None, quantization_aware: bool, profile: Profile, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 
     Ctrl-C saves a checkpoint; the same command with --resume goes on from it, and ends with the same weights.
+
+    With --quantization-aware a model that was trained before learns to do with 8-bit numbers. Its best.edge holds
+    weights, ranges and scales as they were learned; edge export --quantize int8 writes them without --calibrate.
 
     \b
     Examples:
@@ -79,6 +99,7 @@ def command(
       edge train photos/ --freeze backbone --out runs/c
       edge train photos/ --precision bf16 --out runs/d
       edge train photos/ --model resnet18 --target-runtime 2.14 --target-precision int8 --out runs/e
+      edge train photos/ --model runs/a/best.edge --quantization-aware --out runs/f
     """
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.training.fit import Interrupted, fit
@@ -86,7 +107,14 @@ def command(
     folder = ImageFolder.scan(data)
     for warning in folder.warnings:
         note(f"warning: {warning}")
-    model = _starting_model(name, weights, len(folder.labels), folder.labels, image_size)
+    train: Callable[..., Run] = fit
+    if quantization_aware:
+        train, model = _train_rounded, _trained_model(name, folder.labels)
+        settings = {**_without_other_defaults(settings), "profile": profile}
+    else:
+        model = _starting_model(name, weights, len(folder.labels), folder.labels, image_size)
+        _check_plain(model, name)
+        settings["feature_cache"] = not no_feature_cache
     if target_runtime is not None or target_precision is not None:
         from edge_sdk.converters.tflite.exportable import check_exportable
 
@@ -98,10 +126,9 @@ def command(
     frozen = None if not freeze else freeze[0] if len(freeze) == 1 else freeze
     try:
         with TrainingDisplay() as display:
-            run = fit(
+            run = train(
                 model, data, out=out, resume=resume, listener=display, freeze=frozen,
-                feature_cache=not no_feature_cache, recompute=None if recompute == "none" else recompute,
-                **settings,
+                recompute=None if recompute == "none" else recompute, **settings,
             )  # fmt: skip
     except Interrupted as stop:
         note(f"\n{stop}; a checkpoint is in {stop.folder}. Go on with the same command and --resume")
@@ -115,8 +142,54 @@ def command(
     if run.unreadable:
         note(f"photos that could not be read and were left out: {len(run.unreadable)}")
     click.echo(f"best validation accuracy {percent(best)}; model in {out / 'best.edge'}")
-    click.echo(f"next: edge export {out} --quantize int8 --calibrate {data} --out model.tflite")
+    calibration = "" if quantization_aware else f" --calibrate {data}"
+    click.echo(f"next: edge export {out} --quantize int8{calibration} --out model.tflite")
     return 0
+
+
+def _train_rounded(*arguments: Any, **settings: Any) -> Run:
+    from edge_sdk.quantization.quantization_aware import quantize_aware
+
+    return quantize_aware(*arguments, **settings).run
+
+
+def _without_other_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the user set: the defaults of training in 8-bit numbers are others than those of the options."""
+    from edge_sdk.quantization.quantization_aware import DEFAULTS
+
+    for name in ("weights", "image_size", "no_feature_cache", "feature_views"):
+        if _is_given(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} is no option of --quantization-aware")
+    return {name: value for name, value in settings.items() if name not in DEFAULTS or _is_given(name)}
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _check_plain(model: Model, name: str) -> None:
+    """Refuse to train in real numbers what was trained in 8-bit ones."""
+    from edge_sdk.quantization.rounded_model import rounds
+
+    if _is_given("profile"):
+        raise click.UsageError("--profile goes with --quantization-aware")
+    if rounds(model):
+        raise UsageError(f"{name} was trained in 8-bit numbers; go on with --quantization-aware")
+
+
+def _trained_model(name: str, labels: tuple[str, ...]) -> Model:
+    """The model that training in 8-bit numbers goes on with, for photos with red first as files take them."""
+    from edge_sdk.converters.tflite.edges import red_first
+    from edge_sdk.opening import load
+
+    if Path(name).exists():
+        model = load(name)
+        if model.labels == labels:
+            return red_first(model)
+    raise UsageError(
+        f"--quantization-aware goes on with a model file that knows the photos' {len(labels)} classes, and {name} does "
+        "not: train it first (edge train … --out RUN), then give --model RUN"
+    )
 
 
 def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ...], image_size: int | None) -> Model:

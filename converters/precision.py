@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from edge_sdk.errors import UsageError
+from edge_sdk.model import Model
+from edge_sdk.quantization.post_training import check_photos_for
+from edge_sdk.quantization.rounded_model import rounds
+
+if TYPE_CHECKING:
+    from edge_sdk.data.source import PhotoSource
 
 Precision = Literal["none", "fp16", "dynamic", "int8"]
 Weights = Literal["float32", "float16", "int8"]
@@ -16,3 +24,14 @@ UNASKED_CHECK_PHOTOS = 200
 
 FLOAT_TOLERANCE = 1e-4
 """How far a float32 file may be from the model, as a share of the largest logit."""
+
+
+def check_precision_of(model: Model, precision: Precision, calibrate: PhotoSource | None) -> None:
+    """Raise UsageError where a model has no numbers in this precision, needs photos for them, or has its own."""
+    if precision == "int8":
+        check_photos_for(model, calibrate)
+    elif rounds(model):
+        raise UsageError(
+            f"{model.name} was trained in 8-bit numbers, and is exported with quantize='int8' (--quantize int8), not "
+            f"{precision!r}"
+        )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.errors import FormatError, MissingExtraError, suggestion
 from edge_sdk.evaluation import Classifier
 from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from edge_sdk.quantization.post_training import QuantizedModel
+    from edge_sdk.quantization.profile import Profile
 
 GRAPHS = {".onnx": "edge_sdk.converters.onnx", ".tflite": "edge_sdk.converters.tflite"}
 """Files that hold a network and its weights, and the module whose `read` gives it as a Model."""
@@ -50,10 +55,17 @@ def load(path: Path | str) -> Model:
 
 
 def open_model(path: Path | str) -> Classifier:
-    """Open any file that `load` reads, ready to evaluate; a `.tflite` file in its own runtime, as it would be used."""
+    """Open any file that `load` reads, ready to evaluate as it would be used.
+
+    A `.tflite` file is run in its own runtime; a model that was trained in 8-bit numbers computes with integers.
+    """
     path = Path(path)
     if path.is_dir() or path.suffix == ".edge":
-        return load(path)
+        from edge_sdk.quantization.post_training import quantize
+        from edge_sdk.quantization.rounded_model import rounds
+
+        model = load(path)
+        return quantize(model) if rounds(model) else model
     if not path.exists():
         raise FormatError(f"{path}: no such file")
     if graph_format(path) == ".tflite":
@@ -62,6 +74,33 @@ def open_model(path: Path | str) -> Classifier:
     if path.suffix in (*GRAPHS, *CHECKPOINTS, *CAFFE):
         return load(path)
     raise FormatError(f"{path}: {path.suffix!r} is not one of {', '.join(ENDINGS)}{suggestion(path.suffix, ENDINGS)}")
+
+
+def open_quantized(path: Path | str, profile: Profile) -> QuantizedModel:
+    """Open an int8 `.tflite` file, or a model that was trained in 8-bit numbers, to be computed here by a profile.
+
+    Raises:
+        FormatError: as `load`; or the file does not compute with 8-bit integers.
+        UsageError: there is no such profile.
+        MissingExtraError: the package that reads such files is not installed.
+    """
+    from edge_sdk.quantization.post_training import quantize
+    from edge_sdk.quantization.profile import checked_profile
+    from edge_sdk.quantization.rounded_model import rounds
+
+    path = Path(path)
+    checked_profile(profile)
+    if not path.is_dir() and graph_format(path) == ".tflite":
+        quantized: QuantizedModel = converter(GRAPHS[".tflite"]).read_quantized(path)
+    else:
+        model = load(path)
+        if not rounds(model):
+            raise FormatError(
+                f"{path}: computes with real numbers, for which there is no profile; wanted an int8 .tflite file, or a "
+                "model of edge train --quantization-aware"
+            )
+        quantized = quantize(model)
+    return dataclasses.replace(quantized, profile=profile)
 
 
 def read_graph_file(

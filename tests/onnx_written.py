@@ -31,6 +31,7 @@ __all__ = ["REFERENCE_LIMITS", "WRITTEN", "Case", "evaluated", "graph_of"]
 REFERENCE_LIMITS = {
     **dict.fromkeys(("sigmoid-large", "silu-large", "log-softmax-large"), "overflows on the way, and warns of it"),
     **dict.fromkeys(("conv-transpose-groups", "conv-transpose-depthwise", "conv-transpose-relu6"), "ignores groups"),
+    "conv_transpose2d_groups": "ignores groups",
     **dict.fromkeys(
         ("local-response-norm", "local-response-norm-other-exponent", "local-response-norm-hand"),
         "takes the squares of its first channels only",

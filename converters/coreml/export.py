@@ -21,7 +21,7 @@ from edge_sdk.converters.coreml.package import metadata, save, verify
 from edge_sdk.converters.coreml.translation import coreml_package, translate
 from edge_sdk.converters.onnx.write_model import write
 from edge_sdk.converters.onnx.writing import Weights
-from edge_sdk.converters.precision import Precision
+from edge_sdk.converters.precision import Precision, check_precision_of
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.model import INPUT, Model
 from edge_sdk.preprocess import Preprocess
@@ -76,9 +76,10 @@ def export_coreml(
 
     Its input `image` is an image type, its normalisation is part of the package; its outputs are `classLabel` and a
     dictionary of probabilities. `quantize` is "none" (float32), "fp16" (weights and computation), "dynamic" (int8
-    weights, a scale a channel) or "int8" (activations too), calibrated on `calibrate` or taken from `quantized`, whose
-    graph takes float32. The package is read back and compared with what was meant: operations, shapes, weights, image
-    type. It is not run, for Core ML runs on Apple's systems only. Equal models give equal bytes.
+    weights, a scale a channel) or "int8" (activations too), calibrated on `calibrate`, or its own where it was
+    trained in 8-bit numbers, or taken from `quantized`, whose graph takes float32. The package is read back and
+    compared with what was meant: operations, shapes, weights, image type. It is not run, for Core ML runs on Apple's
+    systems only. Equal models give equal bytes.
 
     Raises:
         UsageError: an unknown precision, a name that does not end in .mlpackage, int8 without photos.
@@ -86,9 +87,11 @@ def export_coreml(
         MissingExtraError: the packages coremltools or onnx are not installed.
     """
     path = Path(path)
-    _check_options(path, quantize, calibrate, quantized)
+    _check_options(path, quantize, quantized)
+    if quantized is None:
+        check_precision_of(model, quantize, calibrate)
     coreml_package()
-    if quantize == "int8" and quantized is None and calibrate is not None:
+    if quantize == "int8" and quantized is None:
         quantized = post_training.quantize(model, calibrate, "float32", "float32")
     graph, workspace = model.inference if quantized is None else (quantized.graph, quantized.workspace)
     network = write(graph.bind(1), workspace, weights=WEIGHTS[quantize], image_layout="nchw").proto
@@ -120,17 +123,13 @@ def export_coreml(
     return report
 
 
-def _check_options(
-    path: Path, precision: Precision, photos: PhotoSource | None, quantized: QuantizedModel | None
-) -> None:
+def _check_options(path: Path, precision: Precision, quantized: QuantizedModel | None) -> None:
     if precision not in WEIGHTS:
         raise UsageError(f"quantize {precision!r} is not one of {', '.join(WEIGHTS)}{suggestion(precision, WEIGHTS)}")
     if path.suffix != ".mlpackage":
         raise UsageError(f"{path}: the name of the package to write must end in .mlpackage")
     if path.exists() and not (path / "Manifest.json").is_file():
         raise UsageError(f"{path}: is there already, and is no Core ML package; remove it or choose another name")
-    if precision == "int8" and photos is None and quantized is None:
-        raise UsageError("int8 needs photos to calibrate on: give calibrate= (--calibrate), photos like those in use")
     if quantized is not None and (precision != "int8" or quantized.graph.specs[quantized.graph.value(INPUT)].quant):
         raise UsageError("a quantized model is written with quantize='int8', and must take float32 images")
 

@@ -20,7 +20,7 @@ from edge_sdk.converters.onnx.proto import onnx_package
 from edge_sdk.converters.onnx.runtime import ONNXModel, has_onnx_runtime
 from edge_sdk.converters.onnx.write_model import DEFAULT_OPSET, RUNTIMES, About, WrittenModel, check_model, write
 from edge_sdk.converters.onnx.writing import ImageLayout
-from edge_sdk.converters.precision import FLOAT_TOLERANCE, UNASKED_CHECK_PHOTOS, WEIGHTS, Precision
+from edge_sdk.converters.precision import FLOAT_TOLERANCE, UNASKED_CHECK_PHOTOS, WEIGHTS, Precision, check_precision_of
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.evaluation import Evaluation, evaluate
 from edge_sdk.model import INPUT, Model
@@ -96,7 +96,8 @@ def export_onnx(
     Its input `image` is photos (batch, 3, h, w), preprocessed, float32, or (batch, h, w, 3) with `image_layout`
     "nhwc"; an int8 file takes uint8 pixels, red first, where `input_type` asks for them. Its output is `logits`.
     `quantize` is "none" (float32), "fp16" (weights), "dynamic" (int8 weights) or "int8": every activation and weight
-    between QuantizeLinear and DequantizeLinear, calibrated on `calibrate` or taken from `quantized`. The batch is open.
+    between QuantizeLinear and DequantizeLinear, calibrated on `calibrate`, or the model's own where it was trained in
+    8-bit numbers, or taken from `quantized`. The batch is open.
     The file is run in ONNX Runtime where that is installed, else on a few photos in ONNX's reference evaluator, on
     `check`, or on some of the calibration photos, or on seeded noise. Metadata keep labels, preprocessing, provenance
     and the hash of the weights. Weights of more than 2 GiB lie beside the file, as `<name>.data`.
@@ -109,12 +110,14 @@ def export_onnx(
             does; no file is left then.
         MissingExtraError: the package onnx is not installed.
     """
-    _check_options(quantize, calibrate, input_type, output_type, image_layout, quantized)
+    _check_options(quantize, input_type, output_type, image_layout, quantized)
+    if quantized is None:
+        check_precision_of(model, quantize, calibrate)
     path = Path(path)
     if path.suffix != ".onnx":
         raise UsageError(f"{path}: the name of the file to write must end in .onnx")
-    if quantize == "int8" and quantized is None and calibrate is not None:
-        quantized = _quantized(model, calibrate, input_type or "float32", output_type)
+    if quantize == "int8" and quantized is None:
+        quantized = post_training.quantize(model, calibrate, input_type or "float32", output_type)
     graph, workspace = model.inference if quantized is None else (quantized.graph, quantized.workspace)
     about = About(model.name, model.preprocess, model.labels, model.provenance)
     written = write(
@@ -139,7 +142,6 @@ def export_onnx(
 
 def _check_options(
     precision: Precision,
-    photos: PhotoSource | None,
     input_type: EdgeType | None,
     output_type: EdgeType,
     image_layout: ImageLayout,
@@ -147,8 +149,6 @@ def _check_options(
 ) -> None:
     if precision not in WEIGHTS:
         raise UsageError(f"quantize {precision!r} is not one of {', '.join(WEIGHTS)}{suggestion(precision, WEIGHTS)}")
-    if precision == "int8" and photos is None and quantized is None:
-        raise UsageError("int8 needs photos to calibrate on: give calibrate= (--calibrate), photos like those in use")
     if quantized is not None and precision != "int8":
         raise UsageError(f"a quantized model is written with quantize='int8', not {precision!r}")
     if image_layout not in ("nchw", "nhwc"):
@@ -158,10 +158,6 @@ def _check_options(
             raise UsageError(f"{side}_type {chosen!r} is not one of uint8, float32")
         if chosen == "uint8" and precision != "int8":
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
-
-
-def _quantized(model: Model, photos: PhotoSource, input_type: EdgeType, output_type: EdgeType) -> QuantizedModel:
-    return post_training.quantize(model, photos, input_type, output_type)
 
 
 def _store(proto: ModelProto, path: Path) -> list[Path]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from edge_sdk.converters.onnx.layout import Layout, channels_last, plain
 from edge_sdk.converters.onnx.onnx_graph import Written
 from edge_sdk.converters.onnx.write_activation import activated
-from edge_sdk.converters.onnx.writing import Writing, constant_of, writes
+from edge_sdk.converters.onnx.writing import Writing, writes
 from edge_sdk.graph import Node
 from edge_sdk.ops.conv import Conv2D, ConvTranspose2D, DepthwiseConv2D
 from edge_sdk.ops.geometry import Pair, resolve_padding
+from edge_sdk.spec import Spec
 
 RESIDUAL = 3  # the place of conv2d's optional summand among its inputs
 INPUTS_LAST = Layout((1, 2, 3, 0))
@@ -72,15 +71,28 @@ def conv_transpose2d(t: Writing, op: ConvTranspose2D, node: Node) -> None:
 
 
 def _transposed_weight(t: Writing, op: ConvTranspose2D, node: Node) -> Written:
-    """Weights as (c, k / groups, r, s)."""
+    """Weights as (c, k / groups, r, s).
+
+    With groups, no axis of those has the scale of an output: integers are stored with an axis of outputs, and the real
+    numbers that they stand for are moved, which runtimes do once.
+    """
+    value = node.inputs[1]
     if op.groups == 1:
-        return t.weight(node.inputs[1], INPUTS_LAST, axis=0)
-    w = constant_of(t, node, 1)
-    k, r, s, c = w.shape
-    by_group = w.reshape(op.groups, k // op.groups, r, s, c).transpose(0, 4, 1, 2, 3)
-    stored = np.ascontiguousarray(by_group.reshape(op.groups * c, k // op.groups, r, s))
-    spec = t.spec(node.inputs[1]).with_shape(stored.shape)
-    return t.initializer(t.free(f"{node.inputs[1]}/by_group"), stored, plain(4), spec)
+        return t.weight(value, INPUTS_LAST, axis=0)
+    k, r, s, c = t.spec(value).shape
+    groups, outputs = op.groups, k // op.groups
+    apart, moved, joined = (groups, outputs, c, r, s), (groups, c, outputs, r, s), (groups * c, outputs, r, s)
+    if t.is_constant(value) and t.spec(value).quant is None and t.weights == "float32":
+        by_group = t.workspace[value].transpose(0, 3, 1, 2).reshape(apart).swapaxes(1, 2).reshape(joined)
+        return t.initializer(t.free(f"{value}/by_group"), by_group, plain(4), Spec(joined, t.spec(value).dtype))
+    weight = t.weight(value, channels_last(4), axis=0)
+    steps = [t.temporary(f"{value}/{name}", plain(len(shape)), Spec(shape, weight.spec.dtype)) for name, shape in (
+        ("groups", apart), ("groups_moved", moved), ("by_group", joined)
+    )]  # fmt: skip
+    t.reshape(weight, steps[0])
+    t.emit("Transpose", [steps[0]], steps[1], perm=[0, 2, 1, 3, 4])
+    t.reshape(steps[1], steps[2])
+    return steps[2]
 
 
 def _bias(t: Writing, node: Node) -> list[Written]:

@@ -257,14 +257,6 @@ class Writing(OnnxGraph):
         return real
 
 
-def constant_of(t: Writing, node: Node, index: int) -> Array:
-    """The numbers of an input that ONNX wants in a form that only a constant can be brought into."""
-    value = node.inputs[index]
-    if not t.is_constant(value) or t.spec(value).quant is not None:
-        raise t.no_form(node, f"whose input {value!r} is no constant of real numbers")
-    return t.workspace[value]
-
-
 def _real(stored: Array, quant: QuantParams) -> Array:
     """The float32 numbers that integers stand for, with a zero point of 0."""
     scale = np.asarray(quant.scale, np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_sdk.builder import Builder
 from edge_sdk.converters.tflite.contract import OutputKind
-from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.graph import Graph, Node
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.op import Op
@@ -22,6 +22,7 @@ from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Cast, Slice
 from edge_sdk.preprocess import LARGEST_SIDE, Preprocess
 from edge_sdk.quantization.int8 import EdgeType
+from edge_sdk.quantization.rounded_model import rounds
 from edge_sdk.spec import Array, QuantParams, Spec, Value
 from edge_sdk.verify import verify
 from edge_sdk.workspace import Workspace
@@ -99,6 +100,10 @@ def red_first(model: Model) -> Model:
     """
     if model.preprocess.channels != "bgr":
         return model
+    if rounds(model):
+        raise ExportError(
+            f"{model.name} was trained in 8-bit numbers on photos with blue first; train red_first(model)"
+        )
     rule = dataclasses.replace(
         model.preprocess, channels="rgb", mean=model.preprocess.mean[::-1], std=model.preprocess.std[::-1]
     )

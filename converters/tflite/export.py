@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from edge_sdk.converters.precision import FLOAT_TOLERANCE, UNASKED_CHECK_PHOTOS, WEIGHTS, Precision
+from edge_sdk.converters.precision import FLOAT_TOLERANCE, UNASKED_CHECK_PHOTOS, WEIGHTS, Precision, check_precision_of
 from edge_sdk.converters.tflite.contract import OutputKind
 from edge_sdk.converters.tflite.edges import Edges, red_first
 from edge_sdk.converters.tflite.exportable import check_exportable
@@ -70,8 +70,9 @@ def export(
 
     `quantize` is "none" (float32), "fp16" (half-precision weights), "dynamic" (int8 weights) or "int8" (everything),
     for which `calibrate` gives photos: a folder, a data set or uint8 images (n, h, w, c). They go through the model's
-    own preprocessing. `check` are other photos, all of which model and file are compared on; without them some of the
-    calibration photos, or seeded noise, serve. An int8 file takes uint8 pixels unless `input_type` is "float32".
+    own preprocessing. A model that was trained in 8-bit numbers (`quantize_aware`) is exported in those and takes none.
+    `check` are other photos, all of which model and file are compared on; without them some of the calibration photos,
+    or seeded noise, serve. An int8 file takes uint8 pixels unless `input_type` is "float32".
 
     With `embed_preprocessing` a file of any precision takes raw pixels 0 … 255, float32 or (`input_type`) uint8; with
     `input_size` (height, width) it takes photos of that size and resizes them itself. `output` "probabilities" puts
@@ -103,7 +104,8 @@ def export(
         ExportError: an operator has no form in the wanted precision or runtime, or the file does not do what the model
             does; no file of that name is written then.
     """
-    _check_options(quantize, calibrate, input_type, output_type)
+    _check_options(quantize, input_type, output_type)
+    check_precision_of(model, quantize, calibrate)
     if Path(path).suffix != ".tflite":
         raise UsageError(
             f"{path}: the name of the file to write must end in .tflite; export_onnx and export_coreml write others"
@@ -133,7 +135,8 @@ def export(
     def plain_form(scheme: Scheme) -> Form:
         return _plain_form(writer.model, quantize, calibrate, edges.input_type, output_type, scheme)
 
-    if quantize == "int8" and max_size is not None and not limits.fits(writer.size(plain_form(scheme))):
+    calibrated = calibrate is not None and quantize == "int8"
+    if calibrated and max_size is not None and not limits.fits(writer.size(plain_form(scheme))):
         listener("weights of 4 bits")
         scheme = dataclasses.replace(scheme, weights="int4")
     if max_drop is None or calibrate is None or quantize != "int8":
@@ -157,7 +160,7 @@ def _plain_form(
     model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType,
     scheme: Scheme,
 ) -> Form:  # fmt: skip
-    if precision == "int8" and photos is not None:
+    if precision == "int8":
         return quantized_graph(model, photos, input_type, output_type, scheme)
     return model.inference
 
@@ -177,13 +180,9 @@ class _UnderLabels:
         return self.file.run(x)
 
 
-def _check_options(
-    precision: Precision, photos: PhotoSource | None, input_type: EdgeType | None, output_type: EdgeType
-) -> None:
+def _check_options(precision: Precision, input_type: EdgeType | None, output_type: EdgeType) -> None:
     if precision not in WEIGHTS:
         raise UsageError(f"quantize {precision!r} is not one of {', '.join(WEIGHTS)}{suggestion(precision, WEIGHTS)}")
-    if precision == "int8" and photos is None:
-        raise UsageError("int8 needs photos to calibrate on: give calibrate= (--calibrate), photos like those in use")
     for side, chosen in (("input", input_type), ("output", output_type)):
         if chosen not in (None, "uint8", "float32"):
             raise UsageError(f"{side}_type {chosen!r} is not one of uint8, float32")

@@ -15,6 +15,7 @@ from edge_sdk.graph import Graph
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.quantization.candidate import integer_graph, prepare_graph
 from edge_sdk.quantization.parameters import Range
+from edge_sdk.quantization.rounded_model import candidate_of, rounds
 from edge_sdk.quantization.rules import activation_parameters_of
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import FLOATS, QuantParams
@@ -46,13 +47,16 @@ def dry_file(
 ) -> WrittenFile:
     """Return a file of this network whose numbers mean nothing.
 
-    The graph goes through the passes, the quantization and the lowering of `export`, with ones as weights; nothing is
-    run. `min_runtime` and what is raised are as in `check_exportable`.
+    The graph goes through the passes, the quantization and the lowering of `export`, with ones as weights (its own
+    where it was trained in 8-bit numbers); nothing is run. `min_runtime` and what is raised are as in
+    `check_exportable`.
     """
     known = get_args(Precision)
     if precision not in known:
         raise UsageError(f"precision {precision!r} is not one of {', '.join(known)}{suggestion(precision, known)}")
     try:
+        if precision == "int8" and rounds(model):
+            return write(*integer_graph(candidate_of(model)), min_runtime=min_runtime)
         graph, workspace = run_pipeline("inference", model.graph, _ones(model.graph))
         if precision == "int8":
             graph, workspace = _integer(model, graph, workspace, scheme)

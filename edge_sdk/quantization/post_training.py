@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from edge_sdk.errors import ShapeError
+from edge_sdk.errors import ShapeError, UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT, OUTPUT, Model, Ranking, probabilities, rank
 from edge_sdk.preprocess import Preprocess
@@ -18,6 +18,7 @@ from edge_sdk.quantization.candidate import integer_graph, observe, prepare
 from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.profile import DEFAULT as DEFAULT_PROFILE
 from edge_sdk.quantization.profile import Profile
+from edge_sdk.quantization.rounded_model import candidate_of, profile_of, rounds
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import Array, Spec
 from edge_sdk.workspace import Workspace
@@ -98,7 +99,7 @@ class QuantizedModel:
 
 def quantize(
     model: Model,
-    photos: PhotoSource,
+    photos: PhotoSource | None = None,
     input_type: EdgeType = "uint8",
     output_type: EdgeType = "float32",
     scheme: Scheme = DEFAULT,
@@ -106,21 +107,41 @@ def quantize(
     """Return the 8-bit form of a model, whose ranges of numbers are those seen on `photos`.
 
     They are a folder, a data set or uint8 images (n, h, w, c), like those the model will see, and go through the
-    model's own preprocessing. `scheme` says how ranges are chosen and which layers keep real numbers.
+    model's own preprocessing. `scheme` says how ranges are chosen and which layers keep real numbers. A model that was
+    trained in 8-bit numbers (`quantize_aware`) has its own ranges and scheme, and takes no photos.
 
     Raises:
         DataError: no photo can be read, or all their pixels are equal.
         ExportError: an operator has no 8-bit form.
-        UsageError: the scheme names layers that the model does not have.
+        FormatError: the model rounds its numbers, but is not what that training leaves.
+        UsageError: the scheme names layers that the model does not have; photos, or a scheme, are missing or too much.
     """
     graph, workspace = quantized_graph(model, photos, input_type, output_type, scheme)
-    return QuantizedModel(graph, workspace, model.preprocess, model.labels)
+    profile = profile_of(model) if rounds(model) else DEFAULT_PROFILE
+    return QuantizedModel(graph, workspace, model.preprocess, model.labels, profile)
 
 
 def quantized_graph(
-    model: Model, photos: PhotoSource, input_type: EdgeType, output_type: EdgeType, scheme: Scheme = DEFAULT
+    model: Model, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType, scheme: Scheme = DEFAULT
 ) -> tuple[Graph, Workspace]:
-    """Return a model's inference graph with 8-bit numbers, calibrated on photos."""
+    """Return a model's inference graph with 8-bit numbers: its own, or calibrated on photos."""
+    check_photos_for(model, photos)
+    if photos is None:
+        candidate = candidate_of(model)
+        if scheme not in (DEFAULT, candidate.scheme):
+            raise UsageError(f"{model.name} was trained with {candidate.scheme}; its 8-bit form has no other")
+        return integer_graph(candidate, input_type, output_type)
     candidate = prepare(model, input_type, scheme)
     images = CalibrationImages.of(photos, model.labels, candidate.preprocess)
     return integer_graph(observe(candidate, images), input_type, output_type)
+
+
+def check_photos_for(model: Model, photos: PhotoSource | None) -> None:
+    """Raise UsageError where a model needs photos to be calibrated on and has none, or has some and needs none."""
+    if photos is None and not rounds(model):
+        raise UsageError("int8 needs photos to calibrate on: give calibrate= (--calibrate), photos like those in use")
+    if photos is not None and rounds(model):
+        raise UsageError(
+            f"{model.name} was trained in 8-bit numbers, which are exported as they are: leave out calibrate="
+            " (--calibrate); give check= (--check) to measure the file"
+        )

@@ -13,9 +13,13 @@ import numpy as np
 from edge_sdk.errors import DataError, UsageError
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.quantization.calibration import CalibrationImages
-from edge_sdk.quantization.candidate import Candidate, observe, prepare
+from edge_sdk.quantization.candidate import Candidate, integer_graph, observe, prepare
 from edge_sdk.quantization.fake_quantization import FakeQuantized, fake_quantized, trained_candidate
 from edge_sdk.quantization.int8 import EdgeType
+from edge_sdk.quantization.post_training import QuantizedModel, check_photos_for
+from edge_sdk.quantization.profile import DEFAULT as DEFAULT_PROFILE
+from edge_sdk.quantization.profile import Profile, checked_profile
+from edge_sdk.quantization.rounded_model import candidate_of, rounded_model, rounds
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
@@ -56,12 +60,13 @@ def quantize_aware(
     scheme: Scheme = DEFAULT,
     input_type: EdgeType = "uint8",
     learned_scales: bool = True,
+    profile: Profile = DEFAULT_PROFILE,
     **arguments: Any,
 ) -> AwareRun:
     """Train a model further in the numbers of its integer graph, on labelled photos, and return the best epoch's.
 
-    Ranges are those of the photos `calibrate`, or of the training photos. The other arguments are those of
-    `train_candidate`.
+    Ranges are those of the photos `calibrate`, or of the training photos; a model that was trained so before goes on
+    with its own. The other arguments are those of `train_candidate`.
 
     Raises:
         DataError: the photos cannot be calibrated or trained on.
@@ -71,11 +76,18 @@ def quantize_aware(
     """
     from edge_sdk.data.folder import ImageFolder
 
-    seen = data if calibrate is None else calibrate
-    if calibrate is None and isinstance(data, str | Path):
-        seen = ImageFolder.scan(data).train
-    candidate = _calibrated(model, seen, scheme, input_type)
-    return train_candidate(candidate, model, data, validation_data, learned_scales=learned_scales, **arguments)
+    if rounds(model):
+        check_photos_for(model, calibrate)
+        candidate = candidate_of(model)
+        if scheme not in (DEFAULT, candidate.scheme):
+            raise UsageError(f"{model.name} was trained with {candidate.scheme}; go on with the same")
+    else:
+        seen = data if calibrate is None else calibrate
+        if calibrate is None and isinstance(data, str | Path):
+            seen = ImageFolder.scan(data).train
+        candidate = _calibrated(model, seen, scheme, input_type)
+    arguments |= {"learned_scales": learned_scales, "profile": profile}
+    return train_candidate(candidate, model, data, validation_data, **arguments)
 
 
 def train_candidate(
@@ -85,6 +97,7 @@ def train_candidate(
     validation_data: Dataset | Path | str | None = None,
     *,
     learned_scales: bool = True,
+    profile: Profile = DEFAULT_PROFILE,
     **arguments: Any,
 ) -> AwareRun:
     """Train a calibrated candidate of a model on labelled photos.
@@ -92,18 +105,21 @@ def train_candidate(
     The network is the folded one: its batch norms stay what they are, part of weights that are rounded as they will be
     stored. Besides the labels it follows the candidate's own float network, whose share of the loss is `distillation`.
     With `learned_scales` the scales of weights and activations are trained too. The other arguments are those of `fit`,
-    with `DEFAULTS`: `out` and `resume` make a run that can be interrupted, whose models round their numbers and are
-    validated so.
+    with `DEFAULTS`: `out` and `resume` make a run that can be interrupted.
+
+    The run's models round their numbers, and can be exported in 8 bits as they are. Validated is that 8-bit form, which
+    computes with integers by the arithmetic of `profile` (edge_sdk/quantization/profile.py).
     """
+    checked_profile(profile)
     quantized = fake_quantized(candidate, learned=learned_scales)
     settings = {**DEFAULTS, **arguments, "freeze": _kept(quantized, arguments.get("freeze"))}
-    rules = {"preprocess": candidate.preprocess}
-    teacher = model.replace(graph=candidate.graph, workspace=candidate.workspace, **rules)
+    teacher = model.replace(graph=candidate.graph, workspace=candidate.workspace, preprocess=candidate.preprocess)
     run = fit(
-        model.replace(graph=quantized.graph, workspace=quantized.workspace, **rules),
+        rounded_model(model, candidate, quantized, profile),
         data,
         validation_data,
         teacher=teacher if settings["distillation"] else None,
+        deployment=_OnIntegers(candidate, quantized, profile),
         feature_cache=False,
         **settings,
     )
@@ -154,6 +170,25 @@ def distil(
     if not all(np.isfinite(step.workspace[value]).all() for value in quantized.trained):
         raise UsageError(f"the weights became infinite; train with a smaller learning rate than {learning_rate:g}")
     return trained_candidate(candidate, quantized, step.workspace)
+
+
+@dataclass(frozen=True)
+class _OnIntegers:
+    """What the rounded models of a run are exported as."""
+
+    candidate: Candidate
+    quantized: FakeQuantized
+    profile: Profile
+
+    @property
+    def name(self) -> str:
+        """The profile, by which epochs are compared."""
+        return f"int8, {self.profile}"
+
+    def __call__(self, model: Model) -> QuantizedModel:
+        """Return the 8-bit form of a model with these weights and scales."""
+        graph, workspace = integer_graph(trained_candidate(self.candidate, self.quantized, model.workspace))
+        return QuantizedModel(graph, workspace, model.preprocess, model.labels, self.profile)
 
 
 def _calibrated(model: Model, photos: PhotoSource, scheme: Scheme, input_type: EdgeType) -> Candidate:

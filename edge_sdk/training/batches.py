@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edge_sdk.errors import DataError
-from edge_sdk.evaluation import evaluate
+from edge_sdk.evaluation import Classifier, evaluate
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.session import Session
@@ -154,16 +154,30 @@ class Validation(Protocol):
         """Return the share of the photos whose best label is right."""
 
 
+class Deployment(Protocol):
+    """How a model in training will be used, where that is not as it is."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from others."""
+
+    def __call__(self, model: Model) -> Classifier:
+        """Return what is used of a model."""
+
+
 @dataclass(frozen=True)
 class PhotoValidation:
-    """On photos that are decoded anew each time."""
+    """On photos that are decoded anew each time, of the model or of its deployment."""
 
     dataset: Dataset
     batch_size: int
+    deployment: Deployment | None = None
 
     def accuracy(self, step: TrainingStep) -> float:
         """Return the share of the photos whose best label is right."""
-        return evaluate(step.trained_model(), self.dataset, self.batch_size).top1
+        model = step.trained_model()
+        used: Classifier = model if self.deployment is None else self.deployment(model)
+        return evaluate(used, self.dataset, self.batch_size).top1
 
 
 @dataclass(frozen=True)

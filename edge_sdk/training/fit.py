@@ -20,6 +20,7 @@ from edge_sdk.session import Session
 from edge_sdk.threads import preferring
 from edge_sdk.training.batches import (
     Batches,
+    Deployment,
     FeatureBatches,
     FeatureValidation,
     PhotoBatches,
@@ -81,6 +82,7 @@ def fit(
     autotune: bool | None = None,
     compute_threads: int | None = None,
     teacher: Model | None = None,
+    deployment: Deployment | None = None,
     **settings: Any,
 ) -> Run:
     """Fine-tune a model on labelled photos and return the best epoch's.
@@ -92,6 +94,7 @@ def fit(
     `autotune`, see `Session`, as long as the measured times are kept). `threads` decode photos (None: up to four),
     `compute_threads` run the kernels (None: what `edge_sdk.get_threads` says); the result depends on neither.
     A `teacher`, a model with the same input and classes, is followed by the share `distillation` of the loss.
+    What a `deployment` makes of the model is validated in its place, where no features are computed once.
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
@@ -115,6 +118,7 @@ def fit(
         listener=listener or Silent(),
         threads=threads,
         teacher=teacher,
+        deployment=deployment,
     )
     with preferring(compute_threads, "fit"):
         return loop.run(resume=resume)
@@ -177,6 +181,7 @@ class _Loop:
     listener: Listener
     threads: int | None
     teacher: Model | None = None
+    deployment: Deployment | None = None
     progress: Progress = field(default_factory=Progress)
     best: Model | None = None
     _saved: float = 0.0
@@ -221,7 +226,7 @@ class _Loop:
             photos: Batches = PhotoBatches(loader)
             if self.teacher is not None:
                 photos = TaughtBatches(photos, self.teacher, precise=self.settings.precise)
-            return photos, None if held_out is None else PhotoValidation(held_out, loader.batch_size)
+            return photos, None if held_out is None else PhotoValidation(held_out, loader.batch_size, self.deployment)
         try:
             features.compute(self.listener, self.threads)
         except KeyboardInterrupt as interrupt:  # what is computed is kept, and the checkpoint is that of the start
@@ -333,6 +338,7 @@ class _Loop:
             "weights": self.model.workspace.digest(),
             "graph": self.model.graph.name,
             **({} if self.teacher is None else {"teacher": self.teacher.workspace.digest()}),
+            **({} if self.deployment is None else {"numbers of the validation": self.deployment.name}),
         }
 
     def _open_folder(self, step: TrainingStep, *, resume: bool) -> None:
