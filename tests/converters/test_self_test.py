@@ -13,7 +13,7 @@ from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk.converters.tflite import seal
-from edge_sdk.converters.tflite.replay import replay
+from edge_sdk.converters.tflite.replay import limit_elsewhere, replay
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.self_test import ENTRY, SelfTest, compact, read_self_test, to_bytes
 from edge_sdk.converters.tflite.verification import verify_file
@@ -185,6 +185,31 @@ def test_changed_weights_that_are_hashed_anew_fail_the_self_test(files, tmp_path
     states = {check.name: check.state for check in found.checks}
     assert states == {**dict.fromkeys(states, "passed"), "side-car": "absent", "self-test": "failed"}
     assert found.replay.verdict == "different"
+
+
+def test_the_limit_elsewhere_is_four_times_what_the_sets_of_kernels_differ_by():
+    """Hand values: the farthest of the sets counts, and at least one step."""
+    outputs = np.array([[100, 7]], np.uint8)
+
+    assert limit_elsewhere(1.0, outputs, [outputs, np.array([[97, 8]], np.uint8)]) == 12.0
+    assert limit_elsewhere(1.0, outputs, [outputs, outputs]) == 4.0
+    assert limit_elsewhere(0.25, np.array([[1.0]], np.float32), [np.array([[1.5]], np.float32)]) == 2.0
+
+
+def test_a_file_knows_how_far_its_runtimes_kernels_are_from_each_other(files):
+    """The limit in an 8-bit file is what its golden photos give in the three sets of kernels, run again here."""
+    data = (files / "int8.tflite").read_bytes()
+    file = TFLiteModel(data)
+    test = read_self_test(file.entries[ENTRY], "file")
+    name, result = file.inputs[0].name, file.outputs[0].name
+
+    answers = [
+        [TFLiteModel(data, profile=profile).invoke({name: x[np.newaxis]})[result] for x in test.inputs]
+        for profile in ("reference", "litert")
+    ]
+
+    farthest = max(np.abs(np.concatenate(one).astype(int) - test.outputs.astype(int)).max() for one in answers)
+    assert test.limit == 4 * max(1, farthest)
 
 
 def test_another_runtime_may_round_otherwise(files):
