@@ -256,6 +256,33 @@ def store_some_bytes(typing_context: Any, array: Any, index: Any, value: Any, co
     return types.void(array, types.intp, integers, types.intp), generate
 
 
+_HALF_LINE = ir.VectorType(_I16, LANES)
+
+
+@intrinsic
+def store_halves(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write the low 16 bits of every lane to the memory at array[index]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
+        builder.store(builder.trunc(arguments[2], _HALF_LINE), pointer).align = 2
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, integers), generate
+
+
+@intrinsic
+def store_some_halves(typing_context: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
+    """Write the low 16 bits of the first `count` lanes to the memory at array[index]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
+        _masked_store(builder, builder.trunc(arguments[2], _HALF_LINE), pointer, f"v{LANES}i16", arguments[3])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, integers, types.intp), generate
+
+
 @intrinsic
 def broadcast_group(typing_context: Any, array: Any, index: Any) -> Any:
     """The 4 bytes at array[index] in every lane."""
