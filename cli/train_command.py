@@ -12,7 +12,7 @@ from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, pri
 from edge_sdk.errors import UsageError
 
 if TYPE_CHECKING:
-    from edge_sdk.converters.precision import Precision
+    from edge_sdk.converters.precision import TFLitePrecision
     from edge_sdk.model import Model
 
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     "--target-runtime", help="Refuse now what cannot be exported for this TensorFlow Lite release, or latest."
 )
 @click.option(
-    "--target-precision", type=click.Choice(["none", "fp16", "dynamic", "int8"]),
+    "--target-precision", type=click.Choice(["none", "fp16", "dynamic", "int8", "int16x8"]),
     help="Refuse now what cannot be exported so.  [default with --target-runtime: int8]",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
     precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
-    target_precision: Precision | None, as_json: bool, **settings: Any,
+    target_precision: TFLitePrecision | None, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 

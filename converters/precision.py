@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
+
+from edge_sdk.errors import UsageError
+from edge_sdk.quantization.scheme import Scheme
 
 Precision = Literal["none", "fp16", "dynamic", "int8"]
 Weights = Literal["float32", "float16", "int8"]
@@ -11,8 +15,23 @@ Weights = Literal["float32", "float16", "int8"]
 WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float16", "dynamic": "int8", "int8": "float32"}
 """How weights are stored in each precision; those of an int8 graph are int8 already."""
 
+TFLitePrecision = Literal["none", "fp16", "dynamic", "int8", "int16x8"]
+"""Those of .tflite files, which alone have int8 weights under int16 activations."""
+TFLITE_WEIGHTS: Mapping[str, Weights] = {**WEIGHTS, "int16x8": "float32"}
+INTEGERS = frozenset({"int8", "int16x8"})
+"""Precisions in which everything is integers, by scales that photos decide."""
+
 UNASKED_CHECK_PHOTOS = 200
 """How many calibration photos a file is compared on when no others are given."""
 
 FLOAT_TOLERANCE = 1e-4
 """How far a float32 file may be from the model, as a share of the largest logit."""
+
+
+def scheme_of(precision: TFLitePrecision, scheme: Scheme) -> Scheme:
+    """Return the scheme of a precision; raises UsageError for weights that it does not have."""
+    if precision != "int16x8":
+        return scheme
+    if scheme.weights != "int8":
+        raise UsageError(f"int16x8 has weights of 8 bits, not {scheme.weights}; int4 weights (--weights) are for int8")
+    return replace(scheme, activations="int16")

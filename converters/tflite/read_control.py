@@ -19,8 +19,10 @@ def quantize(r: Reading, operator: FileOperator) -> None:
     if not r.quantized:
         r.alias(operator, x)
         return
-    if made.quant is None or made.quant.axis is not None or made.dtype not in ("int8", "uint8"):
-        raise FormatError(f"it makes {made.dtype} numbers without one scale and zero point; wanted int8 or uint8")
+    if made.quant is None or made.quant.axis is not None or made.dtype not in ("int8", "uint8", "int16"):
+        raise FormatError(
+            f"it makes {made.dtype} numbers without one scale and zero point; wanted int8, uint8 or int16"
+        )
     r.emit(operator, Quantize(made.quant.scale[0], made.quant.zero_point[0], made.dtype), x)
 
 

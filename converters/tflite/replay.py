@@ -41,6 +41,8 @@ STEPS_ELSEWHERE = 16
 
 One a layer adds up: EfficientNet-Lite0 is off by 5 between ai-edge-litert 2.3 and tflite-runtime 2.14. A logit has 256.
 """
+WIDE_STEPS = 16
+"""How many more of the steps of 16-bit outputs, which are 256 times smaller."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,16 @@ def _promise(graph: Graph, precision: str, outputs: Array) -> tuple[bool, float,
     if outputs.dtype == np.uint8:
         return True, 1.0, float(STEPS_ELSEWHERE)
     step = scales[-1]
+    elsewhere = STEPS_ELSEWHERE * (WIDE_STEPS if _leaves_wide(graph) else 1)
     if isinstance(graph.nodes[-1].op, Softmax):  # of floats: a probability moves by half of what the logits do at most
-        return False, step / 2, min(0.25, STEPS_ELSEWHERE * step / 2)
-    return True, step, STEPS_ELSEWHERE * step
+        return False, step / 2, min(0.25, elsewhere * step / 2)
+    return True, step, elsewhere * step
+
+
+def _leaves_wide(graph: Graph) -> bool:
+    """Tell whether the last numbers that are dequantized have 16 bits."""
+    last = [node for node in graph.nodes if isinstance(node.op, Dequantize)][-1]
+    return graph.specs[last.inputs[0]].dtype == "int16"
 
 
 def _spread_indices(count: int) -> Sequence[int]:

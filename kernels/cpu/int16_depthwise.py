@@ -1,4 +1,4 @@
-"""Depthwise convolutions of 16-bit numbers: direct loops over the taps, channels innermost."""
+"""Depthwise convolutions of 16-bit numbers: direct loops over the taps of every output's vectors of channels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_sdk.kernel import Packing, kernel
-from edge_sdk.kernels.cpu.int16_rounding import long_product
-from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
+from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
+from edge_sdk.kernels.cpu.simd import LANES
+from edge_sdk.kernels.cpu.simd_integers import (
+    load_halves,
+    load_integers,
+    load_some_halves,
+    multiply_add,
+    splat_integer,
+    store_halves,
+    store_some_halves,
+)
+from edge_sdk.kernels.cpu.simd_rescaling import load_factors, rescale_halves
 from edge_sdk.ops.conv import DepthwiseConv2D
 from edge_sdk.ops.geometry import resolve_padding
 from edge_sdk.quantization.arithmetic import Rescaling, product_rescaling
@@ -19,42 +29,48 @@ MOST_TAPS = (2**31 - 1) // (32768 * 127)
 
 
 @jit
-def _add_taps(x: Array, source: int, weights: Array, weight: int, channels: int, repeat: int, sums: Array) -> None:
-    """Add one pixel's channels, each used `repeat` times, times one tap's weights."""
-    if repeat == 1:
-        for c in range(channels):
-            sums[c] += np.int32(x[source + c]) * np.int32(weights[weight + c])
-    else:
-        for c in range(channels):
-            sums[c] += np.int32(x[source + c // repeat]) * np.int32(weights[weight + c])
+def _first_tap(start: int, dilation: int) -> int:
+    """The first tap of a window from pixel `start` on that is inside the image."""
+    return 0 if start >= 0 else (-start + dilation - 1) // dilation
+
+
+@jit
+def _end_of_taps(start: int, dilation: int, extent: int, taps: int) -> int:
+    """One more than the last tap that is."""
+    return 0 if start >= extent else min(taps, (extent - start + dilation - 1) // dilation)
 
 
 @parallel_jit
 def _depthwise(
-    x: Array, height: int, width: int, repeat: int, weights: Array, rows: int, columns: int, bias: Array,
-    factors: Array, out: Array, images: int, out_height: int, out_width: int, channels: int,
-    stride: tuple[int, int], dilation: tuple[int, int], top: int, left: int, low: int, high: int, scratch: Array,
+    x: Array, height: int, width: int, weights: Array, rows: int, columns: int, starts: Array, factors: Array,
+    out: Array, images: int, out_height: int, out_width: int, channels: int, stride: tuple[int, int],
+    dilation: tuple[int, int], top: int, left: int, low: int, high: int,
 ) -> None:  # fmt: skip
-    pixel = channels // repeat
+    whole = (channels + LANES - 1) // LANES * LANES
     for task in prange(images * out_height):
-        sums = scratch[thread_id()]
         image, p = task // out_height, task % out_height
-        for q in range(out_width):
-            for c in range(channels):
-                sums[c] = 0
-            for a in range(rows):
-                i = p * stride[0] - top + a * dilation[0]
-                if not 0 <= i < height:
-                    continue
-                for b in range(columns):
-                    j = q * stride[1] - left + b * dilation[1]
-                    if 0 <= j < width:
-                        source = ((image * height + i) * width + j) * pixel
-                        _add_taps(x, source, weights, (a * columns + b) * channels, channels, repeat, sums)
-            to = (task * out_width + q) * channels
-            for c in range(channels):
-                total = np.int64(sums[c]) + bias[c]
-                out[to + c] = min(max(long_product(total, factors[0, c], factors[1, c]), low), high)
+        lowest, highest, nothing = splat_integer(low), splat_integer(high), splat_integer(0)
+        i = p * stride[0] - top
+        first_row, end_row = _first_tap(i, dilation[0]), _end_of_taps(i, dilation[0], height, rows)
+        for c in range(0, channels, LANES):
+            count = channels - c
+            factor, start = load_factors(factors, c, count), load_factors(starts, c, count)
+            for q in range(out_width):
+                j = q * stride[1] - left
+                first, end = _first_tap(j, dilation[1]), _end_of_taps(j, dilation[1], width, columns)
+                total = nothing
+                for a in range(first_row, end_row):
+                    row = (image * height + i + a * dilation[0]) * width + j
+                    for b in range(first, end):
+                        source, weight = (row + b * dilation[1]) * channels + c, (a * columns + b) * whole + c
+                        seen = load_halves(x, source) if count >= LANES else load_some_halves(x, source, count)
+                        total = multiply_add(total, seen, load_integers(weights, weight))
+                value = rescale_halves(nothing, total, start, factor, lowest, highest)
+                to = (task * out_width + q) * channels + c
+                if count >= LANES:
+                    store_halves(out, to, value)
+                else:
+                    store_some_halves(out, to, value, count)
 
 
 def _is_small(op: DepthwiseConv2D, x: Spec, w: Spec, *_: Spec) -> bool:
@@ -63,15 +79,17 @@ def _is_small(op: DepthwiseConv2D, x: Spec, w: Spec, *_: Spec) -> bool:
 
 
 def _scratch(op: DepthwiseConv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
-    return Spec((threads(), -(-w.shape[3] // 16) * 16), "int32"), Spec((w.shape[3],), "int64")
+    repeated = (*x.shape[:3], w.shape[3]) if w.shape[3] > x.shape[3] else (0,)
+    return Spec(repeated, "int16"), Spec((w.shape[3],), "int64")
 
 
 def _form(op: DepthwiseConv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
-    return (Spec((w.elements,), "int16"),)
+    return (Spec((w.shape[1] * w.shape[2], -(-w.shape[3] // LANES) * LANES), "int32"),)
 
 
 def _pack(op: DepthwiseConv2D, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
-    packed[0][...] = w.reshape(-1)
+    packed[0].fill(0)
+    packed[0][:, : w.shape[3]] = w.reshape(-1, w.shape[3]).astype(np.int32) & 0xFFFF  # as multiply_add takes them
 
 
 @kernel(
@@ -89,10 +107,13 @@ def depthwise_conv2d(
     scratch: tuple[Array, ...], packed: tuple[Array, ...], constants: Rescaling,
 ) -> None:  # fmt: skip
     n, h, width, c = x.shape
-    sums, starts = scratch
+    repeated, starts = scratch
     starts[...] = 0 if b is None else b
+    if repeated.size:  # several filters a channel
+        repeated.reshape(n, h, width, c, -1)[...] = x[..., np.newaxis]
+        x = repeated
     (top, _), (left, _) = resolve_padding(op.padding, (h, width), w.shape[1:3], op.stride, op.dilation)
     _depthwise(
-        x.reshape(-1), h, width, w.shape[3] // c, packed[0], *w.shape[1:3], starts, constants.factors,
-        out.reshape(-1), n, *out.shape[1:], op.stride, op.dilation, top, left, constants.low, constants.high, sums,
+        x.reshape(-1), h, width, packed[0].reshape(-1), *w.shape[1:3], starts, constants.factors, out.reshape(-1), n,
+        *out.shape[1:], op.stride, op.dilation, top, left, constants.low, constants.high,
     )  # fmt: skip

@@ -19,10 +19,21 @@ def long_product(total: int, multiplier: int, shift: int) -> Any:
 
 
 @inlined_jit
+def shifted(x: int, left: int) -> Any:
+    """Return x · 2^left, downwards where that is a division."""
+    return np.int64(x) << left if left >= 0 else np.int64(x) >> -left
+
+
+@inlined_jit
+def high_product(x: int, multiplier: int) -> Any:
+    """Return x · m / 2^31 rounded, halves upwards."""
+    return (x * multiplier + (np.int64(1) << 30)) >> 31
+
+
+@inlined_jit
 def fixed_product(x: int, multiplier: int, left: int, right: int) -> Any:
     """Return x · m / 2^31 · 2^(left - right), rounded twice, the second time with halves away from zero."""
-    shifted = np.int64(np.int32(x << left))
-    high = (shifted * multiplier + (np.int64(1) << 30)) >> 31
+    high = high_product(np.int64(np.int32(x << left)), multiplier)
     mask = (np.int64(1) << right) - 1
     half = (mask >> 1) + np.int64(high < 0)
     return (high >> right) + np.int64((high & mask) > half)
