@@ -232,8 +232,8 @@ class _Writer:
     """Writes graphs that were made of one model, as files with the same edges and the same things to say."""
 
     def __init__(
-        self, model: Model, precision: TFLitePrecision, photos: PhotoSource | None, edges: Edges, golden: Dataset | None,
-        min_runtime: str | None, *, fixed_batch: bool,
+        self, model: Model, precision: TFLitePrecision, photos: PhotoSource | None, edges: Edges,
+        golden: Dataset | None, min_runtime: str | None, *, fixed_batch: bool,
     ) -> None:  # fmt: skip
         self.origin = lineage(model, precision, photos if precision in INTEGERS else None, CALIBRATION_PHOTOS)
         self.model = red_first(model)

@@ -40,7 +40,7 @@ def logistic_steps(steps: Array, scale: np.float32) -> Array:
     place = np.minimum(distance >> 9, 254)
     between = (_POINTS[place] << 9) + (distance & 511) * (_POINTS[place + 1] - _POINTS[place])
     share = np.where(distance >> 9 >= 255, 0x7FFF << 10, between)
-    return np.where(argument >= 0, share + (1 << 9), (1 << 25) - share + (1 << 9) - 1) >> 10
+    return np.asarray(np.where(argument >= 0, share + (1 << 9), (1 << 25) - share + (1 << 9) - 1) >> 10)
 
 
 def tanh_steps(steps: Array, scale: np.float32) -> Array:
@@ -50,7 +50,7 @@ def tanh_steps(steps: Array, scale: np.float32) -> Array:
     between = (_POINTS[place] << 8) + (distance & 255) * (_POINTS[place + 1] - _POINTS[place])
     share = np.where(distance >> 8 >= 255, 0xFFFF << 8, between)
     half = 1 << 7
-    return np.where(argument >= 0, share - (1 << 23) + half, (1 << 23) - share + half - 1) >> 8
+    return np.asarray(np.where(argument >= 0, share - (1 << 23) + half, (1 << 23) - share + half - 1) >> 8)
 
 
 def _argument(steps: Array, scale: np.float32, exact: tuple[int, ...]) -> tuple[Array, Array]:
@@ -92,7 +92,7 @@ class Shares:
         reciprocal = between_points(np.clip(above, -ONE - 1, ONE), self.reciprocals)
         shift = 31 - headroom
         shares = (powers * reciprocal + (np.int64(1) << (shift - 1))) >> shift
-        return np.clip(shares, 0, ONE).astype(np.int16)
+        return np.asarray(np.clip(shares, 0, ONE), np.int16)
 
 
 def softmax_shares(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec], profile: Profile) -> Shares:
@@ -109,7 +109,7 @@ def between_points(argument: Array, points: Array) -> Array:
     """Return what lies between the points of a table for int16 arguments; 7 bits say where."""
     place, rest = (argument >> 7) + 256, argument & 127
     base = points[place].astype(np.int64)
-    return base + (((points[place + 1].astype(np.int64) - base) * rest + 64) >> 7)
+    return np.asarray(base + (((points[place + 1].astype(np.int64) - base) * rest + 64) >> 7))
 
 
 def _points(function: Callable[[Array], Array], low: float, high: float) -> Array:

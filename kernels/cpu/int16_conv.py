@@ -75,9 +75,11 @@ def linear(
     scratch: tuple[Array, ...], packed: tuple[Array, ...], constants: Rescaling,
 ) -> None:  # fmt: skip
     upper, lower, panels, starts = scratch
+    weights, offsets = packed
     split(x.reshape(-1), upper, lower)
+    window = whole_rows(*x.shape)
     multiply_window(
-        (upper, lower), whole_rows(*x.shape), *packed, w.shape[0], out, 0, panels, _start(starts, b), constants
+        (upper, lower), window, weights, offsets, w.shape[0], out, 0, panels, _start(starts, b), constants
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def _softmax(x: Array, powers: Array, reciprocals: Array, out: Array) -> None:
         while total << headroom < 1 << 31:
             headroom += 1
         above = (((total << (headroom - 1)) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16)
-        above = min(max(above, -32768), ONE)
+        above = min(max(above, np.int64(-32768)), np.int64(ONE))
         place, rest = (above >> 7) + 256, above & 127
         base = np.int64(reciprocals[place])
         reciprocal = base + (((np.int64(reciprocals[place + 1]) - base) * rest + 64) >> 7)
