@@ -13,6 +13,7 @@ from edge_sdk.cli.output import json_option, note, percent, print_json, print_ta
 if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
     from edge_sdk.converters.onnx.export import Report as ONNXReport
+    from edge_sdk.converters.precision import Precision
     from edge_sdk.converters.tflite.report import Report
     from edge_sdk.quantization.ladder import RungName
 
@@ -27,8 +28,10 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "check", 
 
 @click.command("export")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8"]), default="none", show_default=True)
-@click.option("--calibrate", type=click.Path(path_type=Path), help="Folder of photos to calibrate int8 on.")
+@click.option(
+    "--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8", "int16x8"]), default="none", show_default=True
+)
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Folder of photos to calibrate int8 or int16x8 on.")
 @click.option("--check", type=click.Path(path_type=Path), help="Held-out photos to compare model and file on.")
 @click.option(
     "--input-type", type=click.Choice(["uint8", "float32"]), help="What the file takes; int8 files uint8 if left out."
@@ -72,7 +75,7 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "check", 
 @json_option
 def command(
     model: Path,
-    quantize: Literal["none", "fp16", "dynamic", "int8"],
+    quantize: Literal["none", "fp16", "dynamic", "int8", "int16x8"],
     calibrate: Path | None,
     check: Path | None,
     input_type: Literal["uint8", "float32"] | None,
@@ -114,11 +117,14 @@ def command(
     from edge_sdk.quantization.scheme import Scheme
 
     _check_ending(out.suffix)
+    if quantize == "int16x8" and out.suffix in NOT_FOR:
+        raise click.UsageError(f"--quantize int16x8 is for .tflite files; {out.suffix} files have int8")
     if out.suffix == ".mlpackage":
-        _print_package(export_coreml(load(model), out, quantize, calibrate), as_json=as_json)
+        _print_package(export_coreml(load(model), out, cast("Precision", quantize), calibrate), as_json=as_json)
     elif out.suffix == ".onnx":
+        precision = cast("Precision", quantize)
         opset = opset or DEFAULT_OPSET
-        exported = export_onnx(load(model), out, quantize, calibrate, check, input_type, output_type, opset=opset)
+        exported = export_onnx(load(model), out, precision, calibrate, check, input_type, output_type, opset=opset)
         _print_onnx(exported, as_json=as_json)
     else:
         report = export(

@@ -14,7 +14,7 @@ from edge_sdk.errors import UsageError
 from edge_sdk.quantization.profile import DEFAULT, PROFILES
 
 if TYPE_CHECKING:
-    from edge_sdk.converters.precision import Precision
+    from edge_sdk.converters.precision import TFLitePrecision
     from edge_sdk.model import Model
     from edge_sdk.quantization.profile import Profile
     from edge_sdk.training.fit import Run
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     "--target-runtime", help="Refuse now what cannot be exported for this TensorFlow Lite release, or latest."
 )
 @click.option(
-    "--target-precision", type=click.Choice(["none", "fp16", "dynamic", "int8"]),
+    "--target-precision", type=click.Choice(["none", "fp16", "dynamic", "int8", "int16x8"]),
     help="Refuse now what cannot be exported so.  [default with --target-runtime: int8]",
 )  # fmt: skip
 @click.option(
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
     precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
-    target_precision: Precision | None, quantization_aware: bool, profile: Profile, as_json: bool, **settings: Any,
+    target_precision: TFLitePrecision | None, quantization_aware: bool, profile: Profile, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 

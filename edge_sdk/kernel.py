@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.op import Op
@@ -106,7 +106,10 @@ class Kernel:
         return call
 
 
-_KERNELS: dict[tuple[type[Op], str, bool], list[Kernel]] = {}
+Stored = Literal["int8", "int16"]
+"""Which stored integers a kernel computes on: those of a byte, signed or not, or those of two."""
+
+_KERNELS: dict[tuple[type[Op], str, Stored | None], list[Kernel]] = {}
 
 
 def kernel(
@@ -119,21 +122,23 @@ def kernel(
     packing: Packing | None = None,
     cost: Callable[..., float] | None = None,
     approximate: bool = False,
-    quantized: bool = False,
+    quantized: bool | Stored = False,
     constants: Callable[..., Any] | None = None,
     binds: bool = False,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a kernel of `op` on `device`.
 
     Stored integers mean nothing without their QuantParams, so a kernel is either for plain numbers or, when
-    `quantized`, for inputs of which at least one carries QuantParams; neither is ever bound to the other's.
+    `quantized`, for inputs of which at least one carries QuantParams: bytes (True), or "int16"; none is ever bound to
+    the numbers of another.
 
     Of several whose `when(op, *input specs)` holds, a Session takes the one of least `cost`, or the first registered
     where not all have one. A kernel without `when` always applies: there can be one, and it is asked last.
     """
 
     def bind(function: Function) -> Function:
-        known = _KERNELS.setdefault((op, device, quantized), [])
+        stored: Stored | None = "int8" if quantized is True else quantized or None
+        known = _KERNELS.setdefault((op, device, stored), [])
         last = bool(known) and known[-1].when is None
         if last and when is None:
             raise TypeError(
@@ -181,19 +186,22 @@ def switched_on(variable: str) -> bool:
     return asked == "1"
 
 
-def is_quantized(inputs: Sequence[Spec]) -> bool:
-    """Tell whether an operator on inputs of these specs computes on stored integers."""
-    return any(spec.quant is not None for spec in inputs)
+def stored_type(inputs: Sequence[Spec]) -> Stored | None:
+    """Return on which stored integers an operator computes: its first quantized input's; None for plain numbers."""
+    first = next((spec for spec in inputs if spec.quant is not None), None)
+    if first is None:
+        return None
+    return "int16" if first.dtype == "int16" else "int8"
 
 
 def registered_kernels(op: type[Op], device: str) -> tuple[Kernel, ...]:
     """Return all kernels of `op` on plain numbers so far registered for `device`."""
-    return tuple(_KERNELS.get((op, device, False), ()))
+    return tuple(_KERNELS.get((op, device, None), ()))
 
 
 def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec], precise: bool = False) -> list[Kernel]:
     """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
-    registered = _KERNELS.get((type(op), device, is_quantized(inputs)), ())
+    registered = _KERNELS.get((type(op), device, stored_type(inputs)), ())
     known = [one for one in registered if not (precise and one.approximate)]
     return [candidate for candidate in known if candidate.when is None or candidate.when(op, *inputs)]
 
@@ -238,7 +246,7 @@ def estimated_seconds(candidate: Kernel, op: Op, inputs: Sequence[Spec], constan
 
 def has_kernel(op: type[Op], device: str) -> bool:
     """Tell whether any kernel of `op` on plain numbers is registered for `device`."""
-    return bool(_KERNELS.get((op, device, False)))
+    return bool(_KERNELS.get((op, device, None)))
 
 
 def call_arguments(outputs: Sequence[Any]) -> Any:

@@ -1,11 +1,14 @@
-"""Quantized operators of any shape, attributes, scales and zero points: what property tests and measurements draw."""
+"""Quantized operators of any shape, attributes, scales and zero points: what property tests and measurements draw.
+
+Those of 16 bits are the same operators on finer steps, without zero points.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-from int8_cases import Int8Case
+from int8_cases import STEPS, Int8Case
 
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import HardSwish, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Softmax, Tanh
@@ -38,6 +41,15 @@ def any_case(kind: str, seed: int) -> Int8Case:
         quant = QuantParams((op.scale,), (op.zero_point + 128,))
         return Int8Case(name, op, shapes, weights, "uint8", (quant,), wide=True)
     return Int8Case(name, op, shapes, weights, wide=True)
+
+
+def any_wide_case(kind: str, seed: int) -> Int8Case:
+    """One operator of a kind in `WIDE_KINDS` on 16-bit numbers, decided by the seed."""
+    random = np.random.default_rng(seed)
+    op, shapes, weights = WIDE_KINDS[kind](random)
+    name, by_channel = f"{kind} of 16 bits {seed}", kind == "linear by channel"
+    dtype = {"quantize of reals": "float32", "widen": ("int8", "uint8")[int(random.integers(2))]}.get(kind, "int16")
+    return Int8Case(name, op, shapes, weights, dtype, wide=True, by_channel=by_channel)
 
 
 def _size(random: Random, low: int = 1, high: int = 14) -> int:
@@ -208,3 +220,29 @@ KINDS: dict[str, Callable[[Random], Drawn]] = {
     "pad, slice, reshape, …": _moved,
     "squeeze": _squeeze,
 }
+
+
+def _fine(dtype: str = "int16") -> Callable[[Random], Drawn]:
+    """A quantization to int16, whose steps are finer, or to int8."""
+
+    def draw(random: Random) -> Drawn:
+        op, shapes, _ = _quantize(random)
+        return Quantize(op.scale / STEPS, 0, "int16") if dtype == "int16" else op, shapes, None
+
+    return draw
+
+
+def _fine_dequantize(random: Random) -> Drawn:
+    op, shapes, _ = _fine()(random)
+    return Dequantize(op.scale, 0), shapes, None
+
+
+WIDE_KINDS: dict[str, Callable[[Random], Drawn]] = {
+    **{kind: draw for kind, draw in KINDS.items() if kind not in ("prelu", "hard_swish")},
+    "quantize": _fine(),
+    "quantize of reals": _fine(),
+    "widen": _fine(),
+    "narrow": _fine("int8"),
+    "dequantize": _fine_dequantize,
+}
+"""Those of them that the runtime has on 16 bits, and the borders to 8."""

@@ -1,10 +1,10 @@
-"""Rows of quantized operators: one node each on random stored numbers, whose results fill the range."""
+"""Rows of quantized operators: one node each on random stored numbers of 8 or 16 bits, whose results fill the range."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,17 +21,21 @@ from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
 from edge_sdk.quantization.parameters import quantize_bias
-from edge_sdk.quantization.rules import FIXED, SAME_PARAMETERS
+from edge_sdk.quantization.rules import FIXED, SAME_PARAMETERS, fixed_parameters
 from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
 
 WEIGHT_AXIS = {Conv2D: 0, ConvTranspose2D: 0, DepthwiseConv2D: 3}
 
 
-def any_parameters(random: np.random.Generator, scale: float) -> QuantParams:
-    """Parameters of a scale between a fifth and five times the given one, and any zero point."""
+STEPS = 256
+"""How many steps of a 16-bit number one of an 8-bit number is."""
+
+
+def any_parameters(random: np.random.Generator, scale: float, *, symmetric: bool = False) -> QuantParams:
+    """Parameters of a scale between a fifth and five times the given one, and any zero point or 0."""
     drawn = scale * math.exp(random.uniform(-1.6, 1.6))
-    return QuantParams((float(np.float32(drawn)),), (int(random.integers(-128, 128)),))
+    return QuantParams((float(np.float32(drawn)),), (0 if symmetric else int(random.integers(-128, 128)),))
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Int8Case:
 
     `weights` is the shape of a constant second input with a bias; `shapes` are those of the other inputs. `wide` scales
     and zero points are anything that networks have; results need not fill the range then. A dense layer has one scale
-    of its weights, or with `by_channel` one for each output.
+    of its weights, or with `by_channel` one for each output. The result of int16 is int16.
     """
 
     name: str
@@ -54,6 +58,11 @@ class Int8Case:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the activations have 16 bits."""
+        return self.dtype == "int16"
 
     def program(self) -> tuple[Graph, Workspace, dict[str, Array]]:
         """The graph of the operator alone, its weights and what it is fed."""
@@ -84,9 +93,11 @@ class Int8Case:
             return QuantParams((self.op.scale,), (self.op.zero_point,))
         if self.quants:
             return self.quants[0]
+        step = 1 / STEPS if self.is_wide else 1.0
         if self.wide:
-            return any_parameters(random, 0.03)
-        return QuantParams((float(np.float32(random.uniform(0.01, 0.08))),), (int(random.integers(-78, 72)),))
+            return any_parameters(random, 0.03 * step, symmetric=self.is_wide)
+        zero = 0 if self.is_wide else int(random.integers(-78, 72))
+        return QuantParams((float(np.float32(random.uniform(0.01, 0.08) * step)),), (zero,))
 
     def _weights(self, g: Builder, arrays: Workspace, random: np.random.Generator, x: QuantParams) -> list:
         axis = WEIGHT_AXIS.get(type(self.op), 0 if self.by_channel else None)
@@ -95,9 +106,10 @@ class Int8Case:
         scales = tuple(float(s) for s in np.float32(random.uniform(0.001, 0.01, count)))
         quant = QuantParams(scales, (0,) * count, axis)
         arrays["w"] = random.integers(-127, 128, self.weights).astype(np.int8)
-        real = random.normal(0, 1, channels) * scales[0] * x.scale[0] * 4000
-        arrays["b"], bias = quantize_bias(real, x.scale[0], quant)
-        return [g.param("w", Spec(self.weights, "int8", quant)), g.param("b", Spec((channels,), "int32", bias))]
+        real = random.normal(0, 1, channels) * scales[0] * x.scale[0] * 4000 * (STEPS if self.is_wide else 1)
+        arrays["b"], bias = quantize_bias(real, x.scale[0], quant, self.dtype)
+        form = Spec((channels,), arrays["b"].dtype.name, bias)
+        return [g.param("w", Spec(self.weights, "int8", quant)), g.param("b", form)]
 
     def _output(self, spec: Spec, inputs: list[Spec], random: np.random.Generator) -> Spec:
         if isinstance(self.op, Dequantize):
@@ -105,17 +117,17 @@ class Int8Case:
         if isinstance(self.op, Quantize):
             return spec
         if type(self.op) in FIXED:
-            return Spec(spec.shape, "int8", FIXED[type(self.op)])
+            return Spec(spec.shape, self.dtype, fixed_parameters(self.op, self.dtype))
         x = inputs[0].quant
         if isinstance(self.op, SAME_PARAMETERS):
-            return Spec(spec.shape, "int8", x)
+            return Spec(spec.shape, self.dtype, x)
         scale = x.scale[0]
         if self.weights is not None:
             axis = WEIGHT_AXIS.get(type(self.op), 0)
             depth = math.prod(self.weights) // self.weights[axis]
             scale *= max(inputs[1].quant.scale) * math.sqrt(depth) * 73 * 73 / 64
         elif isinstance(self.op, Mul):
-            scale *= inputs[1].quant.scale[0] * 60
+            scale *= inputs[1].quant.scale[0] * 60 * (STEPS if self.is_wide else 1)
         elif isinstance(self.op, Add | Sub):
             scale = (scale + inputs[1].quant.scale[0]) * 0.9
         elif isinstance(self.op, GlobalAvgPool | ReduceMean):
@@ -123,8 +135,9 @@ class Int8Case:
         else:
             scale *= 0.7
         if self.wide:
-            return Spec(spec.shape, "int8", any_parameters(random, scale))
-        return Spec(spec.shape, "int8", QuantParams((float(np.float32(scale)),), (int(random.integers(-60, 60)),)))
+            return Spec(spec.shape, self.dtype, any_parameters(random, scale, symmetric=self.is_wide))
+        zero = 0 if self.is_wide else int(random.integers(-60, 60))
+        return Spec(spec.shape, self.dtype, QuantParams((float(np.float32(scale)),), (zero,)))
 
 
 def _conv(name: str, shape: tuple[int, ...], weights: tuple[int, ...], **attributes) -> Int8Case:
@@ -209,3 +222,24 @@ CASES = [
     Int8Case("squeeze", Squeeze((1,)), ((3, 1, 7),)),
     Int8Case("expand_dims", ExpandDims((1,)), ((3, 7),)),
 ]  # fmt: skip
+
+NARROW = (HardSwish, PRelu)
+"""Operators that no runtime of a stated version has on 16 bits."""
+
+
+def _widened(case: Int8Case) -> Int8Case:
+    """The same operator on 16-bit numbers."""
+    op = case.op
+    if isinstance(op, Quantize):
+        op = Quantize(op.scale / STEPS, 0, "int16")
+    if isinstance(op, Dequantize):
+        op = Dequantize(op.scale / STEPS, 0)
+    return replace(case, name=f"{case.name}_int16", op=op, dtype="int16" if case.dtype == "int8" else case.dtype)
+
+
+WIDE_CASES = [
+    *(_widened(case) for case in CASES if not isinstance(case.op, NARROW)),
+    Int8Case("narrowed", Quantize(0.037, 11), (IMAGE,), dtype="int16"),
+    Int8Case("widened", Quantize(0.00017, 0, "int16"), (IMAGE,)),
+]
+"""Rows of operators on 16 bits, and of the borders to 8."""

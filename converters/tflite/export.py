@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from edge_sdk.converters.precision import FLOAT_TOLERANCE, UNASKED_CHECK_PHOTOS, WEIGHTS, Precision, check_precision_of
+from edge_sdk.converters.precision import (
+    FLOAT_TOLERANCE,
+    INTEGERS,
+    TFLITE_WEIGHTS,
+    UNASKED_CHECK_PHOTOS,
+    TFLitePrecision,
+    check_precision_of,
+    scheme_of,
+)
 from edge_sdk.converters.tflite.contract import OutputKind
 from edge_sdk.converters.tflite.edges import Edges, red_first
 from edge_sdk.converters.tflite.exportable import check_exportable
@@ -46,7 +54,7 @@ BATCH = 8
 def export(
     model: Model,
     path: Path | str,
-    quantize: Precision = "none",
+    quantize: TFLitePrecision = "none",
     calibrate: PhotoSource | None = None,
     check: PhotoSource | None = None,
     input_type: EdgeType | None = None,
@@ -68,8 +76,9 @@ def export(
 ) -> Report:
     """Write a model as a .tflite file of builtin operators and return how the finished file does.
 
-    `quantize` is "none" (float32), "fp16" (half-precision weights), "dynamic" (int8 weights) or "int8" (everything),
-    for which `calibrate` gives photos: a folder, a data set or uint8 images (n, h, w, c). They go through the model's
+    `quantize` is "none" (float32), "fp16" (half-precision weights), "dynamic" (int8 weights), "int8" (everything)
+    or "int16x8" (int8 weights under int16 activations, for networks that 8 bits are too coarse for), for which
+    `calibrate` gives photos: a folder, a data set or uint8 images (n, h, w, c). They go through the model's
     own preprocessing. A model that was trained in 8-bit numbers (`quantize_aware`) is exported in those and takes none.
     `check` are other photos, all of which model and file are compared on; without them some of the calibration photos,
     or seeded noise, serve. An int8 file takes uint8 pixels unless `input_type` is "float32".
@@ -110,11 +119,12 @@ def export(
         raise UsageError(
             f"{path}: the name of the file to write must end in .tflite; export_onnx and export_coreml write others"
         )
-    edges = Edges(quantize == "int8", embed_preprocessing, input_type, input_size, output)
+    edges = Edges(quantize in INTEGERS, embed_preprocessing, input_type, input_size, output)
     limits = Limits(max_drop, max_size)
     _check_gate(limits, check, rungs, quantize)
     target_runtime(min_runtime)
-    if quantize == "int8":
+    scheme = scheme_of(quantize, scheme)
+    if quantize in INTEGERS:
         check_exportable(model, quantize, min_runtime, scheme)  # in a moment, and not after minutes of calibration
     findings = _findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
@@ -139,7 +149,7 @@ def export(
     if calibrated and max_size is not None and not limits.fits(writer.size(plain_form(scheme))):
         listener("weights of 4 bits")
         scheme = dataclasses.replace(scheme, weights="int4")
-    if max_drop is None or calibrate is None or quantize != "int8":
+    if max_drop is None or calibrate is None or quantize not in INTEGERS:
         finished = finish(plain_form(scheme))
     else:
         forms = Forms(writer.model, calibrate, edges.input_type, output_type, scheme, rungs, train, listener)
@@ -157,10 +167,10 @@ def export(
 
 
 def _plain_form(
-    model: Model, precision: Precision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType,
+    model: Model, precision: TFLitePrecision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType,
     scheme: Scheme,
 ) -> Form:  # fmt: skip
-    if precision == "int8":
+    if precision in INTEGERS:
         return quantized_graph(model, photos, input_type, output_type, scheme)
     return model.inference
 
@@ -180,17 +190,18 @@ class _UnderLabels:
         return self.file.run(x)
 
 
-def _check_options(precision: Precision, input_type: EdgeType | None, output_type: EdgeType) -> None:
-    if precision not in WEIGHTS:
-        raise UsageError(f"quantize {precision!r} is not one of {', '.join(WEIGHTS)}{suggestion(precision, WEIGHTS)}")
+def _check_options(precision: TFLitePrecision, input_type: EdgeType | None, output_type: EdgeType) -> None:
+    known = TFLITE_WEIGHTS
+    if precision not in known:
+        raise UsageError(f"quantize {precision!r} is not one of {', '.join(known)}{suggestion(precision, known)}")
     for side, chosen in (("input", input_type), ("output", output_type)):
         if chosen not in (None, "uint8", "float32"):
             raise UsageError(f"{side}_type {chosen!r} is not one of uint8, float32")
-        if chosen == "uint8" and precision != "int8" and side == "output":
+        if chosen == "uint8" and precision not in INTEGERS and side == "output":
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
 
 
-def _check_gate(limits: Limits, check: PhotoSource | None, rungs: Sequence[str], precision: Precision) -> None:
+def _check_gate(limits: Limits, check: PhotoSource | None, rungs: Sequence[str], precision: TFLitePrecision) -> None:
     check_rungs(rungs)
     max_drop, max_size = limits.max_drop, limits.max_size
     if max_size is not None and max_size < 1:
@@ -219,10 +230,10 @@ class _Writer:
     """Writes graphs that were made of one model, as files with the same edges and the same things to say."""
 
     def __init__(
-        self, model: Model, precision: Precision, photos: PhotoSource | None, edges: Edges, golden: Dataset | None,
-        min_runtime: str | None, *, fixed_batch: bool,
+        self, model: Model, precision: TFLitePrecision, photos: PhotoSource | None, edges: Edges,
+        golden: Dataset | None, min_runtime: str | None, *, fixed_batch: bool,
     ) -> None:  # fmt: skip
-        self.origin = lineage(model, precision, photos if precision == "int8" else None, CALIBRATION_PHOTOS)
+        self.origin = lineage(model, precision, photos if precision in INTEGERS else None, CALIBRATION_PHOTOS)
         self.model = red_first(model)
         self.precision, self.edges, self.golden = precision, edges, golden
         self.min_runtime, self.fixed_batch = min_runtime, fixed_batch
@@ -243,7 +254,7 @@ class _Writer:
             return record(data, cast("Array", pixels), outside, self.precision, graph)
 
         test = None if pixels is None else self_test
-        weights, batch = WEIGHTS[self.precision], self.fixed_batch
+        weights, batch = TFLITE_WEIGHTS[self.precision], self.fixed_batch
         return write(graph, workspace, weights, about, test, self.min_runtime, fixed_batch=batch), about
 
 

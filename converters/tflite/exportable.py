@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from edge_sdk.converters.precision import WEIGHTS, Precision
+from edge_sdk.converters.precision import INTEGERS, TFLITE_WEIGHTS, TFLitePrecision, scheme_of
 from edge_sdk.converters.tflite.writer import WriteReport, WrittenFile, write
 from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.graph import Graph
@@ -29,7 +29,7 @@ _ASSUMED = Range(-1.0, 1.0)
 
 
 def check_exportable(
-    model: Model, precision: Precision = "none", min_runtime: str | None = None, scheme: Scheme = DEFAULT
+    model: Model, precision: TFLitePrecision = "none", min_runtime: str | None = None, scheme: Scheme = DEFAULT
 ) -> WriteReport:
     """Return what a file of this network would be made of; its weights and ranges need not be those to come.
 
@@ -43,7 +43,7 @@ def check_exportable(
 
 
 def dry_file(
-    model: Model, precision: Precision = "none", min_runtime: str | None = None, scheme: Scheme = DEFAULT
+    model: Model, precision: TFLitePrecision = "none", min_runtime: str | None = None, scheme: Scheme = DEFAULT
 ) -> WrittenFile:
     """Return a file of this network whose numbers mean nothing.
 
@@ -51,24 +51,24 @@ def dry_file(
     where it was trained in 8-bit numbers); nothing is run. `min_runtime` and what is raised are as in
     `check_exportable`.
     """
-    known = get_args(Precision)
+    known = get_args(TFLitePrecision)
     if precision not in known:
         raise UsageError(f"precision {precision!r} is not one of {', '.join(known)}{suggestion(precision, known)}")
     try:
         if precision == "int8" and rounds(model):
             return write(*integer_graph(candidate_of(model)), min_runtime=min_runtime)
         graph, workspace = run_pipeline("inference", model.graph, _ones(model.graph))
-        if precision == "int8":
-            graph, workspace = _integer(model, graph, workspace, scheme)
-        return write(graph, workspace, WEIGHTS[precision], min_runtime=min_runtime)
+        if precision in INTEGERS:
+            graph, workspace = _integer(model, graph, workspace, scheme_of(precision, scheme))
+        return write(graph, workspace, TFLITE_WEIGHTS[precision], min_runtime=min_runtime)
     except ExportError as error:
         where = f" for TensorFlow Lite {min_runtime}" if min_runtime is not None else ""
         form = "" if str(error).startswith(f"{_NAMES[precision]}:") else f" as {_NAMES[precision]}"
         raise ExportError(f"{model.name} cannot be exported{form}{where}: {error}") from error
 
 
-_NAMES: Mapping[Precision, str] = {
-    "none": "float32", "fp16": "float16", "dynamic": "float32 with int8 weights", "int8": "int8"
+_NAMES: Mapping[TFLitePrecision, str] = {
+    "none": "float32", "fp16": "float16", "dynamic": "float32 with int8 weights", "int8": "int8", "int16x8": "int16x8",
 }  # fmt: skip
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from edge_sdk.converters.tflite.geometry import Window, choose_window, pad_image
+from edge_sdk.converters.tflite.lower_elementwise import add_options
 from edge_sdk.converters.tflite.lowering import FUSED, Lowering, Tensor, lower
 from edge_sdk.converters.tflite.options import (
-    AddOptions,
     ConcatenationOptions,
     Conv2DOptions,
     DepthwiseConv2DOptions,
@@ -18,6 +18,7 @@ from edge_sdk.converters.tflite.options import (
 from edge_sdk.converters.tflite.schema import Builtin
 from edge_sdk.graph import Node
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.quantization.parameters import bias_type
 from edge_sdk.spec import Array, QuantParams
 
 RESIDUAL = 3  # the place of conv2d's optional summand among its inputs
@@ -33,8 +34,7 @@ def conv2d(t: Lowering, op: Conv2D, node: Node) -> None:
     if len(node.inputs) > RESIDUAL:
         whole, y = y, t.temporary(f"{y.name}/convolution", y.spec)
         _convolve(t, replace(op, activation=None), node, x, y)
-        options = AddOptions(fused_activation_function=FUSED[op.activation])
-        t.emit(Builtin.ADD, [y, t.read(node.inputs[RESIDUAL])], [whole], options)
+        t.emit(Builtin.ADD, [y, t.read(node.inputs[RESIDUAL])], [whole], add_options(op, y))
     else:
         _convolve(t, op, node, x, y)
 
@@ -141,7 +141,8 @@ def zero_bias(t: Lowering, x: Tensor, weight: Tensor, outputs: int) -> Tensor:
     if x.spec.quant is not None and weight.spec.quant is not None:
         scales = tuple(x.spec.quant.scale[0] * scale for scale in weight.spec.quant.scale)
         quant = QuantParams(scales, (0,) * len(scales), None if weight.spec.quant.axis is None else 0)
-    return t.constant(f"{weight.name}/no_bias", np.zeros(outputs, np.float32 if quant is None else np.int32), quant)
+    dtype = np.dtype(np.float32) if quant is None else bias_type(x.spec.dtype)
+    return t.constant(f"{weight.name}/no_bias", np.zeros(outputs, dtype), quant)
 
 
 def part_of(quant: QuantParams | None, chosen: slice) -> QuantParams | None:

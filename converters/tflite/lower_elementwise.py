@@ -19,6 +19,7 @@ from edge_sdk.converters.tflite.schema import Builtin, Options
 from edge_sdk.errors import ExportError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
+from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.elementwise import (
     Abs,
     Add,
@@ -36,10 +37,7 @@ from edge_sdk.ops.elementwise import (
 )
 from edge_sdk.spec import Array, QuantParams
 
-_LARGEST_INT8 = 127
-
 _BINARY: dict[type[Op], tuple[Builtin, Options]] = {
-    Sub: (Builtin.SUB, SubOptions()),
     Mul: (Builtin.MUL, MulOptions()),
     Div: (Builtin.DIV, DivOptions()),
     Maximum: (Builtin.MAXIMUM, MaximumMinimumOptions()),
@@ -57,13 +55,29 @@ _UNARY: dict[type[Op], tuple[Builtin, Options | None]] = {
 def add(t: Lowering, op: Add, node: Node) -> None:
     """ADD."""
     inputs = [t.read(value) for value in node.inputs]
-    options = AddOptions(fused_activation_function=FUSED[op.activation])
-    t.emit(Builtin.ADD, inputs, [t.declare(node.output)], options)
+    t.emit(Builtin.ADD, inputs, [t.declare(node.output)], add_options(op, inputs[0]))
 
 
-@lower(Sub, Mul, Div, Maximum, Minimum)
+def add_options(op: Add | Conv2D, x: Tensor) -> AddOptions:
+    """Return the options of a sum of x and what is like it, with the activation of `op`."""
+    return AddOptions(FUSED[op.activation], pot_scale_int16=_may_shift(x))
+
+
+@lower(Sub)
+def sub(t: Lowering, op: Sub, node: Node) -> None:
+    """SUB."""
+    inputs = [t.read(value) for value in node.inputs]
+    t.emit(Builtin.SUB, inputs, [t.declare(node.output)], SubOptions(pot_scale_int16=_may_shift(inputs[0])))
+
+
+def _may_shift(x: Tensor) -> bool:
+    """Whether a sum may take the old form, which shifts, where scales are powers of two: int16 gets the general one."""
+    return x.spec.dtype != "int16" or x.spec.quant is None
+
+
+@lower(Mul, Div, Maximum, Minimum)
 def binary(t: Lowering, op: Op, node: Node) -> None:
-    """SUB, MUL, DIV, MAXIMUM, MINIMUM."""
+    """MUL, DIV, MAXIMUM, MINIMUM."""
     code, options = _BINARY[type(op)]
     t.emit(code, [t.read(value) for value in node.inputs], [t.declare(node.output)], options)
 
@@ -107,12 +121,13 @@ def clip(t: Lowering, op: Clip, node: Node) -> None:
 
 
 def multiply_by(t: Lowering, x: Tensor, factor: Array, y: Tensor) -> None:
-    """Write y as x · factor, a constant; where x is quantized it is int8 with a scale of its own."""
+    """Write y as x · factor, a constant; where x is quantized it has x's type and a scale of its own."""
     t.emit(Builtin.MUL, [x, _factor_like(t, x, f"{y.name}/factor", factor)], [y], MulOptions())
 
 
 def _factor_like(t: Lowering, x: Tensor, name: str, factor: Array) -> Tensor:
     if x.spec.quant is None:
         return t.constant(name, np.asarray(factor, x.spec.numpy_dtype))
-    scale = float(np.float32((np.abs(factor).max() or 1.0) / _LARGEST_INT8))
-    return t.constant(name, np.rint(factor / scale).astype(np.int8), QuantParams((scale,), (0,)))
+    dtype = x.spec.numpy_dtype
+    scale = float(np.float32((np.abs(factor).max() or 1.0) / np.iinfo(dtype).max))
+    return t.constant(name, np.rint(factor / scale).astype(dtype), QuantParams((scale,), (0,)))

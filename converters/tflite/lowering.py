@@ -45,6 +45,14 @@ UNSUPPORTED = {
     Builtin.DIV: _NO_INTEGERS - {"int32"},
 }  # fmt: skip
 """Types that an operator's kernels refuse when they run, found in both runtimes; better to refuse them now."""
+QUANTIZED_INT16 = frozenset(
+    {
+        Builtin.AVERAGE_POOL_2D, Builtin.CONV_2D, Builtin.DEPTHWISE_CONV_2D, Builtin.FULLY_CONNECTED,
+        Builtin.LEAKY_RELU, Builtin.LOGISTIC, Builtin.MAX_POOL_2D, Builtin.RELU, Builtin.RELU6, Builtin.SOFTMAX,
+        Builtin.TANH,
+    }
+)  # fmt: skip
+"""Those of them that compute int16 nevertheless, where it has a scale."""
 
 FUSED = {None: FusedActivation.NONE, "relu": FusedActivation.RELU, "relu6": FusedActivation.RELU6}
 
@@ -177,10 +185,10 @@ class Lowering:
         self, code: Builtin, inputs: Sequence[Tensor], outputs: Sequence[Tensor], options: Options | None = None
     ) -> None:
         """Append a builtin operator, with the version that these types need."""
-        if inputs and inputs[0].spec.dtype in UNSUPPORTED.get(code, ()):
-            raise ExportError(
-                f"{outputs[0].name!r}: {code.name} computes no {inputs[0].spec.dtype}; cast to float32 first"
-            )
+        first = inputs[0].spec if inputs else outputs[0].spec
+        quantized = first.dtype == "int16" and first.quant is not None and code in QUANTIZED_INT16
+        if first.dtype in UNSUPPORTED.get(code, ()) and not quantized:
+            raise ExportError(f"{outputs[0].name!r}: {code.name} computes no {first.dtype}; cast to float32 first")
         version = operator_version(code, [t.spec for t in inputs], [t.spec for t in outputs], options)
         if self.must_avoid(code, version):
             self._refuse(code, version, outputs[0])

@@ -8,7 +8,8 @@ from edge_sdk.converters.tflite.file_graph import FileTensor
 from edge_sdk.errors import FormatError
 from edge_sdk.op import Op
 from edge_sdk.ops.quantization import Dequantize, Quantize
-from edge_sdk.quantization.rules import FIXED, RESCALING, SAME_PARAMETERS, WEIGHT_AXIS
+from edge_sdk.quantization.parameters import bias_type
+from edge_sdk.quantization.rules import FIXED, NARROW, RESCALING, SAME_PARAMETERS, WEIGHT_AXIS
 from edge_sdk.spec import Spec
 
 
@@ -36,8 +37,15 @@ def has_stored_form(op: Op, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> 
         return True
     if not isinstance(op, (*WEIGHT_AXIS, *SAME_PARAMETERS, *RESCALING, *FIXED)):
         return False
-    if any(spec.dtype != "int8" or spec.quant is None or spec.quant.axis is not None for spec in data):
-        raise FormatError(f"it goes from {', '.join(map(str, inputs))} to {', '.join(map(str, outputs))}; wanted int8")
+    stored = "int16" if data[0].dtype == "int16" else "int8"
+    if any(spec.dtype != stored or spec.quant is None or spec.quant.axis is not None for spec in data):
+        raise FormatError(
+            f"it goes from {', '.join(map(str, inputs))} to {', '.join(map(str, outputs))}; wanted {stored}"
+        )
+    if stored == "int16" and any(spec.quant is not None and spec.quant.zero_point != (0,) for spec in data):
+        raise FormatError("its int16 numbers have a zero point other than 0, which no runtime computes")
+    if stored == "int16" and isinstance(op, NARROW):
+        return False
     if isinstance(op, SAME_PARAMETERS) and any(spec.quant != data[0].quant for spec in data):
         raise FormatError("it moves stored numbers between tensors in which they mean different real numbers")
     if type(op) in WEIGHT_AXIS:
@@ -50,5 +58,6 @@ def _check_weights(inputs: Sequence[Spec], axis: int) -> None:
     quant = weight.quant
     if weight.dtype != "int8" or quant is None or any(quant.zero_point) or quant.axis not in (None, axis):
         raise FormatError(f"its weights are {weight}; wanted int8 with the zero point 0, one scale or one an output")
-    if len(inputs) > 2 and inputs[2].dtype != "int32":
-        raise FormatError(f"its bias is {inputs[2]}; wanted int32")
+    wanted = bias_type(inputs[0].dtype).name
+    if len(inputs) > 2 and inputs[2].dtype != wanted:
+        raise FormatError(f"its bias is {inputs[2]}; wanted {wanted} under {inputs[0].dtype}")

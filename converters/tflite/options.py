@@ -72,9 +72,10 @@ class ConcatenationOptions(Options, union_type=10):
 
 @dataclass(frozen=True)
 class AddOptions(Options, union_type=11):
-    """ADD."""
+    """ADD; of int16, whether scales that are powers of two are summed by shifts alone."""
 
     fused_activation_function: FusedActivation = slot(0, "int8", FusedActivation.NONE)
+    pot_scale_int16: bool = slot(1, "bool", default=True)
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,10 @@ class ReducerOptions(Options, union_type=27):
 
 @dataclass(frozen=True)
 class SubOptions(Options, union_type=28):
-    """SUB."""
+    """SUB; as in ADD."""
 
     fused_activation_function: FusedActivation = slot(0, "int8", FusedActivation.NONE)
+    pot_scale_int16: bool = slot(1, "bool", default=True)
 
 
 @dataclass(frozen=True)

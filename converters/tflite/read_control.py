@@ -11,6 +11,9 @@ from edge_sdk.ops.quantization import Dequantize, Quantize
 from edge_sdk.ops.shape import Cast
 from edge_sdk.spec import FLOATS
 
+STORED = ("int8", "uint8", "int16")
+"""Types in which numbers with one scale are stored."""
+
 
 @reads(Builtin.QUANTIZE)
 def quantize(r: Reading, operator: FileOperator) -> None:
@@ -19,8 +22,8 @@ def quantize(r: Reading, operator: FileOperator) -> None:
     if not r.quantized:
         r.alias(operator, x)
         return
-    if made.quant is None or made.quant.axis is not None or made.dtype not in ("int8", "uint8"):
-        raise FormatError(f"it makes {made.dtype} numbers without one scale and zero point; wanted int8 or uint8")
+    if made.quant is None or made.quant.axis is not None or made.dtype not in STORED:
+        raise FormatError(f"it makes {made.dtype} numbers without one scale and zero point; wanted {', '.join(STORED)}")
     r.emit(operator, Quantize(made.quant.scale[0], made.quant.zero_point[0], made.dtype), x)
 
 

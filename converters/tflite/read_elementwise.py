@@ -25,7 +25,10 @@ from edge_sdk.ops.elementwise import (
     Square,
     Sub,
 )
+from edge_sdk.spec import Value
 
+SHIFTED = 1e-3
+"""How far the logarithm of a scale may be from a whole number for runtimes to take it for a power of two."""
 _BINARY: dict[Builtin, tuple[Op, type[Options] | None]] = {
     Builtin.ADD: (Add(), AddOptions),
     Builtin.SUB: (Sub(), SubOptions),
@@ -50,7 +53,18 @@ def binary(r: Reading, operator: FileOperator) -> None:
     op, kind = _BINARY[Builtin(operator.code)]
     options = None if kind is None else operator.options(kind)
     activation = getattr(options, "fused_activation_function", FusedActivation.NONE)
-    r.emit(operator, op, *r.values(operator, 2), activation=activation)
+    a, b = r.values(operator, 2)
+    if r.quantized and r.spec(a).dtype == "int16" and getattr(options, "pot_scale_int16", False):
+        _refuse_shifts(r, operator, a, b)
+    r.emit(operator, op, a, b, activation=activation)
+
+
+def _refuse_shifts(r: Reading, operator: FileOperator, *inputs: Value) -> None:
+    """Refuse the old form of a sum of int16, which only shifts, as runtimes take it where scales are powers of two."""
+    quants = [*(r.spec(value).quant for value in inputs), r.file.tensors[operator.outputs[0]].quant]
+    logarithms = [np.log2(quant.scale[0]) for quant in quants if quant is not None]
+    if logarithms and all(abs(logarithm - np.rint(logarithm)) < SHIFTED for logarithm in logarithms):
+        raise FormatError("it sums int16 numbers by shifts alone, as scales are powers of two; edge-sdk does not")
 
 
 @reads(Builtin.NEG, Builtin.EXP, Builtin.LOG, Builtin.SQRT, Builtin.SQUARE, Builtin.ABS)

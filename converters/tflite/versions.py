@@ -71,6 +71,8 @@ _BROADCAST_OF_FIVE_AXES = {Builtin.DIV: 2, Builtin.MAXIMUM: 3, Builtin.MINIMUM: 
 # What computes int16 activations with int8 weights came with these versions; op_version.cc asks for them where both are
 # int16, which no kernel computes.
 _INT16_WEIGHTED = {Builtin.CONV_2D: 4, Builtin.DEPTHWISE_CONV_2D: 5, Builtin.FULLY_CONNECTED: 7}
+SCALE_AN_OUTPUT = 12
+"""The version of FULLY_CONNECTED whose weights may have a scale for each output."""
 
 
 def operator_version(code: Builtin, inputs: Sequence[Spec], outputs: Sequence[Spec], options: Options | None) -> int:
@@ -78,7 +80,8 @@ def operator_version(code: Builtin, inputs: Sequence[Spec], outputs: Sequence[Sp
     data = inputs[_DATA_INPUT.get(code, 0)] if inputs else outputs[0]
     if code in _INT16_WEIGHTED:
         if data.dtype == "int16":
-            return _INT16_WEIGHTED[code]
+            scaled = code is Builtin.FULLY_CONNECTED and _is_per_channel(inputs[1])
+            return SCALE_AN_OUTPUT if scaled else _INT16_WEIGHTED[code]
         if code is Builtin.FULLY_CONNECTED:
             return _dense_version(inputs, options)
         return _convolution_version(code, data, inputs[1], options)

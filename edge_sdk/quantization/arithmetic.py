@@ -1,9 +1,12 @@
-"""What 8-bit kernels compute with: multipliers and limits worked out of scales and zero points, by profile.
+"""What integer kernels compute with: multipliers and limits worked out of scales and zero points, by profile.
 
 Sums of products are exact in int32. What turns them into stored int8 numbers is a matter of the profile. XNNPACK
 multiplies by one float32 and rounds halves to even; or, where a sum of two tensors is stored, shifts integers. The
 runtime's own kernels multiply by fixed-point numbers (fixed_point.py), their dense layers by float64. Operators that
 XNNPACK leaves to the builtin kernels follow those. docs/quantization-arithmetic.md has the formulas.
+
+16-bit numbers have the zero point 0, and sums of them are exact in int64. XNNPACK takes none of them, and the runtime
+has one set of kernels for them: all profiles are alike.
 (google/XNNPACK src/microparams-init.c, src/operators; tensorflow/lite/kernels and its internal/.)
 """
 
@@ -24,7 +27,7 @@ from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import GlobalAvgPool
 from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.shape import Pad
-from edge_sdk.quantization.fixed_point import fixed_factors, half_away, product
+from edge_sdk.quantization.fixed_point import fixed_factors, half_away, high_product, product
 from edge_sdk.quantization.profile import Profile
 from edge_sdk.spec import HALF_A_BYTE, Array, QuantParams, Spec
 
@@ -33,17 +36,25 @@ VECTOR = 8  # numbers that the builtin kernels take at once on x86
 MEAN_VECTOR = 16  # and their mean of images
 AWAY = 3  # the row of fixed-point factors that says how halves are rounded
 PRECISION = 20  # bits of the multipliers of a sum
+WIDE = "int16"
+WIDE_VECTOR = 16  # of them that the builtin kernel of a sum takes at once on x86
+WIDE_PRECISION = 15  # bits by which summands of 16 bits are refined
+WIDE_MULTIPLIER = 0x7FFF  # the largest one for sums in int64, which has 15 bits
 Specs = Sequence[Spec]
 
 
 def rescaled(total: Array, factors: Array) -> Array:
-    """Return whole numbers for int32 sums (…, channels) times factors, whose type says how they are rounded.
+    """Return whole numbers for sums (…, channels) times factors, whose type says how they are rounded.
 
     float32 (channels,)     products in float32, halves to even
     float32 (2, channels)   factor and summand: products plus a summand, halves of the sum to even
     float64 (channels,)     products in float64, halves away from zero
     int32 (4, channels)     fixed point: multiplier, left shift, right shift, and whether halves go away from zero
+    int64 (2, channels)     fixed point, of int64 sums: multiplier of 15 bits and right shift, halves upwards
     """
+    if factors.dtype == np.int64:
+        multiplier, shift = factors
+        return np.asarray(((total * multiplier + (np.int64(1) << (shift - 1))) >> shift).astype(np.int32))
     if factors.dtype == np.float32:
         factor, summand = factors if factors.ndim == 2 else (factors, np.float32(0))
         return np.asarray(np.rint(total.astype(np.float32) * factor + summand), np.int64)
@@ -58,6 +69,13 @@ def fixed(real: Array | np.floating[Any]) -> Array:
     return np.stack([multiplier, np.maximum(shift, 0), np.maximum(-shift, 0), np.ones_like(shift)]).astype(np.int32)
 
 
+def wide_fixed(real: Array) -> Array:
+    """Return the fixed-point form of factors of int64 sums."""
+    multiplier, shift = fixed_factors(np.atleast_1d(real))
+    reduced = np.minimum((multiplier + (1 << 15)) >> 16, WIDE_MULTIPLIER)
+    return np.stack([reduced, np.maximum(15 - shift, 1)]).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Rescaling:
     """How sums of products become stored numbers: clip(round(sum · factor) + zero_point, low, high).
@@ -68,6 +86,7 @@ class Rescaling:
         zero_point: That of the output.
         low: The smallest stored number, with the activation.
         high: The largest one.
+        dtype: The type of the output, int8 or int16.
     """
 
     factors: Array
@@ -75,11 +94,12 @@ class Rescaling:
     zero_point: int
     low: int
     high: int
+    dtype: str = "int8"
 
     def store(self, total: Array) -> Array:
-        """Return the int8 numbers stored for int32 sums (…, channels)."""
+        """Return the numbers stored for sums (…, channels)."""
         stored = np.clip(rescaled(total, self.factors) + self.zero_point, self.low, self.high)
-        return np.asarray(stored, np.int8)
+        return np.asarray(stored, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -104,7 +124,7 @@ class Summation:
 
 @dataclass(frozen=True)
 class FixedSummation:
-    """The same by the runtime's own kernels: both numbers are rescaled with 20 more bits, added, and rescaled again.
+    """The same by the runtime's own kernels: both numbers are rescaled with more bits, added, and rescaled again.
 
     Attributes:
         factors: Those of a, of b and of the sum, as `rescaled` takes them (…, 1).
@@ -113,6 +133,9 @@ class FixedSummation:
         zero_point: That of the output.
         low: The smallest stored number, with the activation.
         high: The largest one.
+        bits: How many more bits: 20, of 16-bit numbers 15.
+        dtype: The type of the output, int8 or int16.
+        vector: How many numbers of equal shapes are summed at once on x86, with one rounding less; else 1.
     """
 
     factors: tuple[Array, Array, Array]
@@ -121,15 +144,29 @@ class FixedSummation:
     zero_point: int
     low: int
     high: int
+    bits: int = PRECISION
+    dtype: str = "int8"
+    vector: int = 1
 
     def store(self, a: Array, b: Array) -> Array:
-        """Return the int8 numbers stored for the sums of stored numbers."""
-        left, right = (
-            rescaled((x.astype(np.int64) - zero) << PRECISION, factor)
-            for x, zero, factor in zip((a, b), self.input_zeros, self.factors[:2], strict=True)
-        )
+        """Return the numbers stored for the sums of stored numbers."""
+        summands = zip((a, b), self.input_zeros, self.factors[:2], strict=True)
+        alone = self._sum(*(rescaled((x.astype(np.int64) - zero) << self.bits, factor) for x, zero, factor in summands))
+        if self.vector == 1 or a.shape != b.shape:
+            return alone
+        together = self._sum(*(self._refined(x, factor) for x, factor in zip((a, b), self.factors[:2], strict=True)))
+        whole = np.arange(alone.size).reshape(alone.shape) < alone.size // self.vector * self.vector
+        return np.where(whole, together, alone)
+
+    def _refined(self, x: Array, factor: Array) -> Array:
+        """Numbers in vectors: shifted by what remains of both shifts, and rounded once."""
+        shift = self.bits - int(factor[2, 0])
+        moved = x.astype(np.int64) << shift if shift > 0 else x.astype(np.int64) >> -shift
+        return high_product(moved, int(factor[0, 0]))
+
+    def _sum(self, left: Array, right: Array) -> Array:
         total = rescaled(left + self.sign * right, self.factors[2])
-        return np.asarray(np.clip(total + self.zero_point, self.low, self.high), np.int8)
+        return np.asarray(np.clip(total + self.zero_point, self.low, self.high), self.dtype)
 
 
 def tensor_quant(spec: Spec) -> tuple[np.float32, int]:
@@ -139,26 +176,39 @@ def tensor_quant(spec: Spec) -> tuple[np.float32, int]:
 
 
 def stored_limits(activation: Activation, output: Spec, profile: Profile) -> tuple[int, int]:
-    """Return the smallest and largest stored number of an int8 output after its activation."""
+    """Return the smallest and largest stored number of an int8 or int16 output after its activation."""
     scale, zero = tensor_quant(output)
-    low = LOWEST if activation is None else max(LOWEST, zero)
+    lowest, highest = limits_of(output)
+    low = lowest if activation is None else max(lowest, zero)
     if activation != "relu6":
-        return low, HIGHEST
+        return low, highest
     six = np.float32(6) / scale
-    if profile == "xnnpack":
-        return low, int(np.rint(min(six + np.float32(zero), np.float32(HIGHEST))))
-    return low, min(int(half_away(np.asarray(six))) + zero, HIGHEST)
+    if profile == "xnnpack" and output.dtype != WIDE:
+        return low, int(np.rint(min(six + np.float32(zero), np.float32(highest))))
+    return low, min(int(half_away(np.asarray(six))) + zero, highest)
+
+
+def limits_of(output: Spec) -> tuple[int, int]:
+    """Return the smallest and the largest number of a spec's type."""
+    limits = np.iinfo(output.dtype)
+    return int(limits.min), int(limits.max)
 
 
 def product_rescaling(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Rescaling:
-    """Return the rescaling of Σ x · w (convolutions, dense layers; w may have a scale a channel)."""
+    """Return the rescaling of Σ x · w (convolutions, dense layers; w may have a scale a channel).
+
+    Sums of 16-bit numbers are int64: in convolutions they meet multipliers of 15 bits, in dense layers float64.
+    """
     (scale, zero), (output_scale, output_zero) = tensor_quant(inputs[0]), tensor_quant(outputs[0])
     factor = inputs[1].quant or QuantParams((1.0,), (0,))
     weights = np.asarray(factor.scale, np.float32)
     exact = np.float64(scale) * weights.astype(np.float64) / np.float64(output_scale)
     if profile == "xnnpack" and factor.bits == HALF_A_BYTE and not isinstance(op, Linear):
         profile = "litert"  # XNNPACK leaves weights of 4 bits to the builtin kernels
-    if profile == "xnnpack":
+    if inputs[0].dtype == WIDE:
+        profile = "reference"
+        factors = exact if isinstance(op, Linear) else wide_fixed(exact)
+    elif profile == "xnnpack":
         factors = scale * weights / output_scale
     elif profile == "litert" and isinstance(op, Linear) and len(weights) == 1:
         factors = fixed((scale * weights).astype(np.float64) / np.float64(output_scale))
@@ -171,7 +221,7 @@ def product_rescaling(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -
     if profile == "litert":
         factors[AWAY, _stored_by_vectors(op, channels)] = 0
     low, high = stored_limits(getattr(op, "activation", None), outputs[0], profile)
-    return Rescaling(factors, (zero, factor.zero_point[0]), output_zero, low, high)
+    return Rescaling(factors, (zero, factor.zero_point[0]), output_zero, low, high, outputs[0].dtype)
 
 
 def _stored_by_vectors(op: Op, channels: int) -> Array:
@@ -187,7 +237,9 @@ def multiplication(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> R
     (a, zero_a), (b, zero_b), (output_scale, zero) = map(tensor_quant, (*inputs, outputs[0]))
     factors = np.atleast_1d(a * b / output_scale)
     low, high = stored_limits(getattr(op, "activation", None), outputs[0], profile)
-    return Rescaling(factors if profile == "xnnpack" else fixed(factors), (zero_a, zero_b), zero, low, high)
+    in_float = profile == "xnnpack" and outputs[0].dtype != WIDE
+    factors = factors if in_float else fixed(factors)
+    return Rescaling(factors, (zero_a, zero_b), zero, low, high, outputs[0].dtype)
 
 
 @dataclass(frozen=True)
@@ -224,7 +276,7 @@ def slopes(op: PRelu, inputs: Specs, outputs: Specs, profile: Profile) -> Slopes
 def mean_rescaling(count: int, x: Spec, output: Spec, profile: Profile) -> Rescaling:
     """Return the rescaling of a sum of `count` numbers to their mean."""
     (scale, zero), (output_scale, output_zero) = tensor_quant(x), tensor_quant(output)
-    if profile == "xnnpack":
+    if profile == "xnnpack" and output.dtype != WIDE:
         factor = scale / output_scale * (np.float32(1) / np.float32(count))
         summand = np.float32(output_zero) - np.float32(count * zero) * factor
         return _mean(np.array([[factor], [summand]]), 0, 0, output)
@@ -238,7 +290,7 @@ def mean_rescaling(count: int, x: Spec, output: Spec, profile: Profile) -> Resca
 def _mean(factors: Array, input_zero: int, output_zero: int, output: Spec) -> Rescaling:
     channels = output.shape[-1] if output.shape else 1
     spread = np.array(np.broadcast_to(factors, (len(factors), channels)), order="C")
-    return Rescaling(spread, (input_zero,), output_zero, LOWEST, HIGHEST)
+    return Rescaling(spread, (input_zero,), output_zero, *limits_of(output), output.dtype)
 
 
 def mean_of_pixels(op: GlobalAvgPool, inputs: Specs, outputs: Specs, profile: Profile) -> Rescaling:
@@ -251,7 +303,7 @@ def mean_of_axes(op: ReduceMean, inputs: Specs, outputs: Specs, profile: Profile
     x, y = inputs[0], outputs[0]
     axes = {axis % x.rank for axis in op.axes}
     count = math.prod(x.shape[axis] for axis in axes)
-    if profile == "litert" and op.keep_dims and x.rank == 4 and axes == {1, 2}:
+    if profile == "litert" and op.keep_dims and x.rank == 4 and axes == {1, 2} and y.dtype != WIDE:
         return _optimized_mean(count, x, y)
     return mean_rescaling(count, x, y, profile)
 
@@ -273,11 +325,16 @@ def summation(sign: int) -> Callable[[Op, Specs, Specs, Profile], Summation | Fi
         (scale_a, zero_a), (scale_b, zero_b), (output_scale, zero) = map(tensor_quant, (*inputs, outputs[0]))
         low, high = stored_limits(getattr(op, "activation", None), outputs[0], profile)
         ratios = [float(scale / output_scale) for scale in (scale_a, scale_b)]
-        if profile != "xnnpack" or not all(2.0**-10 <= ratio < 2.0**8 for ratio in ratios):  # others it does not take
+        wide = outputs[0].dtype == WIDE
+        if (
+            wide or profile != "xnnpack" or not all(2.0**-10 <= ratio < 2.0**8 for ratio in ratios)
+        ):  # others it does not take
             largest = np.float64(np.float32(2) * max(scale_a, scale_b))
-            real = (scale_a / largest, scale_b / largest, largest / (np.float64(output_scale) * (1 << PRECISION)))
+            bits = WIDE_PRECISION if wide else PRECISION
+            real = (scale_a / largest, scale_b / largest, largest / (np.float64(output_scale) * (1 << bits)))
             factors = (fixed(np.float64(real[0])), fixed(np.float64(real[1])), fixed(np.float64(real[2])))
-            return FixedSummation(factors, (zero_a, zero_b), sign, zero, low, high)
+            vector = WIDE_VECTOR if wide and sign > 0 and profile != "reference" else 1
+            return FixedSummation(factors, (zero_a, zero_b), sign, zero, low, high, bits, outputs[0].dtype, vector)
         # The larger factor gets 21 bits; shifts stay where int32 holds every sum.
         shift = min(max(PRECISION - (math.frexp(max(ratios))[1] - 1), 1), 30)
         a, b = (round(math.ldexp(min(ratio, 2.0**20), shift)) for ratio in ratios)
@@ -295,7 +352,7 @@ def zero_point(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> int:
 def stored_padding(op: Pad, inputs: Specs, outputs: Specs, profile: Profile) -> int:
     """Return the stored number of what a padding adds."""
     scale, zero = tensor_quant(inputs[0])
-    return int(np.clip(np.rint(np.float32(op.value) / scale) + zero, LOWEST, HIGHEST))
+    return int(np.clip(np.rint(np.float32(op.value) / scale) + zero, *limits_of(inputs[0])))
 
 
 def same_parameters(op: Op, *inputs: Spec) -> bool:

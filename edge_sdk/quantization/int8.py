@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -12,25 +12,28 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.model import INPUT, OUTPUT
-from edge_sdk.op import Op
 from edge_sdk.ops.quantization import Dequantize, Quantize
 from edge_sdk.quantization.parameters import (
     Range,
     activation_parameters,
+    narrowed,
     quantize_bias,
     round_weights,
     weight_parameters,
+    widened,
 )
 from edge_sdk.quantization.rules import (
     SAME_PARAMETERS,
     WEIGHT_AXIS,
     activation_parameters_of,
+    never_negative,
     precision_of,
     refuse_unsupported,
+    stored_types,
     weight_axis,
     weight_bits,
 )
-from edge_sdk.quantization.scheme import Scheme
+from edge_sdk.quantization.scheme import ActivationType, LayerPrecision, Scheme
 from edge_sdk.spec import Array, QuantParams, Spec, Value
 from edge_sdk.workspace import Workspace
 
@@ -112,8 +115,15 @@ def to_integers(
     return writing.result()
 
 
+class Form(NamedTuple):
+    """A type of stored numbers, and what they mean."""
+
+    dtype: str
+    quant: QuantParams
+
+
 class _Writing:
-    """A graph on integers while it is made. Every value has up to two forms: stored integers, and real numbers."""
+    """A graph on integers while it is made. A value is there as real numbers, or as stored ones, in a form or two."""
 
     def __init__(self, graph: Graph, workspace: Workspace, decisions: Decisions, output_type: EdgeType) -> None:
         self._graph = graph
@@ -122,11 +132,15 @@ class _Writing:
         self._output_type = output_type
         self._g = Builder(f"{graph.name}_int8")
         self._arrays = Workspace()
-        self._stored: dict[tuple[Value, QuantParams], Value] = {}
+        self._types = stored_types(graph, decisions.scheme)
+        self._stored: dict[tuple[Value, Form], Value] = {}
         self._real: dict[Value, Value] = {}
 
     def image(self, input_type: EdgeType) -> None:
-        """Declare the input; int8 is uint8 moved by 128: the same pixel, the same real number."""
+        """Declare the input; int8 is uint8 moved by 128: the same pixel, the same real number.
+
+        Layers of 16 bits read the same number, too, in finer steps.
+        """
         image = Value(INPUT)
         quant = self._decisions.activations[image]
         shape = self._graph.specs[image].shape
@@ -134,8 +148,12 @@ class _Writing:
         declared = self._g.input(INPUT, Spec(shape, "uint8", pixels) if input_type == "uint8" else Spec(shape))
         if input_type == "float32":
             self._real[image] = declared
-        if input_type == "uint8" or any(self._reads_integers(node) for node in self._graph.consumers(image)):
-            self._stored[image, quant] = self._g.add(_quantize(quant), declared, name=f"{INPUT}.int8")
+        read = {self._precision(node) for node in self._graph.consumers(image)} - {"float32"}
+        if input_type == "uint8" and not read:
+            read = {"int8"}
+        for stored in sorted(read):
+            form = self._form(image, cast(ActivationType, stored))
+            self._stored[image, form] = self._g.add(_quantize(form), declared, name=f"{INPUT}.{stored}")
 
     def node(self, node: Node) -> None:
         """Add a node in its precision."""
@@ -146,26 +164,48 @@ class _Writing:
 
     def result(self) -> tuple[Graph, Workspace]:
         """Add what leaves the graph, and return it."""
-        logits, quant = Value(OUTPUT), self._decisions.activations[Value(OUTPUT)]
-        pixels = QuantParams(quant.scale, (quant.zero_point[0] + 128,))
+        logits = Value(OUTPUT)
+        small = self._form(logits, "int8").quant
+        pixels = Form("uint8", QuantParams(small.scale, (small.zero_point[0] + 128,)))
         if logits in self._real:
             last = self._real[logits]
             if self._output_type == "uint8":
-                last = self._g.add(_quantize(pixels, "uint8"), last, name=OUTPUT)
+                last = self._g.add(_quantize(pixels), last, name=OUTPUT)
+        elif self._output_type == "uint8":  # from 16 bits over 8: no runtime has that in one step
+            last = self._g.add(_quantize(pixels), self._stored_form(logits, Form("int8", small)), name=OUTPUT)
         else:
-            op: Op = _dequantize(quant) if self._output_type == "float32" else _quantize(pixels, "uint8")
-            last = self._g.add(op, self._stored[logits, quant], name=OUTPUT)
+            own = self._own_form(logits)
+            last = self._g.add(_dequantize(own.quant), self._stored[logits, own], name=OUTPUT)
         return self._g.build(last), self._arrays
 
+    def _precision(self, node: Node) -> LayerPrecision:
+        return precision_of(node, self._decisions.scheme)
+
     def _reads_integers(self, node: Node) -> bool:
-        return precision_of(node, self._decisions.scheme) != "float32"
+        return self._precision(node) != "float32"
+
+    def _own_form(self, value: Value) -> Form:
+        """As what an activation is stored where it is computed."""
+        return Form(self._types[value], self._decisions.activations[value])
+
+    def _form(self, value: Value, wanted: ActivationType) -> Form:
+        """As what an activation is read by nodes of a precision."""
+        own = self._own_form(value)
+        if own.dtype == wanted:
+            return own
+        if wanted == "int16":
+            return Form("int16", widened(own.quant))
+        return Form("int8", narrowed(own.quant, positive=never_negative(self._graph, value)))
 
     def _integer_node(self, node: Node) -> None:
-        activations = self._decisions.activations
         inputs = [self._integer_operand(node, index) for index in range(len(node.inputs))]
-        outputs = [Spec(self._graph.specs[v].shape, "int8", activations[v]) for v in node.outputs]
+        forms = [self._own_form(value) for value in node.outputs]
+        outputs = [
+            Spec(self._graph.specs[value].shape, form.dtype, form.quant)
+            for value, form in zip(node.outputs, forms, strict=True)
+        ]
         written = self._g.append(node.op, inputs, outputs, name=_stored_name(node.outputs[0]))
-        self._stored.update(zip(((v, activations[v]) for v in node.outputs), written, strict=True))
+        self._stored.update(zip(zip(node.outputs, forms, strict=True), written, strict=True))
 
     def _real_node(self, node: Node) -> None:
         inputs = [self._real_operand(node, value) for value in node.inputs]
@@ -174,8 +214,8 @@ class _Writing:
         for value, real in zip(node.outputs, written, strict=True):
             self._real[value] = real
             if any(self._reads_integers(reader) for reader in self._graph.consumers(value)):
-                quant = self._decisions.activations[value]
-                self._stored[value, quant] = self._g.add(_quantize(quant), real, name=_stored_name(value))
+                form = self._own_form(value)
+                self._stored[value, form] = self._g.add(_quantize(form), real, name=_stored_name(value))
 
     def _real_name(self, value: Value) -> str:
         read = any(self._reads_integers(reader) for reader in self._graph.consumers(value))
@@ -183,42 +223,61 @@ class _Writing:
         return f"{value}.real" if leaves or (read and value != OUTPUT) else value
 
     def _integer_operand(self, node: Node, index: int) -> Value:
-        value, activations = node.inputs[index], self._decisions.activations
-        if value in activations:
+        value, precision = node.inputs[index], cast(ActivationType, self._precision(node))
+        if value in self._decisions.activations:
             # Who moves numbers takes them as its result has them; anyone else, as they were computed.
             moves = isinstance(node.op, SAME_PARAMETERS)
-            return self._stored_form(value, activations[node.outputs[0]] if moves else activations[value])
+            return self._stored_form(value, self._own_form(node.outputs[0]) if moves else self._form(value, precision))
         array = self._workspace[value]
         if type(node.op) not in WEIGHT_AXIS:  # a constant that is added, compared, joined
-            quant = self._constant_parameters(node, array)
-            stored = np.clip(np.round(array / quant.scale[0]) + quant.zero_point[0], -128, 127).astype(np.int8)
+            quant = self._constant_parameters(node, array, precision)
+            limits = np.iinfo(precision)
+            steps = np.round(array / quant.scale[0]) + quant.zero_point[0]
+            stored = np.clip(steps, limits.min, limits.max).astype(precision)
         elif index == 1:
             quant = self._decisions.weight(node, array)
             stored = self._decisions.stored_weight(node, array)
         else:
             weights = self._decisions.weight(node, self._workspace[node.inputs[1]])
-            stored, quant = quantize_bias(array, activations[node.inputs[0]].scale[0], weights)
+            (scale,) = self._form(node.inputs[0], precision).quant.scale
+            stored, quant = quantize_bias(array, scale, weights, precision)
         return self._param(node, value, stored, quant)
 
     def _real_operand(self, node: Node, value: Value) -> Value:
         if value not in self._decisions.activations:
             return self._param(node, value, self._workspace[value], None)
         if value not in self._real:
-            quant = self._decisions.activations[value]
+            form = self._computed_form(value)
             name = f"{node.outputs[0]}.real_input"
-            self._real[value] = self._g.add(_dequantize(quant), self._stored[value, quant], name=name)
+            self._real[value] = self._g.add(_dequantize(form.quant), self._stored[value, form], name=name)
         return self._real[value]
 
-    def _stored_form(self, value: Value, wanted: QuantParams) -> Value:
+    def _computed_form(self, value: Value) -> Form:
+        """The form that is there first; of the image it is that of its readers."""
+        own = self._own_form(value)
+        return own if (value, own) in self._stored else self._form(value, "int16")
+
+    def _stored_form(self, value: Value, wanted: Form) -> Value:
         if (value, wanted) not in self._stored:
-            computed = self._stored[value, self._decisions.activations[value]]
-            self._stored[value, wanted] = self._g.add(_quantize(wanted), computed, name=f"{value}.rescaled")
+            form = self._computed_form(value)
+            name = f"{value}.rescaled" if wanted.dtype == form.dtype else f"{value}.{wanted.dtype}"
+            self._stored[value, wanted] = self._g.add(
+                _quantize(wanted), self._stored[value, form], name=self._free(name)
+            )
         return self._stored[value, wanted]
 
-    def _constant_parameters(self, node: Node, array: Array) -> QuantParams:
+    def _free(self, name: str) -> str:
+        number, free = 1, name
+        while free in self._g.specs:
+            number += 1
+            free = f"{name}.{number}"
+        return free
+
+    def _constant_parameters(self, node: Node, array: Array, precision: ActivationType) -> QuantParams:
         if isinstance(node.op, SAME_PARAMETERS):
             return self._decisions.activations[node.outputs[0]]
-        return activation_parameters(Range(float(array.min()), float(array.max())), self._decisions.scheme.symmetric)
+        seen = Range(float(array.min()), float(array.max()))
+        return activation_parameters(seen, self._decisions.scheme.symmetric, precision)
 
     def _param(self, node: Node, value: Value, array: Array, quant: QuantParams | None) -> Value:
         # A weight used by two nodes has one copy for each: its bias depends on the input's scale.
@@ -232,8 +291,8 @@ def _stored_name(value: Value) -> str:
     return f"{OUTPUT}.int8" if value == OUTPUT else value
 
 
-def _quantize(quant: QuantParams, dtype: str = "int8") -> Quantize:
-    return Quantize(quant.scale[0], quant.zero_point[0], dtype)
+def _quantize(form: Form) -> Quantize:
+    return Quantize(form.quant.scale[0], form.quant.zero_point[0], form.dtype)
 
 
 def _dequantize(quant: QuantParams) -> Dequantize:

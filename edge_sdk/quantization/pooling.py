@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_sdk.ops.geometry import resolve_padding
 from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D
-from edge_sdk.quantization.arithmetic import Rescaling, Specs, mean_rescaling, multiplication, tensor_quant
+from edge_sdk.quantization.arithmetic import Rescaling, Specs, limits_of, mean_rescaling, multiplication, tensor_quant
 from edge_sdk.quantization.profile import Profile
 from edge_sdk.spec import Array, QuantParams, Spec
 
@@ -26,6 +26,7 @@ class Windows:
         zero: The zero point.
         factors: Stored numbers (p, q) by which the stored means are multiplied, where a file has to do that.
         rescaling: What that product is stored by.
+        dtype: The type of the means, int8 or int16.
     """
 
     rows: Array
@@ -35,9 +36,10 @@ class Windows:
     zero: int
     factors: Array | None = None
     rescaling: Rescaling | None = None
+    dtype: str = "int8"
 
     def store(self, x: Array) -> Array:
-        """Return the int8 means of stored numbers (n, h, w, c)."""
+        """Return the means of stored numbers (n, h, w, c)."""
         total = np.stack([x[:, first:last].sum(axis=1, dtype=np.int64) for first, last in self.rows], axis=1)
         total = np.stack([total[:, :, first:last].sum(axis=2) for first, last in self.columns], axis=2)
         counts = np.outer(self.row_counts, self.column_counts)[:, :, np.newaxis]
@@ -45,7 +47,7 @@ class Windows:
         total = total + (counts - inside[:, :, np.newaxis]) * self.zero
         mean = np.sign(total) * ((np.abs(total) + counts // 2) // counts)  # halves away from zero
         if self.factors is None or self.rescaling is None:
-            return np.asarray(mean, np.int8)
+            return np.asarray(mean, self.dtype)
         return self.rescaling.store((mean - self.zero) * self.factors[:, :, np.newaxis].astype(np.int64))
 
 
@@ -70,13 +72,13 @@ def windows(op: AvgPool2D, inputs: Specs, outputs: Specs, profile: Profile) -> W
         ours[0] == theirs[0] for ours, theirs in zip(pads, same, strict=True)
     )
     if (counts == whole).all() or (is_same and np.array_equal(counts, inside)):
-        return Windows(rows, columns, row_counts, column_counts, zero)
+        return Windows(rows, columns, row_counts, column_counts, zero, dtype=y.dtype)
     real = whole / counts
-    scale = float(np.float32(real.max() / 127))
-    factor = Spec((), "int8", QuantParams((scale,), (0,)))
+    scale = float(np.float32(real.max() / limits_of(y)[1]))
+    factor = Spec((), y.dtype, QuantParams((scale,), (0,)))
     return Windows(
         rows, columns, np.full(cells[0], op.kernel[0]), np.full(cells[1], op.kernel[1]), zero,
-        np.rint(real / scale).astype(np.int8), multiplication(op, (x, factor), outputs, profile),
+        np.rint(real / scale).astype(y.numpy_dtype), multiplication(op, (x, factor), outputs, profile), y.dtype,
     )  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def cells(op: AdaptiveAvgPool2D, inputs: Specs, outputs: Specs, profile: Profile
     x, y = inputs[0], outputs[0]
     if all(extent % count == 0 for extent, count in zip(x.shape[1:3], op.size, strict=True)):
         rows, columns = (grid(extent, count) for extent, count in zip(x.shape[1:3], op.size, strict=True))
-        return Windows(rows, columns, rows[:, 1] - rows[:, 0], columns[:, 1] - columns[:, 0], 0)
+        return Windows(rows, columns, rows[:, 1] - rows[:, 0], columns[:, 1] - columns[:, 0], 0, dtype=y.dtype)
     return tuple(
         _side_by_side([mean_rescaling(int(last - first), x, y, profile) for first, last in grid(extent, count)])
         for extent, count in zip(x.shape[1:3], op.size, strict=True)

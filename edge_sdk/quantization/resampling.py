@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_sdk.ops.resize import Resize
+from edge_sdk.quantization.arithmetic import WIDE
 from edge_sdk.quantization.fixed_point import divided
 from edge_sdk.quantization.profile import Profile
 from edge_sdk.spec import Array, Spec
@@ -37,20 +38,22 @@ class Mixtures:
     columns: Mixture
     bits: int
     symmetric: bool
+    dtype: str = "int8"
 
     def store(self, total: Array) -> Array:
-        """Return the int8 numbers stored for sums of pixels times both weights."""
+        """Return the numbers stored for sums of pixels times both weights."""
         bits = 2 * self.bits
         rounded = divided(total, bits) if self.symmetric else (total + (1 << (bits - 1))) >> bits
-        return np.asarray(rounded, np.int8)
+        return np.asarray(rounded, self.dtype)
 
 
 def mixtures(op: Resize, inputs: Sequence[Spec], outputs: Sequence[Spec], profile: Profile) -> Mixtures:
     """Return what a resized image is made of."""
-    builtin = profile != "xnnpack" and op.method == "bilinear"
+    wide = outputs[0].dtype == WIDE  # XNNPACK leaves 16 bits to the builtin kernels
+    builtin = (wide or profile != "xnnpack") and op.method == "bilinear"
     along = _whole_mixture if builtin else _mixture
     rows, columns = (along(op, s, t) for s, t in zip(inputs[0].shape[1:3], op.size, strict=True))
-    return Mixtures(rows, columns, BUILTIN_BITS if builtin else XNNPACK_BITS, builtin)
+    return Mixtures(rows, columns, BUILTIN_BITS if builtin else XNNPACK_BITS, builtin, outputs[0].dtype)
 
 
 def _mixture(op: Resize, source: int, target: int) -> Mixture:

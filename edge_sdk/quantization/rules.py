@@ -1,4 +1,4 @@
-"""What TFLite's 8-bit specification says of operators: whose parameters are free, shared or fixed
+"""What TFLite's specification of integers says of operators: whose parameters are free, shared or fixed
 (https://ai.google.dev/edge/litert/models/quantization_spec).
 """
 
@@ -20,7 +20,7 @@ from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.ops.resize import Resize
 from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Pad, Reshape, Slice, Split, Squeeze, Transpose
 from edge_sdk.quantization.parameters import Range, activation_parameters
-from edge_sdk.quantization.scheme import LayerPrecision, Scheme
+from edge_sdk.quantization.scheme import ActivationType, LayerPrecision, Scheme
 from edge_sdk.spec import QuantParams, Value
 
 # The axis of the output channels in the weights; dense layers have one scale, since per-channel ones need a runtime
@@ -31,6 +31,8 @@ SAME_PARAMETERS = (
     AdaptiveAvgPool2D, AvgPool2D, Concat, ExpandDims, Flatten, MaxPool2D, Maximum, Minimum, Pad, Reshape, Resize, Slice,
     Split, Squeeze, Transpose,
 )  # fmt: skip
+MOVING = tuple(op for op in SAME_PARAMETERS if op not in (Maximum, Minimum, Pad))
+"""Those whose results lie between numbers of their inputs."""
 RESCALING = (Add, GlobalAvgPool, HardSwish, LeakyRelu, Mul, PRelu, ReduceMean, Relu, Relu6, Sub)
 # Output parameters that the specification fixes.
 FIXED: Mapping[type[Op], QuantParams] = {
@@ -38,8 +40,12 @@ FIXED: Mapping[type[Op], QuantParams] = {
     Softmax: QuantParams((1 / 256,), (-128,)),
     Tanh: QuantParams((1 / 128,), (0,)),
 }
+WIDE_FIXED = QuantParams((1 / 32768,), (0,))
+"""The same of int16."""
 # Operators that the format has for real numbers alone: they are computed between a Dequantize and a Quantize.
 REAL = (LocalResponseNorm,)
+NARROW = (HardSwish, PRelu)
+"""Operators that no runtime of a stated version has on 16 bits; there they are computed like those above."""
 
 
 HALF_BYTES = (Conv2D, DepthwiseConv2D, Linear)
@@ -50,7 +56,43 @@ def precision_of(node: Node, scheme: Scheme) -> LayerPrecision:
     """Return the type of the numbers that a node computes with."""
     if isinstance(node.op, REAL):
         return "float32"
-    return scheme.layers.get(node.outputs[0], scheme.activations)
+    alone = isinstance(node.op, NARROW) and scheme.activations == "int16"
+    return scheme.layers.get(node.outputs[0], "float32" if alone else scheme.activations)
+
+
+def stored_types(graph: Graph, scheme: Scheme) -> dict[Value, ActivationType]:
+    """Return as what each activation is stored where it is computed.
+
+    That is the type its node computes with; of a real result, the widest that is read. The image is int8, which is
+    exact, and so is what 16-bit layers read of it.
+    """
+    types: dict[Value, ActivationType] = dict.fromkeys(graph.inputs, "int8")
+    for node in graph.nodes:
+        precision = precision_of(node, scheme)
+        for value in node.outputs:
+            if precision == "float32":
+                wide = any(precision_of(reader, scheme) == "int16" for reader in graph.consumers(value))
+                types[value] = "int16" if wide else "int8"
+            else:
+                types[value] = precision
+    return types
+
+
+def fixed_parameters(op: Op, stored: ActivationType) -> QuantParams | None:
+    """Return the parameters that the specification fixes for the output of an operator, if it does."""
+    narrow = FIXED.get(type(op))
+    return WIDE_FIXED if narrow is not None and stored == "int16" else narrow
+
+
+def never_negative(graph: Graph, value: Value) -> bool:
+    """Tell whether an activation cannot be negative, by the operator that makes it and those that only move numbers."""
+    node = next((node for node in graph.nodes if value in node.outputs), None)
+    if node is None:
+        return False
+    if isinstance(node.op, MOVING):
+        return all(never_negative(graph, source) for source in node.inputs)
+    positive = getattr(node.op, "activation", None) in ("relu", "relu6")
+    return positive or isinstance(node.op, Relu | Relu6 | Sigmoid | Softmax)
 
 
 def weight_axis(node: Node, scheme: Scheme) -> int | None:
@@ -63,8 +105,9 @@ def weight_axis(node: Node, scheme: Scheme) -> int | None:
 
 
 def weight_bits(node: Node, scheme: Scheme) -> int:
-    """Return in how many bits a node's weights are stored."""
-    return 4 if scheme.weights == "int4" and isinstance(node.op, HALF_BYTES) else 8
+    """Return in how many bits a node's weights are stored; those of 16-bit layers always have 8."""
+    narrow = scheme.weights == "int4" and isinstance(node.op, HALF_BYTES)
+    return 4 if narrow and precision_of(node, scheme) != "int16" else 8
 
 
 def refuse_unsupported(graph: Graph, scheme: Scheme) -> None:
@@ -79,16 +122,21 @@ def refuse_unsupported(graph: Graph, scheme: Scheme) -> None:
         raise ExportError(
             f"int8: no 8-bit form of {', '.join(wrong)}; export with quantize='dynamic' or 'fp16' instead"
         )
-    wide = [node.outputs[0] for node in graph.nodes if precision_of(node, scheme) == "int16"]
+    wide = [
+        f"{node.op.name} ({node.outputs[0]})"
+        for node in graph.nodes
+        if precision_of(node, scheme) == "int16" and isinstance(node.op, NARROW)
+    ]
     if wide:
-        raise ExportError("quantization: int16 activations have no form in .tflite files yet")
+        raise ExportError(f"int16: no 16-bit form of {', '.join(wide)}; compute it on int8 or float32 (Scheme.layers)")
 
 
 def check_fixed(graph: Graph, activations: Mapping[Value, QuantParams], scheme: Scheme) -> None:
     """Raise ExportError where outputs have other parameters than the specification fixes, which runtimes refuse."""
     for node in graph.nodes:
-        wanted = FIXED.get(type(node.op))
-        if wanted is None or precision_of(node, scheme) == "float32" or activations[node.output] == wanted:
+        precision = precision_of(node, scheme)
+        wanted = None if precision == "float32" else fixed_parameters(node.op, precision)
+        if wanted is None or activations[node.output] == wanted:
             continue
         found = activations[node.output]
         raise ExportError(
@@ -100,12 +148,13 @@ def check_fixed(graph: Graph, activations: Mapping[Value, QuantParams], scheme: 
 def activation_parameters_of(
     graph: Graph, ranges: Mapping[Value, Range], pixels: QuantParams | None, scheme: Scheme
 ) -> dict[Value, QuantParams]:
-    """Choose the parameters of every activation; those that must be equal are chosen together.
+    """Choose the parameters of every activation, of the type it is stored as; equal ones are chosen together.
 
     Where several share them, they cover the ranges of all. `pixels` are the uint8 parameters of the image; None
     leaves them to the range seen.
     """
     group: dict[Value, Value] = {}
+    types = stored_types(graph, scheme)
 
     def find(value: Value) -> Value:
         while group.setdefault(value, value) != value:
@@ -119,20 +168,22 @@ def activation_parameters_of(
     for node in integer_nodes:
         if isinstance(node.op, SAME_PARAMETERS):
             for value in (*computed(node), *node.outputs):
-                group[find(value)] = find(node.outputs[0])
+                if types[value] == types[node.outputs[0]]:
+                    group[find(value)] = find(node.outputs[0])
     image = Value(INPUT)
     fixed: dict[Value, QuantParams] = {}
     if pixels is not None:
         fixed[find(image)] = QuantParams(pixels.scale, (pixels.zero_point[0] - 128,))
     for node in integer_nodes:
-        if type(node.op) in FIXED:
-            fixed.setdefault(find(node.output), FIXED[type(node.op)])
+        wanted = fixed_parameters(node.op, types[node.outputs[0]])
+        if wanted is not None:
+            fixed.setdefault(find(node.output), wanted)
     covered: dict[Value, Range] = {}
     values = [image, *(value for node in graph.nodes for value in node.outputs)]
     for value in values:
         root = find(value)
         covered[root] = ranges[value] if root not in covered else covered[root].union(ranges[value])
     return {
-        value: fixed.get(find(value)) or activation_parameters(covered[find(value)], scheme.symmetric)
+        value: fixed.get(find(value)) or activation_parameters(covered[find(value)], scheme.symmetric, types[value])
         for value in values
     }

@@ -20,6 +20,9 @@ LayerPrecision = Literal["int8", "int16", "float32"]
 class Scheme:
     """How a network is quantized. The default is what every runtime of TFLite has: 8 bits, a weight scale a channel.
 
+    Activations of 16 bits under weights of 8 ("16x8") round 256 times finer. They are always symmetric, and weights of
+    4 bits stay with the layers of 8.
+
     Attributes:
         observer: How the range of an activation is chosen from what is seen; a name in `observers.OBSERVERS`.
         activations: How activations are stored.

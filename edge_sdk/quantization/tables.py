@@ -1,4 +1,4 @@
-"""Functions of one stored number as tables of its 256 values, by profile."""
+"""Functions of one stored number as tables of all its values, 256 or 65536, by profile."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import HardSwish, LeakyRelu, Relu, Relu6, Sigmoid, Tanh
 from edge_sdk.ops.quantization import Quantize
-from edge_sdk.quantization.arithmetic import AWAY, VECTOR, fixed, rescaled, stored_limits, tensor_quant
+from edge_sdk.quantization.arithmetic import AWAY, VECTOR, WIDE, fixed, rescaled, stored_limits, tensor_quant
 from edge_sdk.quantization.fixed_point import divided, exponential, fixed_factors, half_away, high_product
 from edge_sdk.quantization.profile import Profile
+from edge_sdk.quantization.wide_tables import logistic_steps, tanh_steps
 from edge_sdk.spec import Array, Spec
 
 Specs = Sequence[Spec]
@@ -22,13 +23,16 @@ REQUANTIZED_AT_ONCE = 16  # by the builtin kernels on x86
 FUNCTIONS: dict[type[Op], Callable[[Array], Array]] = {Sigmoid: lambda x: 1 / (1 + np.exp(-x)), Tanh: np.tanh}
 """Functions of one number, which all kernels take from a table of float32 results."""
 
+WIDE_FUNCTIONS: dict[type[Op], Callable[[Array, np.float32], Array]] = {Sigmoid: logistic_steps, Tanh: tanh_steps}
+"""The same of 16-bit numbers."""
+
 
 @dataclass(frozen=True)
 class Lookup:
-    """What is stored for each of the 256 stored numbers of x, at its byte.
+    """What is stored for each of the stored numbers of x, at its byte or its two taken as a whole number.
 
     Attributes:
-        values: (2, 256): the results of numbers in whole vectors, and those of the numbers that are left.
+        values: (2, 256) or (2, 65536): the results of numbers in whole vectors, and those of the numbers that are left.
         vector: How many the builtin kernels take at once on x86, where they compute both differently; else 1.
     """
 
@@ -37,22 +41,36 @@ class Lookup:
 
     def store(self, x: Array) -> Array:
         """Return the results of stored numbers."""
-        stored, whole = x.view(np.uint8).reshape(-1), x.size // self.vector * self.vector
+        stored, whole = places(x), x.size // self.vector * self.vector
         return np.concatenate([self.values[0][stored[:whole]], self.values[1][stored[whole:]]]).reshape(x.shape)
+
+
+def places(x: Array) -> Array:
+    """Return stored numbers, flat, as places in a table."""
+    return x.view(np.uint8 if x.itemsize == 1 else np.uint16).reshape(-1)
+
+
+def _all_numbers(x: Spec) -> Array:
+    """All numbers of a spec's type, each at its place."""
+    return np.arange(1 << 8 * x.numpy_dtype.itemsize).astype(f"uint{8 * x.numpy_dtype.itemsize}").view(x.numpy_dtype)
 
 
 def table(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Lookup:
     """Return the table of a function of one number, or of a requantization where op is no function.
 
     XNNPACK multiplies whole 256ths for leaky ReLU and requantizations, halves upwards. It leaves to the builtin kernels
-    ReLU between different scales, and always hard swish. Those multiply by fixed-point numbers.
+    ReLU between different scales, always hard swish, and what has 16 bits. Those multiply by fixed-point numbers.
     """
     (scale, zero), (output_scale, output_zero) = tensor_quant(inputs[0]), tensor_quant(outputs[0])
-    steps = np.arange(256, dtype=np.uint8).view(inputs[0].numpy_dtype).astype(np.int64) - zero
+    if WIDE in (inputs[0].dtype, outputs[0].dtype):
+        profile = "reference"
+    steps = _all_numbers(inputs[0]).astype(np.int64) - zero
     slope = np.float32(op.slope if isinstance(op, LeakyRelu) else 1)
     limits = np.iinfo(outputs[0].dtype)
     low, high, vector = int(limits.min), int(limits.max), 1
-    if type(op) in FUNCTIONS:
+    if type(op) in WIDE_FUNCTIONS and inputs[0].dtype == WIDE:
+        result = WIDE_FUNCTIONS[type(op)](steps, scale)
+    elif type(op) in FUNCTIONS:
         result = np.rint(FUNCTIONS[type(op)](steps.astype(np.float32) * scale) / output_scale)
     elif isinstance(op, HardSwish):
         result = hard_swish_steps(steps, scale, output_scale)
@@ -61,6 +79,8 @@ def table(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Lookup:
         result = (steps * np.where(steps < 0, negative, positive) + 128) >> 8
     else:
         result = _fixed_slopes(steps, scale, slope, output_scale)
+    if isinstance(op, Quantize) and WIDE in (inputs[0].dtype, outputs[0].dtype):  # its ratio of scales has 53 bits
+        result = rescaled(steps, fixed(np.float64(scale) / np.float64(output_scale)))
     if isinstance(op, Relu | Relu6):
         low, high = stored_limits("relu" if isinstance(op, Relu) else "relu6", outputs[0], "reference")
     both = np.stack([result, result])
@@ -125,9 +145,9 @@ def _high_product_16(a: Array, b: int) -> Array:
 
 
 def real_table(op: Op, inputs: Specs, outputs: Specs, profile: Profile) -> Lookup:
-    """Return the float32 number that each stored byte of x means."""
+    """Return the float32 number that each stored number of x means."""
     scale, zero = tensor_quant(inputs[0])
-    stored = np.arange(256, dtype=np.uint8).view(inputs[0].numpy_dtype).astype(np.float32)
+    stored = _all_numbers(inputs[0]).astype(np.float32)
     alone = (stored - np.float32(zero)) * scale
     together = stored * scale + np.float32(-zero * np.float64(scale)) if profile == "litert" else alone
     return Lookup(np.stack([together, alone]), VECTOR)
@@ -178,4 +198,5 @@ class Border:
 
 def border(op: Quantize, inputs: Specs, outputs: Specs, profile: Profile) -> Border:
     """Return how real numbers become stored ones."""
-    return Border(np.float32(op.scale), profile)
+    taken = op.dtype != WIDE  # XNNPACK leaves 16 bits to the builtin kernels
+    return Border(np.float32(op.scale), profile if taken or profile != "xnnpack" else "litert")

@@ -14,23 +14,25 @@ from edge_sdk.quantization.arithmetic import Rescaling, product_rescaling, tenso
 from edge_sdk.spec import Array, Spec
 
 
-def _window(op: Conv2D, x: Spec, w: Spec) -> tuple[int, Window, int]:
-    """How many images, what an output sees of them, and the outputs a group has."""
+def windows(op: Conv2D, x: Spec, w: Spec) -> tuple[int, Window, int]:
+    """Return how many images there are, what an output sees of them, and the outputs a group has."""
     _, p, q, k = op.infer_outputs((x, w))[0].shape
     window = window_of(op, x.shape, (w.shape[1], w.shape[2]), (p, q))
     return x.elements // (window.height * window.width * window.channels), window, k // op.groups
 
 
 def _conv_scratch(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
-    return (product_scratch(*_window(op, x, w)),)
+    return (product_scratch(*windows(op, x, w)),)
 
 
-def _conv_form(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+def conv_form(op: Conv2D, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+    """Return the form of packed weights, one for each group."""
     forms = packed_specs(w.elements // w.shape[0], w.shape[0] // op.groups)
     return tuple(Spec((op.groups, *form.shape), form.dtype) for form in forms)
 
 
-def _pack_conv(op: Conv2D, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+def pack_conv(op: Conv2D, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+    """Pack weights (k, r, s, c / groups)."""
     outputs, depth = w.shape[0] // op.groups, w.size // w.shape[0]
     zero = tensor_quant(inputs[0])[1]
     for group in range(op.groups):
@@ -46,7 +48,7 @@ def _pack_conv(op: Conv2D, packed: tuple[Array, ...], inputs: Sequence[Spec], w:
     constants=product_rescaling,
     when=without_residual,
     scratch=_conv_scratch,
-    packing=Packing(1, _conv_form, _pack_conv),
+    packing=Packing(1, conv_form, pack_conv),
 )
 def conv2d(
     op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *,
@@ -67,11 +69,13 @@ def _linear_scratch(op: Linear, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
     return (product_scratch(1, whole_rows(*x.shape), w.shape[0]),)
 
 
-def _linear_form(op: Linear, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+def linear_form(op: Linear, x: Spec, w: Spec, *_: Spec) -> tuple[Spec, ...]:
+    """Return the form of packed weights."""
     return packed_specs(w.shape[1], w.shape[0])
 
 
-def _pack_linear(op: Linear, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+def pack_linear(op: Linear, packed: tuple[Array, ...], inputs: Sequence[Spec], w: Array) -> None:
+    """Pack weights (outputs, depth)."""
     pack_weights(w.reshape(-1), 0, w.shape[0], w.shape[1], tensor_quant(inputs[0])[1], *packed)
 
 
@@ -82,7 +86,7 @@ def _pack_linear(op: Linear, packed: tuple[Array, ...], inputs: Sequence[Spec], 
     quantized=True,
     constants=product_rescaling,
     scratch=_linear_scratch,
-    packing=Packing(1, _linear_form, _pack_linear),
+    packing=Packing(1, linear_form, pack_linear),
 )
 def linear(
     op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *,

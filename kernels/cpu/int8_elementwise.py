@@ -34,7 +34,7 @@ from edge_sdk.quantization.arithmetic import (
     slopes,
     summation,
 )
-from edge_sdk.quantization.tables import Lookup, real_table, table
+from edge_sdk.quantization.tables import Lookup, places, real_table, table
 from edge_sdk.spec import Array, Spec
 
 CHUNK = 16 << 10  # elements of a task
@@ -59,17 +59,18 @@ def _sum(
                 store_some_bytes(out, e, limited(shift_right(total, bits) + zeros, lowest, highest), count)
 
 
-def _expanded(x: Array, out: Array, room: Array) -> Array:
-    """X flat, as large as the output: broadcast into `room` where it is smaller."""
+def expanded(x: Array, out: Array, space: Array) -> Array:
+    """Return x flat, as large as the output: broadcast into `space` where it is smaller."""
     if x.shape == out.shape:
         return x.reshape(-1)
-    np.copyto(room.reshape(out.shape), x)
-    return room.reshape(-1)
+    np.copyto(space.reshape(out.shape), x)
+    return space.reshape(-1)
 
 
-def _room(op: Op, a: Spec, b: Spec) -> tuple[Spec, ...]:
+def room(op: Op, a: Spec, b: Spec) -> tuple[Spec, ...]:
+    """Return the scratch that `expanded` needs for either input."""
     shape = op.infer_outputs((a, b))[0].shape
-    return tuple(Spec(shape if spec.shape != shape else (0,), "int8") for spec in (a, b))
+    return tuple(Spec(shape if spec.shape != shape else (0,), spec.dtype) for spec in (a, b))
 
 
 @parallel_jit
@@ -94,7 +95,7 @@ def _fixed_sum(
 def _add(
     op: Add | Sub, out: Array, a: Array, b: Array, *, scratch: tuple[Array, ...], constants: Summation | FixedSummation
 ) -> None:
-    left, right = (_expanded(x, out, room) for x, room in zip((a, b), scratch, strict=True))
+    left, right = (expanded(x, out, space) for x, space in zip((a, b), scratch, strict=True))
     if isinstance(constants, Summation):
         _sum(
             left, right, out.reshape(-1), *constants.factors, constants.bias, constants.shift, constants.zero_point,
@@ -108,8 +109,8 @@ def _add(
     )  # fmt: skip
 
 
-kernel(Add, "cpu", algorithm="bytes", quantized=True, constants=summation(1), scratch=_room)(_add)
-kernel(Sub, "cpu", algorithm="bytes", quantized=True, constants=summation(-1), scratch=_room)(_add)
+kernel(Add, "cpu", algorithm="bytes", quantized=True, constants=summation(1), scratch=room)(_add)
+kernel(Sub, "cpu", algorithm="bytes", quantized=True, constants=summation(-1), scratch=room)(_add)
 
 
 def in_all_lanes(factors: Array) -> Array:
@@ -131,9 +132,9 @@ def _multiply(
             store_some_bytes(out, e, rescale(product, factor, lowest, highest) + zeros, count)
 
 
-@kernel(Mul, "cpu", algorithm="bytes", quantized=True, constants=multiplication, scratch=_room)
+@kernel(Mul, "cpu", algorithm="bytes", quantized=True, constants=multiplication, scratch=room)
 def mul(op: Mul, out: Array, a: Array, b: Array, *, scratch: tuple[Array, ...], constants: Rescaling) -> None:
-    left, right = (_expanded(x, out, room) for x, room in zip((a, b), scratch, strict=True))
+    left, right = (expanded(x, out, space) for x, space in zip((a, b), scratch, strict=True))
     zero = constants.zero_point
     _multiply(
         left, right, out.reshape(-1), *constants.input_zeros, in_all_lanes(constants.factors), zero,
@@ -177,14 +178,15 @@ def _look_up_all(x: Array, values: Array, out: Array, whole: int) -> None:
         out[e] = values[1, x[e]]
 
 
-def _look_up(op: Op, out: Array, x: Array, *, constants: Lookup) -> None:
+def look_up(op: Op, out: Array, x: Array, *, constants: Lookup) -> None:
+    """Store what a table has for each number."""
     whole = x.size // constants.vector * constants.vector
-    _look_up_all(x.view(np.uint8).reshape(-1), constants.values, out.reshape(-1), whole)
+    _look_up_all(places(x), constants.values, out.reshape(-1), whole)
 
 
 for _op in (HardSwish, LeakyRelu, Quantize, Relu, Relu6, Sigmoid, Tanh):
-    kernel(_op, "cpu", algorithm="table", quantized=True, constants=table)(_look_up)
-kernel(Dequantize, "cpu", algorithm="table", quantized=True, constants=real_table)(_look_up)
+    kernel(_op, "cpu", algorithm="table", quantized=True, constants=table)(look_up)
+kernel(Dequantize, "cpu", algorithm="table", quantized=True, constants=real_table)(look_up)
 
 
 @kernel(Maximum, "cpu", algorithm="bytes", quantized=True, when=same_parameters)

@@ -81,9 +81,10 @@ def _rounded(total: int, count: int) -> int:
 
 
 @parallel_jit
-def _mean_of_windows(
+def mean_of_windows(
     x: Array, out: Array, rows: Array, columns: Array, row_counts: Array, column_counts: Array, zero: int
 ) -> None:
+    """Store the means of windows of x (n, h, w, c) in out (n, p, q, c)."""
     n, p, q, channels = out.shape
     for task in prange(n * p):
         image, row = task // p, task % p
@@ -114,7 +115,7 @@ def _multiply_windows(
 
 
 def _means(out: Array, x: Array, cells: Windows) -> None:
-    _mean_of_windows(x, out, cells.rows, cells.columns, cells.row_counts, cells.column_counts, cells.zero)
+    mean_of_windows(x, out, cells.rows, cells.columns, cells.row_counts, cells.column_counts, cells.zero)
     if cells.factors is not None and cells.rescaling is not None:
         scaling, zero = cells.rescaling, cells.rescaling.zero_point
         _multiply_windows(

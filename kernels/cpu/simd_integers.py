@@ -256,6 +256,55 @@ def store_some_bytes(typing_context: Any, array: Any, index: Any, value: Any, co
     return types.void(array, types.intp, integers, types.intp), generate
 
 
+_HALF_LINE = ir.VectorType(_I16, LANES)
+
+
+@intrinsic
+def load_halves(typing_context: Any, array: Any, index: Any) -> Any:
+    """LANES int16 from the memory at array[index], as int32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value = _plain_load(builder, _pointer(context, builder, _HALF_LINE, signature.args[0], *arguments))
+        return builder.sext(value, WORDS)
+
+    return integers(array, types.intp), generate
+
+
+@intrinsic
+def load_some_halves(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
+    """`count` int16 from the memory at array[index], as int32, and zeros; no memory beyond is touched."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
+        return builder.sext(masked_load(builder, pointer, _HALF_LINE, f"v{LANES}i16", arguments[2]), WORDS)
+
+    return integers(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_halves(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write the low 16 bits of every lane to the memory at array[index]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
+        builder.store(builder.trunc(arguments[2], _HALF_LINE), pointer).align = 2
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, integers), generate
+
+
+@intrinsic
+def store_some_halves(typing_context: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
+    """Write the low 16 bits of the first `count` lanes to the memory at array[index]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
+        _masked_store(builder, builder.trunc(arguments[2], _HALF_LINE), pointer, f"v{LANES}i16", arguments[3])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, integers, types.intp), generate
+
+
 @intrinsic
 def broadcast_group(typing_context: Any, array: Any, index: Any) -> Any:
     """The 4 bytes at array[index] in every lane."""
@@ -315,7 +364,7 @@ def dot4(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def multiply_add(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
-    """Total + a · b for lanes of a that fit a byte, and the low 16 bits of b, whose high ones are zero."""
+    """Total + a · b for lanes of a that fit 16 bits, and the low 16 bits of b, whose high ones are zero."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         total, a, b = arguments

@@ -46,6 +46,8 @@ _FORMS = {
     (types.float32, 2): Factors("float32 with summand", _FLOATS, f"v{LANES}f32", 2),
     (types.float64, 1): Factors("float64", _DOUBLES, f"v{LANES}f64", 1),
     (types.int32, 2): Factors("fixed-point", WORDS, f"v{LANES}i32", 4),
+    (types.int64, 2): Factors("fixed-point of long sums", _LONGS, f"v{LANES}i64", 2),
+    (types.int64, 1): Factors("long summands", _LONGS, f"v{LANES}i64", 1),
 }
 
 
@@ -77,8 +79,7 @@ def _rounded(builder: Any, value: Any, low: Any, high: Any) -> Any:
 
 
 def _rounded_away(builder: Any, value: Any, low: Any, high: Any) -> Any:
-    """Doubles between low and high as whole numbers, halves away from zero."""
-    low, high = builder.fpext(low, _DOUBLES), builder.fpext(high, _DOUBLES)
+    """Doubles between low and high, doubles too, as whole numbers, halves away from zero."""
     value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
     value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
     whole = builder.fptosi(value, WORDS)
@@ -120,9 +121,39 @@ def rescale(typing_context: Any, total: Any, factors: Any, low: Any, high: Any) 
         value = builder.fmul(builder.sitofp(total, form.kind), builder.extract_value(factors, 0))
         if form.rows > 1:
             value = builder.fadd(value, builder.extract_value(factors, 1))
-        return (_rounded_away if form.kind == _DOUBLES else _rounded)(builder, value, low, high)
+        if form.kind == _DOUBLES:
+            return _rounded_away(builder, value, builder.fpext(low, _DOUBLES), builder.fpext(high, _DOUBLES))
+        return _rounded(builder, value, low, high)
 
     return integers(integers, factors, vector, vector), generate
+
+
+@intrinsic
+def rescale_halves(
+    typing_context: Any, upper: Any, lower: Any, summand: Any, factors: Any, low: Any, high: Any
+) -> Any:  # fmt: skip
+    """clip((256 · upper + lower + summand) · factors, low, high), of sums in int64; limits are int32 vectors.
+
+    Factors are fixed-point ones of long sums, halves upwards, or float64, halves away from zero.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        upper, lower, summand, factors, low, high = arguments
+        eight = ir.Constant(_LONGS, [8] * LANES)
+        total = builder.add(builder.shl(builder.sext(upper, _LONGS), eight), builder.sext(lower, _LONGS))
+        total = builder.add(total, builder.extract_value(summand, 0))
+        if signature.args[3].kind == _DOUBLES:
+            value = builder.fmul(builder.sitofp(total, _DOUBLES), builder.extract_value(factors, 0))
+            return _rounded_away(builder, value, builder.sitofp(low, _DOUBLES), builder.sitofp(high, _DOUBLES))
+        multiplier, shift = builder.extract_value(factors, 0), builder.extract_value(factors, 1)
+        one = ir.Constant(_LONGS, [1] * LANES)
+        half = builder.shl(one, builder.sub(shift, one))
+        product = builder.ashr(builder.add(builder.mul(total, multiplier), half), shift)
+        value = builder.trunc(product, WORDS)
+        value = builder.select(builder.icmp_signed("<", value, high), value, high)
+        return builder.select(builder.icmp_signed(">", value, low), value, low)
+
+    return integers(integers, integers, summand, factors, integers, integers), generate
 
 
 @intrinsic

@@ -1,4 +1,4 @@
-"""Naive kernels of quantized values: the executable specification of 8-bit inference.
+"""Naive kernels of quantized values: the executable specification of inference on 8 and on 16 bits.
 
 Stored numbers are taken back to exact integers x - zero_point, combined in int64, and stored as edge_sdk/quantization/
 arithmetic.py says.
@@ -6,11 +6,13 @@ arithmetic.py says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from edge_sdk.kernel import kernel
+from edge_sdk.kernel import Function, kernel
 from edge_sdk.kernels.reference import conv, pool, shape
 from edge_sdk.kernels.reference.conv import padded, taps
 from edge_sdk.op import Op
@@ -43,10 +45,21 @@ from edge_sdk.quantization.fixed_point import divided, high_product, reciprocal
 from edge_sdk.quantization.pooling import Windows, cells, grid, windows
 from edge_sdk.quantization.resampling import Mixtures, mixtures
 from edge_sdk.quantization.tables import Lookup, real_table, softmax_table, table
+from edge_sdk.quantization.wide_tables import Shares, softmax_shares
 from edge_sdk.spec import Array
 
 
-@kernel(Conv2D, "reference", quantized=True, constants=product_rescaling, when=without_residual)
+def integer_kernel(op: type[Op], **options: Any) -> Callable[[Function], Function]:
+    """Register the decorated function for stored numbers of 8 and of 16 bits."""
+
+    def register(function: Function) -> Function:
+        kernel(op, "reference", quantized=True, **options)(function)
+        return kernel(op, "reference", quantized="int16", **options)(function)
+
+    return register
+
+
+@integer_kernel(Conv2D, constants=product_rescaling, when=without_residual)
 def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling) -> None:
     n, p, q, k = out.shape
     xp = padded(op, x.astype(np.int64) - constants.input_zeros[0], w.shape[1:3])
@@ -58,7 +71,7 @@ def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, *
     out[...] = constants.store(total.reshape(out.shape) + (0 if b is None else b))
 
 
-@kernel(DepthwiseConv2D, "reference", quantized=True, constants=product_rescaling)
+@integer_kernel(DepthwiseConv2D, constants=product_rescaling)
 def depthwise_conv2d(
     op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling
 ) -> None:
@@ -69,7 +82,7 @@ def depthwise_conv2d(
     out[...] = constants.store(total + (0 if b is None else b.astype(np.int64)))
 
 
-@kernel(ConvTranspose2D, "reference", quantized=True, constants=product_rescaling)
+@integer_kernel(ConvTranspose2D, constants=product_rescaling)
 def conv_transpose2d(
     op: ConvTranspose2D, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling
 ) -> None:
@@ -79,7 +92,7 @@ def conv_transpose2d(
     out[...] = constants.store(total + (0 if b is None else b))
 
 
-@kernel(Linear, "reference", quantized=True, constants=product_rescaling)
+@integer_kernel(Linear, constants=product_rescaling)
 def linear(op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, constants: Rescaling) -> None:
     total = (x.astype(np.int64) - constants.input_zeros[0]) @ w.T.astype(np.int64)
     out[...] = constants.store(total + (0 if b is None else b))
@@ -89,11 +102,11 @@ def _add(op: Add | Sub, out: Array, a: Array, b: Array, *, constants: Summation 
     out[...] = constants.store(a, b)
 
 
-kernel(Add, "reference", quantized=True, constants=summation(1))(_add)
-kernel(Sub, "reference", quantized=True, constants=summation(-1))(_add)
+integer_kernel(Add, constants=summation(1))(_add)
+integer_kernel(Sub, constants=summation(-1))(_add)
 
 
-@kernel(Mul, "reference", quantized=True, constants=multiplication)
+@integer_kernel(Mul, constants=multiplication)
 def mul(op: Mul, out: Array, a: Array, b: Array, *, constants: Rescaling) -> None:
     left, right = (x.astype(np.int64) - zero for x, zero in zip((a, b), constants.input_zeros, strict=True))
     out[...] = constants.store(left * right)
@@ -103,9 +116,10 @@ def _look_up(op: Op, out: Array, x: Array, *, constants: Lookup) -> None:
     out[...] = constants.store(x)
 
 
-for _op in (HardSwish, LeakyRelu, Quantize, Relu, Relu6, Sigmoid, Tanh):
-    kernel(_op, "reference", quantized=True, constants=table)(_look_up)
-kernel(Dequantize, "reference", quantized=True, constants=real_table)(_look_up)
+for _op in (LeakyRelu, Quantize, Relu, Relu6, Sigmoid, Tanh):
+    integer_kernel(_op, constants=table)(_look_up)
+kernel(HardSwish, "reference", quantized=True, constants=table)(_look_up)
+integer_kernel(Dequantize, constants=real_table)(_look_up)
 
 
 @kernel(PRelu, "reference", quantized=True, constants=slopes)
@@ -137,19 +151,24 @@ def _fixed_shares(powers: Array) -> Array:
     return np.asarray(np.clip(shares + LOWEST, LOWEST, 127), np.int8)
 
 
-@kernel(MaxPool2D, "reference", quantized=True)
+@kernel(Softmax, "reference", quantized="int16", constants=softmax_shares)
+def wide_softmax(op: Softmax, out: Array, x: Array, *, constants: Shares) -> None:
+    out[...] = constants.store(x)
+
+
+@integer_kernel(MaxPool2D)
 def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
     real = np.empty(out.shape, np.float64)
     pool.max_pool2d(op, real, x.astype(np.float64))
-    out[...] = np.maximum(real, LOWEST).astype(np.int8)
+    out[...] = np.maximum(real, np.iinfo(out.dtype).min).astype(out.dtype)
 
 
-@kernel(AvgPool2D, "reference", quantized=True, constants=windows)
+@integer_kernel(AvgPool2D, constants=windows)
 def avg_pool2d(op: AvgPool2D, out: Array, x: Array, *, constants: Windows) -> None:
     out[...] = constants.store(x)
 
 
-@kernel(AdaptiveAvgPool2D, "reference", quantized=True, constants=cells)
+@integer_kernel(AdaptiveAvgPool2D, constants=cells)
 def adaptive_avg_pool2d(
     op: AdaptiveAvgPool2D, out: Array, x: Array, *, constants: Windows | tuple[Rescaling, ...]
 ) -> None:
@@ -167,18 +186,18 @@ def _means_of_bands(x: Array, axis: int, bands: int, constants: Rescaling) -> Ar
     return np.moveaxis(constants.store(np.stack(total, axis=-1)), -1, axis)
 
 
-@kernel(GlobalAvgPool, "reference", quantized=True, constants=mean_of_pixels)
+@integer_kernel(GlobalAvgPool, constants=mean_of_pixels)
 def global_avg_pool(op: GlobalAvgPool, out: Array, x: Array, *, constants: Rescaling) -> None:
     out[...] = constants.store((x.astype(np.int64) - constants.input_zeros[0]).sum(axis=(1, 2)))
 
 
-@kernel(ReduceMean, "reference", quantized=True, constants=mean_of_axes)
+@integer_kernel(ReduceMean, constants=mean_of_axes)
 def reduce_mean(op: ReduceMean, out: Array, x: Array, *, constants: Rescaling) -> None:
     real = x.astype(np.int64) - constants.input_zeros[0]
     out[...] = constants.store(real.sum(axis=op.axes, keepdims=op.keep_dims))
 
 
-@kernel(Resize, "reference", quantized=True, constants=mixtures)
+@integer_kernel(Resize, constants=mixtures)
 def resize(op: Resize, out: Array, x: Array, *, constants: Mixtures) -> None:
     rows, columns = constants.rows, constants.columns
     total = np.zeros(out.shape, np.int64)
@@ -189,27 +208,27 @@ def resize(op: Resize, out: Array, x: Array, *, constants: Mixtures) -> None:
     out[...] = constants.store(total)
 
 
-@kernel(Pad, "reference", quantized=True, constants=stored_padding)
+@integer_kernel(Pad, constants=stored_padding)
 def pad(op: Pad, out: Array, x: Array, *, constants: int) -> None:
     out[...] = np.pad(x, op.paddings, constant_values=constants)
 
 
-@kernel(Maximum, "reference", quantized=True, when=same_parameters)
+@integer_kernel(Maximum, when=same_parameters)
 def maximum(op: Maximum, out: Array, a: Array, b: Array) -> None:
     out[...] = np.maximum(a, b)
 
 
-@kernel(Minimum, "reference", quantized=True, when=same_parameters)
+@integer_kernel(Minimum, when=same_parameters)
 def minimum(op: Minimum, out: Array, a: Array, b: Array) -> None:
     out[...] = np.minimum(a, b)
 
 
 # What only moves numbers moves stored ones too.
-kernel(Concat, "reference", quantized=True, when=same_parameters)(shape.concat)
-kernel(ExpandDims, "reference", quantized=True)(shape.expand_dims)
-kernel(Flatten, "reference", quantized=True)(shape.flatten)
-kernel(Reshape, "reference", quantized=True)(shape.reshape)
-kernel(Slice, "reference", quantized=True)(shape.slice_block)
-kernel(Split, "reference", quantized=True)(shape.split)
-kernel(Squeeze, "reference", quantized=True)(shape.squeeze)
-kernel(Transpose, "reference", quantized=True)(shape.transpose)
+integer_kernel(Concat, when=same_parameters)(shape.concat)
+integer_kernel(ExpandDims)(shape.expand_dims)
+integer_kernel(Flatten)(shape.flatten)
+integer_kernel(Reshape)(shape.reshape)
+integer_kernel(Slice)(shape.slice_block)
+integer_kernel(Split)(shape.split)
+integer_kernel(Squeeze)(shape.squeeze)
+integer_kernel(Transpose)(shape.transpose)

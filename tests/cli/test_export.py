@@ -124,3 +124,16 @@ def test_weights_of_4_bits_make_a_smaller_file(run, model, photos, tmp_path):
 
     assert narrow["bytes"] < wide["bytes"]
     assert narrow["minimum_runtime"] == "2.11.0"
+
+
+def test_16_bit_activations_from_the_shell(run, refused, model, photos, tmp_path):
+    """The file says what it is, and other kinds of files, which have no such thing, are refused."""
+    out, wide = tmp_path / "wide.tflite", ("--quantize", "int16x8", "--calibrate", photos)
+
+    result = run("export", model, *wide, "--out", out)
+
+    assert result.code == 0
+    assert "(int16x8)" in result.out
+    assert "int16" in str(run("inspect", out, "--json").json)
+    assert run("verify", out).code == 0
+    assert "--quantize int16x8 is for .tflite files" in refused("export", model, *wide, "--out", tmp_path / "m.onnx")

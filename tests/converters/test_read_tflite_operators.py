@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from int8_cases import CASES as INT8_CASES
+from int8_cases import WIDE_CASES
 from lowered_cases import LOWERED, graph_of
 
 from edge_sdk.converters.tflite import read_graph
@@ -68,8 +69,8 @@ def test_an_open_batch_stays_open(case, path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * float(np.abs(theirs).max(initial=1)))
 
 
-@pytest.mark.parametrize("case", INT8_CASES, ids=str)
-def test_8_bit_rows_come_back_bit_for_bit(case, path):
+@pytest.mark.parametrize("case", [*INT8_CASES, *WIDE_CASES], ids=str)
+def test_integer_rows_come_back_bit_for_bit(case, path):
     """Stored numbers equal those of the runtime, but for what is exempt by name and reason."""
     graph, workspace, feeds = case.program()
     path.write_bytes(write(graph, workspace).data)
