@@ -83,7 +83,8 @@ if TYPE_CHECKING:
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
     precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
-    target_precision: TFLitePrecision | None, quantization_aware: bool, profile: Profile, as_json: bool, **settings: Any,
+    target_precision: TFLitePrecision | None, quantization_aware: bool, profile: Profile, as_json: bool,
+    **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
 
