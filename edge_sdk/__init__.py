@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from edge_sdk.builder import Builder
     from edge_sdk.comparison import compare
+    from edge_sdk.compression.fine_tuning import prune_and_train
+    from edge_sdk.compression.prune import prune_channels
     from edge_sdk.converters.coreml.export import export_coreml
     from edge_sdk.converters.onnx.export import export_onnx
     from edge_sdk.converters.tflite.export import export
@@ -59,6 +61,8 @@ _HOMES = {
     "fit": "edge_sdk.training.fit",
     "get_threads": "edge_sdk.threads",
     "load": "edge_sdk.opening",
+    "prune_and_train": "edge_sdk.compression.fine_tuning",
+    "prune_channels": "edge_sdk.compression.prune",
     "quantize": "edge_sdk.quantization.post_training",
     "quantize_aware": "edge_sdk.quantization.quantization_aware",
     "set_threads": "edge_sdk.threads",
@@ -85,6 +89,8 @@ __all__ = [
     "fit",
     "get_threads",
     "load",
+    "prune_and_train",
+    "prune_channels",
     "quantize",
     "quantize_aware",
     "set_threads",

@@ -1,0 +1,1 @@
+"""Smaller networks: channels removed, and the training that wins the accuracy back."""

@@ -1,0 +1,210 @@
+"""Structured pruning: a model with fewer channels, the least important ones removed (`edge.prune_channels`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from edge_sdk.compression.coupled_channels import CoupledChannels, coupled_channels
+from edge_sdk.compression.importance import by_loss, by_magnitude
+from edge_sdk.compression.remove_channels import remove_channels, without_channels
+from edge_sdk.cost import multiply_adds, node_multiply_adds
+from edge_sdk.errors import DataError, UsageError, suggestion
+from edge_sdk.graph import Graph
+from edge_sdk.model import Model
+from edge_sdk.spec import Array, Value
+
+if TYPE_CHECKING:
+    from edge_sdk.data.dataset import Dataset
+
+Measure = Literal["weights", "multiply-adds"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+MULTIPLE = 8
+"""Layers keep a multiple of so many channels: kernels compute whole vectors."""
+
+
+@dataclass(frozen=True)
+class LayerChannels:
+    """A layer's output channels in the whole network and in the smaller one; `reason` is why all had to stay."""
+
+    layer: str
+    before: int
+    after: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A smaller model, and what became of every layer.
+
+    `weights` and `multiply_adds` (of one photo) are those of the whole network and of the smaller one.
+    """
+
+    model: Model
+    layers: tuple[LayerChannels, ...]
+    weights: tuple[int, int]
+    multiply_adds: tuple[int, int]
+
+
+def prune_channels(
+    model: Model,
+    keep: float = 0.5,
+    of: Measure = "multiply-adds",
+    data: Dataset | Path | str | None = None,
+    *,
+    multiple: int = MULTIPLE,
+) -> Pruned:
+    """Return the model with its least important channels removed, so that at most the share `keep` of its cost is left.
+
+    The cost is the multiply-adds of one photo, or the number of weights. With labelled photos as `data` the channels go
+    first that the loss would miss least for what they cost; without, every layer loses the same share, the filters of
+    smallest absolute sum (edge_sdk/compression/importance.py). Layers keep a multiple of `multiple` channels. Batch
+    norms stay: what is lost in accuracy is won back by `edge.fit`. The same arguments give the same bytes.
+
+    Raises:
+        UsageError: shares or measures that make no sense, or a network that cannot become so small.
+        DataError: the photos have no labels, or none can be read.
+    """
+    if not 0 < keep <= 1:
+        raise UsageError(f"keep is {keep:g}, wanted a share above 0 and up to 1, such as 0.5")
+    if of not in MEASURES:
+        raise UsageError(f"of is {of!r}, wanted one of {', '.join(MEASURES)}{suggestion(of, MEASURES)}")
+    pruning = Pruning.of(model, of, data, multiple)
+    cost = _COSTS[of]
+    most = keep * cost(model.graph)
+    removed = pruning.largest(lambda candidate: cost(candidate) <= most)
+    if removed is None:
+        least = cost(pruning.smallest()) / cost(model.graph)
+        raise UsageError(
+            f"{model.name}: {keep:.0%} of its {of} cannot be reached; with {multiple} channels a layer {least:.0%} are "
+            "left"
+        )
+    return pruning.apply(removed)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """A model's channels in the order in which they go."""
+
+    model: Model
+    coupled: CoupledChannels
+    scores: Array
+    order: Array
+    multiple: int
+    criterion: str
+
+    @classmethod
+    def of(cls, model: Model, of: Measure, data: Dataset | Path | str | None, multiple: int = MULTIPLE) -> Pruning:
+        """Return the order in which a model's channels go; the arguments are those of `prune_channels`."""
+        if multiple < 1:
+            raise UsageError(f"multiple is {multiple}, wanted 1 or more")
+        coupled = coupled_channels(model.graph)
+        if data is None:
+            scores = by_magnitude(model.graph, model.workspace, coupled)
+        else:
+            scores = by_loss(model, coupled, _labelled(model, data)) / _savings(model.graph, coupled, of)
+        channels = np.concatenate([np.zeros(0, int), *(group.channels for group in coupled.groups)])
+        order = channels[np.argsort(scores[channels], kind="stable")]
+        return cls(model, coupled, scores, order, multiple, "magnitude" if data is None else "loss")
+
+    def largest(self, fits: Callable[[Graph], bool]) -> Array | None:
+        """Return which channels go from the largest network that fits, or None where not even the smallest does."""
+        low, high = 0, len(self.order)
+        if not fits(self.smallest()):
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            if fits(self.graph(self.removed(middle))):
+                high = middle
+            else:
+                low = middle + 1
+        return self.removed(high)
+
+    def smallest(self) -> Graph:
+        """Return the graph with as few channels as any may have."""
+        return self.graph(self.removed(len(self.order)))
+
+    def graph(self, removed: Array) -> Graph:
+        """Return the graph without some channels."""
+        return without_channels(self.model.graph, self.coupled, removed)
+
+    def removed(self, count: int) -> Array:
+        """Return which channels go where the first `count` do, but for those that a whole multiple needs."""
+        removed = np.zeros(self.coupled.count, bool)
+        removed[self.order[:count]] = True
+        for group in self.coupled.groups:
+            best = group.channels[np.argsort(-self.scores[group.channels], kind="stable")]
+            step = self.multiple // math.gcd(self.multiple, group.width)
+            left = int((~removed[best]).sum())
+            removed[best[: max(1, math.ceil(left / step)) * step]] = False
+        for axes in self.coupled.places.values():
+            for ids in axes.values():
+                if len(ids) and removed[ids].all():
+                    removed[ids[np.argmax(self.scores[ids])]] = False
+        return removed
+
+    def apply(self, removed: Array) -> Pruned:
+        """Return the smaller model; its provenance says that it is one."""
+        whole = self.model
+        graph, workspace = remove_channels(whole.graph, whole.workspace, self.coupled, removed)
+        layers = _layers(whole.graph, graph, self.coupled)
+        weights = _weights(whole.graph), _weights(graph)
+        products = _multiply_adds(whole.graph), _multiply_adds(graph)
+        facts: dict[str, Any] = {
+            "criterion": self.criterion, "multiple": self.multiple, "weights": list(weights),
+            "multiply_adds": list(products),
+        }  # fmt: skip
+        model = whole.replace(graph=graph, workspace=workspace, provenance={**whole.provenance, "pruning": facts})
+        return Pruned(model, layers, weights, products)
+
+
+def _weights(graph: Graph) -> int:
+    return sum(graph.specs[value].elements for value in graph.params)
+
+
+def _multiply_adds(graph: Graph) -> int:
+    return multiply_adds(graph.bind(1))
+
+
+_COSTS: dict[Measure, Callable[[Graph], int]] = {"weights": _weights, "multiply-adds": _multiply_adds}
+
+
+def _savings(graph: Graph, coupled: CoupledChannels, of: Measure) -> Array:
+    """Return what the network costs less without each channel alone, all others there, (channels,); at least 1."""
+    savings = np.zeros(coupled.count)
+    bound = graph.bind(1)
+    costs: list[tuple[Value, int]] = [(value, graph.specs[value].elements) for value in graph.params]
+    if of == "multiply-adds":
+        costs = [(node.inputs[1], node_multiply_adds(bound, node)) for node in bound.nodes if len(node.inputs) > 1]
+    for value, cost in costs:
+        for ids in coupled.places.get(value, {}).values():
+            np.add.at(savings, ids, cost / max(len(ids), 1))
+    return np.maximum(savings, 1)
+
+
+def _layers(whole: Graph, smaller: Graph, coupled: CoupledChannels) -> tuple[LayerChannels, ...]:
+    outputs = {*coupled.kept, *(output for group in coupled.groups for output in group.writers)}
+    return tuple(
+        LayerChannels(
+            value, whole.specs[value].shape[-1], smaller.specs[value].shape[-1], coupled.kept.get(Value(value))
+        )
+        for node in whole.nodes
+        for value in node.outputs
+        if value in outputs
+    )
+
+
+def _labelled(model: Model, data: Dataset | Path | str) -> Dataset:
+    from edge_sdk.data.folder import ImageFolder
+    from edge_sdk.data.source import labelled
+
+    photos = ImageFolder.scan(data, labels=model.labels).train if isinstance(data, str | Path) else data
+    if not labelled(photos):
+        raise DataError("pruning by loss needs photos with labels: one sub-folder a class")
+    return photos
