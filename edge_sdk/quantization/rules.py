@@ -63,8 +63,8 @@ def precision_of(node: Node, scheme: Scheme) -> LayerPrecision:
 def stored_types(graph: Graph, scheme: Scheme) -> dict[Value, ActivationType]:
     """Return as what each activation is stored where it is computed.
 
-    That is the type its node computes with; of a real result, the widest that is read. The image is int8, which is
-    exact, and so is what 16-bit layers read of it.
+    That is the type its node computes with; of a real result the scheme's own, or the wider one where that is read. The
+    image is int8, which is exact, and so is what 16-bit layers read of it.
     """
     types: dict[Value, ActivationType] = dict.fromkeys(graph.inputs, "int8")
     for node in graph.nodes:
@@ -72,7 +72,7 @@ def stored_types(graph: Graph, scheme: Scheme) -> dict[Value, ActivationType]:
         for value in node.outputs:
             if precision == "float32":
                 wide = any(precision_of(reader, scheme) == "int16" for reader in graph.consumers(value))
-                types[value] = "int16" if wide else "int8"
+                types[value] = "int16" if wide else scheme.activations
             else:
                 types[value] = precision
     return types

@@ -14,13 +14,15 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.model import OUTPUT
 from edge_sdk.quantization.candidate import Candidate, integer_graph
 from edge_sdk.quantization.layer_outputs import integer_name, outputs_of
-from edge_sdk.quantization.rules import SAME_PARAMETERS, precision_of
+from edge_sdk.quantization.rules import SAME_PARAMETERS, precision_of, stored_types
 from edge_sdk.quantization.scheme import LayerPrecision
-from edge_sdk.spec import Array, QuantParams, Value
+from edge_sdk.spec import Array, Value
 from edge_sdk.workspace import Workspace
 
 BINS = 32
 LOGITS = Value(OUTPUT)
+Reach = tuple[float, float, int]
+"""The smallest and the largest real number of a type, and in how many steps."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class LayerReport:
     Attributes:
         value: The node's output.
         op: Its operator.
-        precision: "int8", or "float32" where it computes on real numbers.
+        precision: "int8" or "int16", or "float32" where it computes on real numbers.
         signal_to_noise: 10 · log₁₀(Σ y² / Σ (ŷ - y)²) in decibels; infinite without any difference.
         cosine: Σ y · ŷ / √(Σ y² · Σ ŷ²).
         low: The smallest number that the stored integers reach.
@@ -112,7 +114,8 @@ def report_layers(candidate: Candidate, images: Iterable[Array], *, sensitivity:
     integer_batches = outputs_of(integers, arrays, list(stored.values()), images)
     for real, approximated in zip(float_batches, integer_batches, strict=True):
         for value in values:
-            statistics[value].add(real[value], approximated[stored[value]], candidate.activations[value])
+            reach = _reach(candidate, value)
+            statistics[value].add(real[value], approximated[stored[value]], reach)
     alone = sensitivities(candidate, images) if sensitivity else {}
     total = sum(error**2 for error in alone.values())
     layers = [
@@ -180,16 +183,16 @@ class _Statistics:
         self._count = self._clipped = 0
         self.histogram = np.zeros(BINS, np.int64)
 
-    def add(self, real: Array, approximated: Array, quant: QuantParams | None) -> None:
+    def add(self, real: Array, approximated: Array, reach: Reach | None) -> None:
         y, found = (array.astype(np.float64).ravel() for array in (real, approximated))
         self._signal += float(y @ y)
         self._noise += float(np.sum(np.square(found - y)))
         self._product += float(y @ found)
         self._power += float(found @ found)
         self._count += len(y)
-        if quant is not None:
-            low, high = _reach(quant)
-            half = (high - low) / 510  # half a step
+        if reach is not None:
+            low, high, steps = reach
+            half = (high - low) / steps / 2
             self._clipped += int(np.sum((y < low - half) | (y > high + half)))
             self.histogram += np.histogram(y, BINS, (low, high))[0]
 
@@ -213,16 +216,17 @@ class _Statistics:
         return self._clipped / max(self._count, 1)
 
 
-def _reach(quant: QuantParams) -> tuple[float, float]:
-    """The smallest and largest real number that int8 reaches."""
-    scale, zero = quant.scale[0], quant.zero_point[0]
-    return scale * (-128 - zero), scale * (127 - zero)
+def _reach(candidate: Candidate, value: Value) -> Reach:
+    """The smallest and largest real number that an activation's type reaches, and in how many steps."""
+    quant, stored = candidate.activations[value], stored_types(candidate.graph, candidate.scheme)[value]
+    scale, zero, limits = quant.scale[0], quant.zero_point[0], np.iinfo(stored)
+    return scale * (int(limits.min) - zero), scale * (int(limits.max) - zero), int(limits.max) - int(limits.min)
 
 
 def _report(
     candidate: Candidate, node: Node, value: Value, statistics: _Statistics, alone: float | None, total: float
 ) -> LayerReport:
-    low, high = _reach(candidate.activations[value])
+    low, high, _ = _reach(candidate, value)
     return LayerReport(
         value=value,
         op=node.op.name,
@@ -252,7 +256,11 @@ def _on_floats(values: Iterable[Value]) -> dict[Value, LayerPrecision]:
 
 
 def _with_layers(candidate: Candidate, layers: Mapping[Value, LayerPrecision]) -> Candidate:
-    return dataclasses.replace(candidate, scheme=dataclasses.replace(candidate.scheme, layers=layers))
+    # Layers of 16 bits in a network of 8 stay so: as good as real, and their results have scales of 16 bits.
+    scheme = candidate.scheme
+    if scheme.activations == "int8":
+        layers = {**layers, **{value: named for value, named in scheme.layers.items() if named == "int16"}}
+    return dataclasses.replace(candidate, scheme=dataclasses.replace(scheme, layers=layers))
 
 
 def _logits(graph: Graph, workspace: Workspace, images: Iterable[Array]) -> Array:

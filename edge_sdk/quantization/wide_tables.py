@@ -127,5 +127,4 @@ def _points(function: Callable[[Array], Array], low: float, high: float) -> Arra
     error = half_away((following + half_away(function(at) * factor)) / 2) - middle
     moved = here - half_away(error / 2)
     end = half_away(np.asarray([function(np.asarray(last)) * factor]))
-    points: Array = np.clip(np.concatenate([moved, end]), -ONE - 1, ONE).astype(np.int64)
-    return points
+    return np.asarray(np.clip(np.concatenate([moved, end]), -ONE - 1, ONE), np.int64)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from tiny_models import tiny_model
 
 import edge_sdk as edge
-from edge_sdk.cli.main import main
 from edge_sdk.converters.tflite import read_graph
 from edge_sdk.converters.tflite.file_graph import read_file_graph
 from edge_sdk.converters.tflite.runtime import TFLiteModel
@@ -124,18 +120,3 @@ def test_refusals(folder, report):
     with pytest.raises(UsageError, match="not one of none, fp16, dynamic, int8"):
         edge.export_onnx(model, folder / "none.onnx", "int16x8", PHOTOS)
     assert not path.exists()
-
-
-def test_from_the_shell(folder, report):
-    """`edge inspect` shows the file; --quantize int16x8 is for .tflite files."""
-    tiny_model().save(folder / "model.edge")
-    shown = CliRunner().invoke(main, ["inspect", str(folder / "wide.tflite"), "--json"])
-
-    refused = CliRunner().invoke(
-        main, ["export", str(folder / "model.edge"), "--quantize", "int16x8", "--out", str(folder / "m.onnx")]
-    )
-
-    assert shown.exit_code == 0
-    assert "int16" in json.dumps(json.loads(shown.output))
-    assert refused.exit_code == 2
-    assert "--quantize int16x8 is for .tflite files" in refused.output
