@@ -34,7 +34,7 @@ GRID_LIMIT, THREADS_LIMIT, SHARED_LIMIT = (2**31 - 1, 65535, 65535), 1024, 48 <<
 
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(([^)]*)\)')
 _C_TYPES = {
-    "float": np.dtype("float32"), "double": np.dtype("float64"), "int": np.dtype("int32"), 
+    "float": np.dtype("float32"), "double": np.dtype("float64"), "int": np.dtype("int32"),
     "unsigned": np.dtype("uint32"),
     "long long": np.dtype("int64"), "index_t": np.dtype("int64"), "unsigned long long": np.dtype("uint64"),
     "short": np.dtype("int16"), "signed char": np.dtype("int8"), "unsigned char": np.dtype("uint8"),
