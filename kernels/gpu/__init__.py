@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from edge_sdk.kernels.gpu import activation, elementwise
+from edge_sdk.kernels.gpu import (
+    activation,
+    control,
+    elementwise,
+    fake_quantization,
+    functions,
+    logic,
+    quantization,
+    random,
+)
 
 PRECISIONS = ("float32",)
 """To what factors of products can be rounded."""
 
-__all__ = ["PRECISIONS", "activation", "elementwise"]
+__all__ = [
+    "PRECISIONS",
+    "activation",
+    "control",
+    "elementwise",
+    "fake_quantization",
+    "functions",
+    "logic",
+    "quantization",
+    "random",
+]
