@@ -5,12 +5,14 @@ from __future__ import annotations
 from edge_sdk.kernels.gpu import (
     activation,
     control,
+    dense_update,
     elementwise,
     fake_quantization,
     functions,
     logic,
     quantization,
     random,
+    update,
 )
 
 PRECISIONS = ("float32",)
@@ -20,10 +22,12 @@ __all__ = [
     "PRECISIONS",
     "activation",
     "control",
+    "dense_update",
     "elementwise",
     "fake_quantization",
     "functions",
     "logic",
     "quantization",
     "random",
+    "update",
 ]

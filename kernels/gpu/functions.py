@@ -15,7 +15,7 @@ def apply(op: Apply, out: Array, x: Array) -> Call:
 
 @kernel(Power, "gpu", binds=True)
 def power(op: Power, out: Array, a: Array, b: Array) -> Call:
-    return map_broadcast("functions", "raise", out, a, b)
+    return map_broadcast("functions", "raised", out, a, b)
 
 
 @kernel(Remainder, "gpu", binds=True)

@@ -33,5 +33,5 @@ __device__ COMPUTE floored_remainder(COMPUTE a, COMPUTE b) {
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
-BROADCAST(raise, SCALAR, COMPUTE, power_of_numbers(a, b))
+BROADCAST(raised, SCALAR, COMPUTE, power_of_numbers(a, b))
 BROADCAST(modulo, SCALAR, COMPUTE, p ? remainder_of(a, b) : floored_remainder(a, b))
