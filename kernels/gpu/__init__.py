@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from edge_sdk.kernels.gpu import activation, elementwise
+from edge_sdk.kernels.gpu import (
+    activation,
+    control,
+    dense_update,
+    elementwise,
+    fake_quantization,
+    functions,
+    logic,
+    quantization,
+    random,
+    update,
+)
 
 PRECISIONS = ("float32",)
 """To what factors of products can be rounded."""
 
-__all__ = ["PRECISIONS", "activation", "elementwise"]
+__all__ = [
+    "PRECISIONS",
+    "activation",
+    "control",
+    "dense_update",
+    "elementwise",
+    "fake_quantization",
+    "functions",
+    "logic",
+    "quantization",
+    "random",
+    "update",
+]

@@ -9,6 +9,7 @@ import numpy as np
 from edge_sdk.kernel import Kernel, call_arguments
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.op import Op
+from edge_sdk.quantization.profile import DEFAULT
 from edge_sdk.spec import Array, Spec
 
 GUARD = 512  # bytes before and behind an array
@@ -50,7 +51,9 @@ def call_on_device(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Arr
     if kernel.packing is not None:
         kernel.packing.pack(op, forms, tuple(specs), arrays[kernel.packing.input])
     out = call_arguments([one.array for one in outputs])
-    kernel.bind(op, out, arrays, kernel.keywords(tuple(one.array for one in scratch), forms))()
+    keywords = kernel.keywords(tuple(one.array for one in scratch), forms)
+    keywords |= kernel.constant_keywords(op, specs, op.infer_outputs(specs), DEFAULT)
+    kernel.bind(op, out, arrays, keywords)()
     current_driver().wait()
 
     for kind, guarded in (("input", given), ("output", outputs), ("scratch", scratch), ("packed", packed)):

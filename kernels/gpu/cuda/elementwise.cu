@@ -1,6 +1,5 @@
 // Arithmetic element by element, with NumPy's broadcasting.
-#include "elementwise.cuh"
-#include "strided.cuh"
+#include "broadcast.cuh"
 
 enum Activation { NONE, RELU, RELU6 };
 
@@ -10,21 +9,28 @@ __device__ COMPUTE activated(COMPUTE y, int activation) {
   return activation == RELU6 && y > 6 ? (COMPUTE)6 : y;
 }
 
-// Two kernels for each operator: for arrays of the same shape, and for those that are broadcast.
-#define ARITHMETIC(name, expression)                                                                                  \
-  KERNEL name(SCALAR* y_, const SCALAR* a_, const SCALAR* b_, int activation, index_t count) {                        \
-    FOR_EACH(i, count) {                                                                                              \
-      const COMPUTE a = loaded(a_, i), b = loaded(b_, i);                                                             \
-      stored(y_, i, activated(expression, activation));                                                               \
-    }                                                                                                                 \
-  }                                                                                                                   \
-  KERNEL name##_broadcast(SCALAR* y_, const SCALAR* a_, const SCALAR* b_, Strides strides, int activation,            \
-                          index_t count) {                                                                            \
-    FOR_EACH(i, count) {                                                                                              \
-      const Offsets at = offsets_of(i, strides);                                                                      \
-      const COMPUTE a = loaded(a_, at.a), b = loaded(b_, at.b);                                                       \
-      stored(y_, i, activated(expression, activation));                                                               \
-    }                                                                                                                 \
-  }
+BROADCAST(add, SCALAR, COMPUTE, activated(a + b, p))
+BROADCAST(subtract, SCALAR, COMPUTE, a - b)
+BROADCAST(multiply, SCALAR, COMPUTE, a * b)
+// A whole number divided by 0 is 0.
+BROADCAST(divide, SCALAR, COMPUTE, !FRACTIONS && b == 0 ? 0 : a / b)
+BROADCAST(maximum, SCALAR, COMPUTE, a >= b ? a : b)
+BROADCAST(minimum, SCALAR, COMPUTE, a <= b ? a : b)
 
-ARITHMETIC(add, a + b)
+// The strides are those of dy, a and y over the result.
+KERNEL chosen_grad(SCALAR* out, const SCALAR* dy, const SCALAR* a, const SCALAR* y, Strides strides, index_t count) {
+  FOR_EACH(i, count) {
+    const Offsets at = offsets_of(i, strides);
+    stored(out, i, loaded(a, at.b) == loaded(y, at.c) ? loaded(dy, at.a) : (COMPUTE)0);
+  }
+}
+
+UNARY(negative, -x)
+UNARY(exponential, exp(x))
+UNARY(logarithm, log(x))
+UNARY(square_root, sqrt(x))
+UNARY(square, x * x)
+UNARY(absolute, x > 0 ? x : 0 - x)
+UNARY(clip, x < p ? p : x > q ? q : x)
+BINARY(absolute_grad, b > 0 ? a : b < 0 ? -a : a * b)
+BINARY(clip_grad, b >= p && b <= q ? a : 0)

@@ -15,14 +15,20 @@ struct Offsets {
   index_t a, b, c;
 };
 
-__device__ Offsets offsets_of(index_t i, const Strides& strides) {
+template <class Count>
+__device__ Offsets offsets_counted(Count i, const Strides& strides) {
   Offsets at = {0, 0, 0};
   for (int axis = strides.rank - 1; axis >= 0; axis--) {
-    const index_t size = strides.shape[axis], position = i % size;
+    const Count size = strides.shape[axis], position = i % size;
     i /= size;
     at.a += position * strides.a[axis];
     at.b += position * strides.b[axis];
     at.c += position * strides.c[axis];
   }
   return at;
+}
+
+// Divisions of 32 bits where the number allows it: those of 64 cost several times as much.
+__device__ Offsets offsets_of(index_t i, const Strides& strides) {
+  return i <= 0xFFFFFFFFll ? offsets_counted((unsigned)i, strides) : offsets_counted(i, strides);
 }
