@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edge_sdk.kernels.gpu import activation, elementwise, norm
+from edge_sdk.kernels.gpu import activation, elementwise, loss, norm, reduce
 
 PRECISIONS = ("float32",)
 """To what factors of products can be rounded."""
 
-__all__ = ["PRECISIONS", "activation", "elementwise", "norm"]
+__all__ = ["PRECISIONS", "activation", "elementwise", "loss", "norm", "reduce"]
