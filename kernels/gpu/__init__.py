@@ -10,8 +10,11 @@ from edge_sdk.kernels.gpu import (
     fake_quantization,
     functions,
     logic,
+    loss,
+    norm,
     quantization,
     random,
+    reduce,
     update,
 )
 
@@ -27,7 +30,10 @@ __all__ = [
     "fake_quantization",
     "functions",
     "logic",
+    "loss",
+    "norm",
     "quantization",
     "random",
+    "reduce",
     "update",
 ]
