@@ -1,4 +1,4 @@
-"""Copies of boxes of elements between arrays of any strides, 16 bytes at a time where everything is a multiple of it."""
+"""Copies of boxes of elements between arrays of any strides, 16 bytes at a time where all sizes allow it."""
 
 from __future__ import annotations
 

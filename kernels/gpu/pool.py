@@ -41,14 +41,14 @@ def windows(
     """Return the structs of both axes for windows that slide over images of `size` into `cells`."""
     pads = resolve_padding(padding, size, kernel, stride, (1, 1))
     return (
-        _axis(size[0], cells[0], kernel[0], stride[0], *pads[0], count_padding),
-        _axis(size[1], cells[1], kernel[1], stride[1], *pads[1], count_padding),
+        _axis(size[0], cells[0], kernel[0], stride[0], *pads[0], count_padding=count_padding),
+        _axis(size[1], cells[1], kernel[1], stride[1], *pads[1], count_padding=count_padding),
     )
 
 
 def grid(size: Pair, cells: Pair) -> Axes:
     """Return the structs of both axes for adaptive pooling."""
-    return _axis(size[0], cells[0], 0, 1, 0, 0, False), _axis(size[1], cells[1], 0, 1, 0, 0, False)
+    return _axis(size[0], cells[0], 0, 1, 0, 0), _axis(size[1], cells[1], 0, 1, 0, 0)
 
 
 @kernel(MaxPool2D, "gpu", binds=True)
@@ -136,8 +136,8 @@ def _global_pool(out: Array, x: Array) -> Call:
 
 
 def _axis(
-    extent: int, cells: int, kernel: int, stride: int, before: int, after: int, count_padding: bool
-) -> np.void:  # fmt: skip
+    extent: int, cells: int, kernel: int, stride: int, before: int, after: int, *, count_padding: bool = False
+) -> np.void:
     return np.void(np.array((extent, cells, kernel, stride, before, after, count_padding), AXIS))
 
 
