@@ -89,7 +89,7 @@ def _processor() -> dict[str, Any]:
 
     load_device("cpu")  # which starts the threads
     return {
-        "name": device_module("cpu", "machine").identity()["processor"],
+        "name": device_module("cpu", "machine").identity()["processor"].rpartition("-")[0],  # behind it is the width
         "processors": available_processors(),
         "simd_bits": FLOAT_BITS * device_module("cpu", "simd").LANES,
         "threads": get_threads(),
