@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edge_sdk.kernels.gpu import activation, elementwise, linear
+from edge_sdk.kernels.gpu import activation, conv, elementwise, linear
 
 PRECISIONS = ("float32",)
 """To what factors of products can be rounded."""
 
-__all__ = ["PRECISIONS", "activation", "elementwise", "linear"]
+__all__ = ["PRECISIONS", "activation", "conv", "elementwise", "linear"]
