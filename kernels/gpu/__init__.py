@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edge_sdk.kernels.gpu import activation, conv, elementwise, linear
+from edge_sdk.kernels.gpu import activation, conv, depthwise_conv, elementwise, linear, statistics
 
 PRECISIONS = ("float32",)
 """To what factors of products can be rounded."""
 
-__all__ = ["PRECISIONS", "activation", "conv", "elementwise", "linear"]
+__all__ = ["PRECISIONS", "activation", "conv", "depthwise_conv", "elementwise", "linear", "statistics"]
