@@ -19,6 +19,7 @@ from edge_sdk.kernels.gpu.products import (
     tiles,
 )
 from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight, ConvTranspose2D
+from edge_sdk.ops.geometry import Pair
 from edge_sdk.spec import Array, Spec
 
 
@@ -53,8 +54,8 @@ def conv_transpose2d(op: ConvTranspose2D, out: Array, x: Array, w: Array, b: Arr
 
 
 def _backward(
-    name: str, op: Conv2DGradInput | ConvTranspose2D, image: Array, result: Array, kernel: tuple[int, int], *rest: object
-) -> Call:  # fmt: skip
+    name: str, op: Conv2DGradInput | ConvTranspose2D, image: Array, result: Array, kernel: Pair, *rest: object
+) -> Call:
     """Return the launch from the result of a convolution to its image, one product for each group and phase."""
     if not image.size:
         return nothing()
