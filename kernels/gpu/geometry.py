@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_sdk.errors import GraphError
-from edge_sdk.kernels.gpu.products import countable
+from edge_sdk.kernels.gpu.products import countable, structure
 from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
@@ -59,4 +59,4 @@ def geometry(op: Convolution, image: Sequence[int], result: Sequence[int], kerne
         before = padding[axis][0]
         extents.append((size[axis], result[1 + axis], kernel[axis], op.stride[axis], op.dilation[axis], before))
     groups = getattr(op, "groups", 1)
-    return np.void(np.array((image[0], image[3], result[3], groups, *extents), GEOMETRY))
+    return structure(GEOMETRY, (image[0], image[3], result[3], groups, *extents))

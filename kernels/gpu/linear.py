@@ -16,6 +16,7 @@ from edge_sdk.kernels.gpu.products import (
     part_terms,
     parts_of,
     parts_scratch,
+    structure,
     sum_parts,
     tiles,
 )
@@ -69,7 +70,7 @@ def multiply(
     ]
     finishing = (0, 0) if parts else (int(bias is not None), activation)
     numbers = (rows, columns, terms, batches, part_terms(terms, sizes.blocks), *finishing)
-    struct = np.void(np.array((*numbers, *steps), PRODUCT))
+    struct = structure(PRODUCT, (*numbers, *steps))
     target, kernel_name = (scratch[0], f"{name}_parts") if parts else (out, name)
     dtype, added = out.dtype.name, out if bias is None else bias
     products = batches * (parts or 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edge_sdk.errors import GraphError
@@ -67,3 +69,9 @@ def countable(what: str, count: int) -> int:
             f"{what}: {count} are more than the {MAX_COUNT} that a CUDA kernel counts; use smaller batches"
         )
     return count
+
+
+def structure(dtype: np.dtype[np.void], values: Sequence[object]) -> np.void:
+    """Return a struct of CUDA C, to be passed by value."""
+    filled: np.void = np.array(tuple(values), dtype)[()]
+    return filled

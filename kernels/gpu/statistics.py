@@ -9,7 +9,7 @@ import numpy as np
 from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu import conv, depthwise_conv
 from edge_sdk.kernels.gpu.launch import for_each, launch, nothing, sequence
-from edge_sdk.kernels.gpu.products import WANTED_BLOCKS, countable
+from edge_sdk.kernels.gpu.products import WANTED_BLOCKS, countable, structure
 from edge_sdk.ops.statistics import PARTS, Conv2DStatistics, DepthwiseConv2DStatistics, part_step
 from edge_sdk.spec import Array, Spec
 
@@ -44,7 +44,7 @@ def gather(statistics: Array, y: Array, slices: Array) -> Call:
     step, dtype = part_step(q), y.dtype.name
     countable("statistics: pixels", n * p * q)
     per_part, across = slices.shape[1], -(-channels // LANES)
-    struct = np.void(np.array((PARTS, per_part, -(-n * p // step), step, n * p, q, channels), STRUCT))
+    struct = structure(STRUCT, (PARTS, per_part, -(-n * p // step), step, n * p, q, channels))
     grid = countable("statistics: blocks", PARTS * per_part * across)
     first = launch("statistics", "gathered", (grid, 1, 1), (LANES * ROWS, 1, 1), slices, y, struct, dtype=dtype)
     numbers = (np.int32(per_part), np.int32(channels))

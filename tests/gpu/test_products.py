@@ -40,11 +40,12 @@ HALF_TOLERANCE = 2e-3
 
 
 def difference(op: Op, inputs: Sequence[Array]) -> float:
-    """The largest error of the CUDA kernel over the largest wanted magnitude, in both orders of threads, which agree."""
+    """The largest error of the CUDA kernel over the largest wanted magnitude; both orders of threads must agree."""
     double = [x.astype(np.float64) for x in inputs]
     naive = find_kernel(op, "reference", [Spec(x.shape, x.dtype.name) for x in double])
     kernel = find_kernel(op, "gpu", [Spec(x.shape, x.dtype.name) for x in inputs])
-    assert naive is not None and kernel is not None
+    assert naive is not None
+    assert kernel is not None
     wanted = call_kernel(naive, op, double)
     outputs = call_on_device(kernel, op, inputs)
     with pytest.MonkeyPatch.context() as patch:
@@ -165,7 +166,8 @@ def test_products_whose_sums_are_split(transpose_a: bool, transpose_b: bool) -> 
         for x, turned in ((a, transpose_a), (b, transpose_b))
     )
 
-    assert parts_of(terms, 8) > 1 and terms % part_terms(terms, 8)
+    assert parts_of(terms, 8) > 1
+    assert terms % part_terms(terms, 8)
     assert difference(op, inputs) <= TOLERANCE
 
 
