@@ -73,5 +73,5 @@ def countable(what: str, count: int) -> int:
 
 def structure(dtype: np.dtype[np.void], values: Sequence[object]) -> np.void:
     """Return a struct of CUDA C, to be passed by value."""
-    filled: np.void = np.array(tuple(values), dtype)[()]
+    filled: np.void = np.array([tuple(values)], dtype)[0]
     return filled
