@@ -22,7 +22,8 @@ __device__ float power_of_numbers(float a, float b) { return powf(a, b); }
 template <class T>
 __device__ double power_of_numbers(T a, T b) { return pow((double)a, (double)b); }
 
-// What C leaves of a / b has the sign of a; the other kind has that of b, as in Python. Of a division by a whole 0 it is 0.
+// What C leaves of a / b has the sign of a; the other kind has that of b, as in Python. Of a division by a whole 0 it
+// is 0.
 __device__ float remainder_of(float a, float b) { return fmodf(a, b); }
 __device__ double remainder_of(double a, double b) { return fmod(a, b); }
 template <class T>
