@@ -10,6 +10,7 @@ from edge_sdk.errors import GraphError
 from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu.launch import launch, nothing
 from edge_sdk.kernels.gpu.rules import adam_numbers, rmsprop_numbers, sgd_numbers
+from edge_sdk.kernels.gpu.structs import structure
 from edge_sdk.ops.update import LinearAdamUpdate, LinearRMSPropUpdate, LinearSGDUpdate
 from edge_sdk.spec import Array, Spec
 
@@ -51,6 +52,6 @@ def _update(kernel: str, out: tuple[Array, ...], weight: Array, dy: Array, x: Ar
     grid = (-(-inputs // TILE), -(-outputs // TILE), 1)
     if grid[1] > np.iinfo(np.uint16).max:
         raise GraphError(f"a dense layer on device 'gpu' has at most {65535 * TILE} outputs; this one has {outputs}")
-    shape = np.void(np.array((dy.shape[0], outputs, inputs), DENSE))
+    shape = structure(DENSE, dy.shape[0], outputs, inputs)
     arrays = (*out, weight, dy, x, *rest, shape)
     return launch("dense_update", kernel, grid, (SIDE, SIDE, 1), *arrays, dtype=weight.dtype.name)

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu.launch import for_each, number
+from edge_sdk.kernels.gpu.structs import structure
 from edge_sdk.kernels.gpu.sums import parts, reduction
 from edge_sdk.ops.fake_quantization import FakeQuantize, FakeQuantizeGrad, FakeQuantizeLearnedGrad, SymmetricScale
 from edge_sdk.spec import Array, Spec
@@ -20,7 +21,7 @@ CHANNELS = np.dtype([("inner", "i8"), ("channels", "i8")], align=True)
 def _channels(shape: Sequence[int], axis: int | None) -> np.void:
     """How elements map to channels."""
     inner, channels = (1, 1) if axis is None else (math.prod(shape[axis + 1 :]), shape[axis])
-    return np.void(np.array((inner, channels), CHANNELS))
+    return structure(CHANNELS, inner, channels)
 
 
 def _others(rank: int, axis: int | None) -> tuple[int, ...]:
@@ -41,9 +42,7 @@ def fake_quantize_grad(op: FakeQuantizeGrad, out: Array, dy: Array, x: Array, sc
     return for_each("fake_quantization", "fake_quantize_grad", x.size, *arrays, *numbers, dtype=x.dtype.name)
 
 
-def _learned_parts(
-    op: FakeQuantizeLearnedGrad, dy: Spec, x: Spec, scale: Spec, zero_point: Spec
-) -> tuple[Spec, ...]:
+def _learned_parts(op: FakeQuantizeLearnedGrad, dy: Spec, x: Spec, scale: Spec, zero_point: Spec) -> tuple[Spec, ...]:
     return (parts(x.shape, _others(x.rank, op.axis), x.dtype),)
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edge_sdk.kernels.gpu.launch import number
+from edge_sdk.kernels.gpu.structs import structure
 from edge_sdk.ops.update import (
     AdamUpdate,
     GroupedAdamUpdate,
@@ -47,4 +48,4 @@ def _logarithm(beta: float) -> float:
 
 def _struct(dtype: str, *numbers: float) -> np.void:
     kind = number(0, dtype).dtype
-    return np.void(np.array(tuple(numbers), [(f"n{index}", kind) for index in range(len(numbers))]))
+    return structure(np.dtype([(f"n{index}", kind) for index in range(len(numbers))]), *numbers)

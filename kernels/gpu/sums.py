@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.launch import THREADS, launch, nothing, number, sequence
 from edge_sdk.kernels.gpu.strides import STRIDES, contiguous_strides, strides
+from edge_sdk.kernels.gpu.structs import structure
 from edge_sdk.spec import Array, Spec
 
 REDUCTION = np.dtype(
@@ -64,19 +66,18 @@ def reduction(shape: Sequence[int], axes: Collection[int]) -> Reduction:
     """Return how an array of `shape` is reduced over `axes`."""
     own = contiguous_strides(shape)
     kept = [axis for axis in range(len(shape)) if axis not in axes]
-    struct = np.zeros((), REDUCTION)
-    sizes = []
-    for name, chosen in (("kept", kept), ("reduced", sorted(axes))):
+    walked, sizes = [], []
+    for chosen in (kept, sorted(axes)):
         part = [shape[axis] for axis in chosen]
-        struct[name] = strides(part, [own[axis] for axis in chosen])
-        sizes.append(int(np.prod(part, dtype=np.int64)))
+        walked.append(strides(part, [own[axis] for axis in chosen]))
+        sizes.append(math.prod(part))
     results, terms = sizes
     columns = next((axis in kept for axis in reversed(range(len(shape))) if shape[axis] != 1), False)
     blocks, together = (-(-results // LANES), ROWS) if columns else (results, THREADS)
     wanted = -(-BLOCKS // max(blocks, 1))
     chunk = max(-(-terms // min(wanted, MAX_CHUNKS)), min(terms, together * TERMS_OF_A_THREAD), 1)
-    struct["results"], struct["terms"], struct["chunk"] = results, terms, chunk
-    return Reduction(np.void(struct), columns, results, max(-(-terms // chunk), 1))
+    struct = structure(REDUCTION, *walked, results, terms, chunk)
+    return Reduction(struct, columns, results, max(-(-terms // chunk), 1))
 
 
 def parts(shape: Sequence[int], axes: Collection[int], dtype: str) -> Spec:

@@ -141,5 +141,5 @@ def _norm_of_same_type(op: ClipByNorm, gradient: Spec, norm: Spec) -> bool:
 
 @kernel(ClipByNorm, "gpu", when=_norm_of_same_type, binds=True)
 def clip_by_norm(op: ClipByNorm, out: Array, gradient: Array, norm: Array) -> Call:
-    least = float(np.finfo(number(0, gradient.dtype.name).dtype).tiny)
+    least = float(np.finfo(number(0, gradient.dtype.name).dtype.name).tiny)
     return map_elements("update", "clip_by_norm", out, gradient, norm, p=op.max_norm, q=least)

@@ -68,9 +68,9 @@ KERNEL dense_adam(SCALAR* new_weight, SCALAR* new_first, SCALAR* new_second, con
   update_tile(out, weight, states, dy, x, of, Adam(numbers, loaded(rate, 0), *step));
 }
 
-KERNEL dense_rmsprop(SCALAR* new_weight, SCALAR* new_square, SCALAR* new_velocity, const SCALAR* weight, const SCALAR* dy,
-                     const SCALAR* x, const SCALAR* rate, const SCALAR* square, const SCALAR* velocity,
-                     RmspropNumbers numbers, Dense of) {
+KERNEL dense_rmsprop(SCALAR* new_weight, SCALAR* new_square, SCALAR* new_velocity, const SCALAR* weight,
+                     const SCALAR* dy, const SCALAR* x, const SCALAR* rate, const SCALAR* square,
+                     const SCALAR* velocity, RmspropNumbers numbers, Dense of) {
   SCALAR* const out[] = {new_weight, new_square, new_velocity};
   const SCALAR* const states[] = {square, velocity};
   update_tile(out, weight, states, dy, x, of, Rmsprop(numbers, loaded(rate, 0)));

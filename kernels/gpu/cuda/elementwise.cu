@@ -26,9 +26,9 @@ KERNEL chosen_grad(SCALAR* out, const SCALAR* dy, const SCALAR* a, const SCALAR*
 }
 
 UNARY(negative, -x)
-UNARY(exponential, exp(x))
-UNARY(logarithm, log(x))
-UNARY(square_root, sqrt(x))
+UNARY(exponential, exp(real(x)))
+UNARY(logarithm, log(real(x)))
+UNARY(square_root, sqrt(real(x)))
 UNARY(square, x * x)
 UNARY(absolute, x > 0 ? x : 0 - x)
 UNARY(clip, x < p ? p : x > q ? q : x)

@@ -7,6 +7,11 @@
 // Whether numbers have fractions. 0.5 is 0 as a whole number and 1 as a truth value.
 constexpr bool FRACTIONS = (COMPUTE)0.5 != (COMPUTE)0 && (COMPUTE)0.5 != (COMPUTE)1;
 
+// What functions of real numbers take: C's do not choose between float and double for whole numbers.
+__device__ float real(float x) { return x; }
+template <class T>
+__device__ double real(T x) { return (double)x; }
+
 template <class T>
 struct alignas(4 * sizeof(T)) Four {
   T of[4];

@@ -18,13 +18,15 @@ __device__ COMPUTE slope_term(SCALAR* dx, const SCALAR* dy_, const SCALAR* x_, c
 
 KERNEL prelu_grad_columns(COMPUTE* parts, SCALAR* dx, const SCALAR* dy, const SCALAR* x, const SCALAR* slope,
                           Reduction of) {
-  reduce_columns(parts, of, [=](index_t at, index_t channel) { return slope_term(dx, dy, x, slope, at, channel); }, Sum());
+  const auto term = [=](index_t at, index_t channel) { return slope_term(dx, dy, x, slope, at, channel); };
+  reduce_columns(parts, of, term, Sum());
 }
 
 // Of a single channel.
 KERNEL prelu_grad_rows(COMPUTE* parts, SCALAR* dx, const SCALAR* dy, const SCALAR* x, const SCALAR* slope,
                        Reduction of) {
-  reduce_rows(parts, of, [=](index_t at, index_t channel) { return slope_term(dx, dy, x, slope, at, channel); }, Sum());
+  const auto term = [=](index_t at, index_t channel) { return slope_term(dx, dy, x, slope, at, channel); };
+  reduce_rows(parts, of, term, Sum());
 }
 
 KERNEL slope_grad(SCALAR* dslope, const COMPUTE* parts, index_t results, int chunks) {

@@ -17,10 +17,10 @@ __device__ float away_from_zero(double quotient) {
   return (float)(whole + (rest >= 0.5) - (rest <= -0.5));
 }
 
-// Products are rounded before anything is added to them: a fused one would move numbers at the borders. With VECTORS the
-// first `whole` numbers are multiplied, and those that are left divided in float64.
-KERNEL quantize(SCALAR* y, const float* x, int rounding, float scale, float inverse, index_t whole, int zero_point, int low,
-                int high, index_t count) {
+// Products are rounded before anything is added to them: a fused one would move numbers at the borders. With VECTORS
+// the first `whole` numbers are multiplied, and those that are left divided in float64.
+KERNEL quantize(SCALAR* y, const float* x, int rounding, float scale, float inverse, index_t whole, int zero_point,
+                int low, int high, index_t count) {
   FOR_EACH(i, count) {
     float steps;
     if (rounding == EVEN) {

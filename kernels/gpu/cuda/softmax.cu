@@ -1,5 +1,6 @@
-// Softmax along the last axis: a warp for each row, or a block where rows are long. Bounded by memory: a row is read from
-// it once and comes from the cache after that. The output may be an input: a thread writes only what it alone still reads.
+// Softmax along the last axis: a warp for each row, or a block where rows are long. Bounded by memory: a row is read
+// from it once and comes from the cache after that. The output may be an input: a thread writes only what it alone
+// still reads.
 #include "block.cuh"
 
 // The threads that share a row.

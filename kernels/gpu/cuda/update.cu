@@ -1,13 +1,11 @@
 // Optimizer steps of many parameters in one launch, and norms of gradients.
 //
-// Bounded by memory: weights, gradients and states are read and written once, four numbers at a time. Parameters are cut
-// into pieces, a block each; addresses and pieces lie in tables that are filled when the call is bound. What changes from
-// step to step (rate, step, norm) is read from the device's memory.
+// Bounded by memory: weights, gradients and states are read and written once, four numbers at a time. Parameters are
+// cut into pieces, a block each; addresses and pieces lie in tables that are filled when the call is bound. What
+// changes from step to step (rate, step, norm) is read from the device's memory.
 #include "block.cuh"
 #include "elementwise.cuh"
 #include "rules.cuh"
-
-#define PIECE 4096
 
 // `table` has, for each parameter, the addresses of its weight, gradient and states, then of the new weight and states;
 // `pieces` three numbers for each piece: its parameter, its first element, and how many there are.
