@@ -25,7 +25,8 @@ def worst_error(op: Op, inputs: Sequence[Array]) -> float:
     wide = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in inputs]
     naive = find_kernel(op, "reference", [Spec(x.shape, x.dtype.name) for x in wide])
     found = find_kernel(op, "gpu", [Spec(x.shape, x.dtype.name) for x in inputs])
-    assert naive is not None and found is not None
+    assert naive is not None
+    assert found is not None
     driver = current_driver()
 
     wanted, outputs = call_kernel(naive, op, wide), call_on_device(found, op, inputs)
