@@ -34,10 +34,12 @@ def gather(statistics: Array, y: Array, pieces: Array) -> Call:
     merged = Walk(PARTS, over.channels)
     sizes = np.int32(merged.channels), np.int32(merged.lanes), np.int32(PIECES)
     grid = (merged.tiles, PARTS, 1)
-    return sequence((
-        moments(pieces, y, over, step, PARTS, PIECES),
-        launch("moments", "merge_pieces", grid, (THREADS, 1, 1), statistics, pieces, *sizes, dtype=y.dtype.name),
-    ))
+    return sequence(
+        (
+            moments(pieces, y, over, step, PARTS, PIECES),
+            launch("moments", "merge_pieces", grid, (THREADS, 1, 1), statistics, pieces, *sizes, dtype=y.dtype.name),
+        )
+    )
 
 
 def moments(statistics: Array, x: Array, over: Walk, step: int, parts: int, pieces: int) -> Call:
@@ -48,6 +50,4 @@ def moments(statistics: Array, x: Array, over: Walk, step: int, parts: int, piec
     settings = np.int64(step), np.int32(parts), np.int32(pieces)
     grid = (over.tiles, parts * pieces, 1)
     name = f"moments{over.suffix}"
-    return launch(
-        "moments", name, grid, (THREADS, 1, 1), statistics, x, *over.sizes, *settings, dtype=x.dtype.name
-    )
+    return launch("moments", name, grid, (THREADS, 1, 1), statistics, x, *over.sizes, *settings, dtype=x.dtype.name)

@@ -59,10 +59,9 @@ def batch_norm_training(
     over = walk(x)
     if not over.channels:
         return nothing()
-    parts = scratch[0][: over.parts]
-    finished = _finish(op, "finish_statistics", out, (mean, variance), parts, over)
+    finished = _finish(op, "finish_statistics", out, (mean, variance), scratch[0], over.parts, over)
     normalised = _normalise(op.activation, out[0], x, (scale, offset, out[3], out[4]), residual)
-    return sequence((moments(parts, x, over, 1, over.parts, 1), finished, normalised))
+    return sequence((moments(scratch[0], x, over, 1, over.parts, 1), finished, normalised))
 
 
 @kernel(BatchNormTrainingGathered, "gpu", binds=True)
@@ -73,18 +72,19 @@ def batch_norm_training_gathered(
     over = walk(x)
     if not over.channels:
         return nothing()
-    finished = _finish(op.norm, "finish_gathered", out, (mean, variance), statistics, over)
+    finished = _finish(op.norm, "finish_gathered", out, (mean, variance), statistics, statistics.shape[0], over)
     return sequence((finished, _normalise(op.activation, out[0], x, (scale, offset, out[3], out[4]), residual)))
 
 
 def _finish(
-    op: BatchNormTraining, kernel: str, out: tuple[Array, ...], running: tuple[Array, Array], parts: Array, over: Walk
-) -> Call:
-    """The new running statistics, the batch's mean and its inverse deviation, from parts (part, 3, c)."""
+    op: BatchNormTraining, kernel: str, out: tuple[Array, ...], running: tuple[Array, Array], statistics: Array,
+    parts: int, over: Walk,
+) -> Call:  # fmt: skip
+    """The new running statistics, the batch's mean and its inverse deviation, from the first `parts` (part, 3, c)."""
     dtype, merged = out[0].dtype.name, _per_channel(over)
-    settings = number(op.momentum, dtype), number(op.epsilon, dtype), np.int32(parts.shape[0])
+    settings = number(op.momentum, dtype), number(op.epsilon, dtype), np.int32(parts)
     sizes = np.int64(over.rows), np.int32(over.channels), np.int32(merged.lanes)
-    return _launch(kernel, (merged.tiles, 1, 1), out[0], *out[1:5], *running, parts, *settings, *sizes)
+    return _launch(kernel, (merged.tiles, 1, 1), out[0], *out[1:5], *running, statistics, *settings, *sizes)
 
 
 def _normalise(

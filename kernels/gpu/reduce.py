@@ -49,7 +49,8 @@ class Reduction:
     def lanes(self) -> int:
         """Results of a block, a power of two."""
         if self.reduced_last:
-            return THREADS // min(THREADS, _power_of_two(self.elements))
+            contiguous = min(WARP, _power_of_two(self.elements))
+            return THREADS // min(THREADS, max(contiguous, _power_of_two(self.elements // LEAST)))
         fewest = THREADS // min(THREADS // WARP, _power_of_two(self.elements))
         return min(fewest, _power_of_two(self.results))
 
@@ -98,10 +99,12 @@ def reduce_over(kernel: str, out: Array, x: Array, axes: tuple[int, ...], parts:
     if cut.parts == 1:
         return cut.launch(kernel, dtype, out, x, divisor=last, parts=1)
     whole, combined = (number(1, dtype),), Reduction((cut.parts, cut.results), (0,))
-    return sequence((
-        cut.launch(f"{kernel}_to_parts", dtype, parts, x, divisor=whole, parts=cut.parts),
-        combined.launch(f"{kernel}_of_parts", dtype, out, parts, divisor=last, parts=1),
-    ))
+    return sequence(
+        (
+            cut.launch(f"{kernel}_to_parts", dtype, parts, x, divisor=whole, parts=cut.parts),
+            combined.launch(f"{kernel}_of_parts", dtype, out, parts, divisor=last, parts=1),
+        )
+    )
 
 
 def _scratch(op: ReduceSum | ReduceMean | ReduceMax, x: Spec) -> tuple[Spec, ...]:
@@ -152,9 +155,7 @@ def reduce_max_grad(
         calls.append(combined.launch("add_parts", dtype, counts, parts, divisor=whole, parts=1))
     kept = tuple(1 if axis in op.axes else size for axis, size in enumerate(x.shape))
     walked = strides(x.shape, broadcast_strides(kept, x.shape))
-    calls.append(
-        for_each("reduce", "share_among_largest", x.size, out, dy, x, y, counts, walked, dtype=dtype)
-    )
+    calls.append(for_each("reduce", "share_among_largest", x.size, out, dy, x, y, counts, walked, dtype=dtype))
     return sequence(calls)
 
 
