@@ -1,5 +1,5 @@
-// Selecting by index, and its gradient without atomic sums: the positions of equal indices are chained in their order, and
-// each chain is added up by the threads of its first position. Bound by memory.
+// Selecting by index, and its gradient without atomic sums: the positions of equal indices are chained in their order,
+// and each chain is added up by the threads of its first position. Bound by memory.
 #include "common.cuh"
 
 template <class Index>
