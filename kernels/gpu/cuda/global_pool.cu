@@ -1,5 +1,5 @@
 // Means of whole images. A block adds up 32 neighbouring channels of an image, its rows of threads every so-many-th
-// pixel each, and then the sums of rows by a fixed tree. Bound by memory. Apart from the other pools, as its threads wait.
+// pixel each, and then the sums of rows by a fixed tree. Bound by memory. Apart from other pools, as its threads wait.
 #include "common.cuh"
 
 #define CHANNELS 32
