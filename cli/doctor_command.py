@@ -30,7 +30,7 @@ def command(as_json: bool) -> None:
     """
     from edge_sdk.threads import VARIABLE
 
-    facts = {
+    facts: dict[str, Any] = {
         "versions": _versions(),
         "processor": _processor(),
         "gpu": _gpu(),

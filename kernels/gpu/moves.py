@@ -57,11 +57,11 @@ def unmerged_strides(result: Sequence[int], *operands: Sequence[int]) -> np.void
     """Return the struct Strides with exactly these axes; raises GraphError for more than a kernel takes."""
     if len(result) > MAX_RANK:
         raise GraphError(f"a CUDA kernel walks at most {MAX_RANK} axes; {list(result)} has {len(result)}")
-    struct = np.zeros((), STRIDES)
+    struct: np.void = np.zeros(1, STRIDES)[0]
     struct["rank"] = len(result)
     for name, values in zip(("shape", "a", "b", "c"), (result, *operands), strict=False):
         struct[name][: len(result)] = values
-    return np.void(struct)
+    return struct
 
 
 def _moves_wide(box: np.void, lanes: int, *begins: int) -> bool:

@@ -138,7 +138,7 @@ def _global_pool(out: Array, x: Array) -> Call:
 def _axis(
     extent: int, cells: int, kernel: int, stride: int, before: int, after: int, *, count_padding: bool = False
 ) -> np.void:
-    return np.void(np.array((extent, cells, kernel, stride, before, after, count_padding), AXIS))
+    return np.void((extent, cells, kernel, stride, before, after, count_padding), AXIS)
 
 
 def _size(images: Array) -> Pair:

@@ -9,12 +9,19 @@ import pytest
 from gpu.reference_checks import assert_like_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from op_cases.case import normal
 
+from edge_sdk.builder import Builder
 from edge_sdk.kernels.gpu import launch
 from edge_sdk.kernels.gpu import shape as gpu_shape
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.ops.shape import BroadcastTo, Cast, Concat, Pad, ReshapeLike, Slice, Split, Transpose
-from edge_sdk.spec import DTYPES
+from edge_sdk.ops.indexing import Gather
+from edge_sdk.ops.pool import MaxPool2D, MaxPool2DGrad
+from edge_sdk.ops.resize import Resize
+from edge_sdk.ops.shape import BroadcastTo, Cast, Concat, Flatten, Pad, ReshapeLike, Slice, Split, Transpose
+from edge_sdk.session import Session
+from edge_sdk.spec import BATCH, DTYPES, Spec
+from edge_sdk.workspace import Workspace
 
 TYPES = sorted(DTYPES)
 quickly = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,3 +141,25 @@ def test_a_reshape_in_place_keeps_everything():
     gpu_shape.reshape_like(ReshapeLike(), x.reshape(2, 3), x, x)()
 
     assert driver.read(x).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_session_of_moves_and_pools():
+    """Bound together, in memory that they share, run twice: what the naive kernels compute."""
+    g = Builder("moves")
+    x = g.input("x", Spec((BATCH, 8, 8, 8)))
+    indices = g.input("indices", Spec((3,), "int32"))
+    pooled = g.add(MaxPool2D((3, 3), (2, 2), "same"), g.add(Pad(((0, 0), (1, 1), (1, 1), (0, 0))), x))
+    large = g.add(Resize((10, 10), "nearest"), pooled)  # equal neighbours, of which the first counts
+    dy = g.add(MaxPool2DGrad((3, 3), (2, 2), "same"), pooled, large)
+    first, second = g.add_multi(Split(3, (4, 4)), dy)
+    exchanged = g.add(Transpose((0, 3, 1, 2)), g.add(Concat(3), second, first))
+    y = g.add(Flatten(), g.add(Gather(1), exchanged, indices))
+    graph = g.build(y)
+    feeds = {"x": normal(2, 8, 8, 8), "indices": np.array([6, 0, 6], np.int32)}
+
+    session = Session(graph, Workspace(), "gpu", batch=2)
+    results = [session.run(feeds)[y] for _ in range(2)]
+
+    wanted = Session(graph, Workspace(), "reference", batch=2).run(feeds)[y]
+    for result in results:
+        np.testing.assert_allclose(result, wanted, rtol=0, atol=1e-6)

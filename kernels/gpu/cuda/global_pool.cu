@@ -1,5 +1,5 @@
-// Means of whole images. A block adds up 32 neighbouring channels of an image, its rows of threads every so-many-th pixel
-// each, and then the rows' sums by a fixed tree. Bound by memory. Apart from the other pools, since its threads wait.
+// Means of whole images. A block adds up 32 neighbouring channels of an image, its rows of threads every so-many-th
+// pixel each, and then the sums of rows by a fixed tree. Bound by memory. Apart from other pools, as its threads wait.
 #include "common.cuh"
 
 #define CHANNELS 32
@@ -20,7 +20,8 @@ KERNEL global_pool(SCALAR* y, const SCALAR* x, index_t pixels, int c, index_t bl
       __syncthreads();
       if (threadIdx.y < half) sums[threadIdx.y][threadIdx.x] += sums[threadIdx.y + half][threadIdx.x];
     }
-    if (threadIdx.y == 0 && channel < c) stored(y, image * c + channel, (COMPUTE)(sums[0][threadIdx.x] / (COMPUTE)pixels));
+    if (threadIdx.y == 0 && channel < c)
+      stored(y, image * c + channel, (COMPUTE)(sums[0][threadIdx.x] / (COMPUTE)pixels));
     __syncthreads();
   }
 }

@@ -1,5 +1,5 @@
-// Selecting by index, and its gradient without atomic sums: the positions of equal indices are chained in their order, and
-// each chain is added up by the threads of its first position. Bound by memory.
+// Selecting by index, and its gradient without atomic sums: the positions of equal indices are chained in their order,
+// and each chain is added up by the threads of its first position. Bound by memory.
 #include "common.cuh"
 
 template <class Index>
@@ -7,14 +7,20 @@ __device__ index_t row_of(Index index, index_t rows) {
   return index < 0 ? 0 : index >= rows ? rows - 1 : (index_t)index;
 }
 
+// Where element i of the result lies in x. Whole is the narrowest type that counts all: dividing 64 bits is slow.
+template <class Whole, class Index>
+__device__ index_t source_of(Whole i, const Index* indices, Whole positions, index_t rows, Whole rest) {
+  const Whole line = i / rest;
+  return (line / positions * rows + row_of(indices[line % positions], rows)) * rest + i % rest;
+}
+
 // y (lead, positions, rest) = x (lead, rows, rest) at the rows of the indices, in units of one element or of 16 bytes.
 template <class Unit, class Index>
 __device__ void select(Unit* y, const Unit* x, const Index* indices, index_t positions, index_t rows, index_t rest,
                        index_t count) {
-  FOR_EACH(i, count) {
-    const index_t line = i / rest;
-    y[i] = x[(line / positions * rows + row_of(indices[line % positions], rows)) * rest + i % rest];
-  }
+  FOR_EACH(i, count)
+    y[i] = x[count >> 32 ? source_of<index_t>(i, indices, positions, rows, rest)
+                         : source_of<unsigned>((unsigned)i, indices, (unsigned)positions, rows, (unsigned)rest)];
 }
 
 // For each position the next one with the same row, or -1; and whether there is none before. One thread a position.

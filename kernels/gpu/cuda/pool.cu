@@ -1,5 +1,5 @@
-// Pools of images (n, h, w, c), bound by memory: windows overlap in the caches. Gradients are gathered: each pixel of the
-// input adds up what the windows around it send, in the order of the windows, so no two threads write the same place.
+// Pools of images (n, h, w, c), bound by memory: windows overlap in the caches. Gradients are gathered: each pixel of
+// the input adds up what the windows around it send, in the order of the windows, so no two threads write one place.
 #include "images.cuh"
 
 // The windows along one axis. Of adaptive pools `kernel` is 0: cell i spans floor(i · extent / cells) to
@@ -45,8 +45,8 @@ __device__ COMPUTE share_of(const Span& rows, const Span& columns) {
 
 // The largest values of a window and the first places that hold them, within the kernel; what is no number is largest.
 template <int LANES>
-__device__ void largest_of(COMPUTE (&best)[LANES], int (&place)[LANES], const SCALAR* x, const Pixel& at, const Axis& rows,
-                           const Axis& columns, int c) {
+__device__ void largest_of(COMPUTE (&best)[LANES], int (&place)[LANES], const SCALAR* x, const Pixel& at,
+                           const Axis& rows, const Axis& columns, int c) {
   const Span down = positions_of(at.row, rows), across = positions_of(at.column, columns);
   const int top = at.row * rows.stride - rows.before, left = at.column * columns.stride - columns.before;
 #pragma unroll
@@ -93,8 +93,8 @@ __device__ void choose(Place* choice, const SCALAR* x, const Axis& rows, const A
 }
 
 template <int LANES, class Place>
-__device__ void largest_grad(SCALAR* dx, const SCALAR* dy, const Place* choice, const Axis& rows, const Axis& columns, int c,
-                             index_t count) {
+__device__ void largest_grad(SCALAR* dx, const SCALAR* dy, const Place* choice, const Axis& rows, const Axis& columns,
+                             int c, index_t count) {
   FOR_EACH(i, count) {
     const Pixel at = pixel_of<LANES>(i, rows.extent, columns.extent, c);
     const Span down = cells_of(at.row, rows), across = cells_of(at.column, columns);

@@ -1,5 +1,5 @@
-// Resizing by tables (kernels/gpu/resize.py): two sources and weights for each output position along an axis, and for each
-// source the outputs that mix it. Bound by memory; neighbouring outputs share their sources in the caches.
+// Resizing by tables (kernels/gpu/resize.py): two sources and weights for each output position along an axis, and for
+// each source the outputs that mix it. Bound by memory; neighbouring outputs share their sources in the caches.
 #include "images.cuh"
 
 template <int LANES>

@@ -6,7 +6,8 @@ struct Places {
   index_t from, to;
 };
 
-// Where the i-th element of a box lies in both arrays. Whole is the narrowest type that counts them: dividing 64 bits is slow.
+// Where the i-th element of a box lies in both arrays. Whole is the narrowest type that counts them: dividing 64 bits
+// is slow.
 template <class Whole>
 __device__ Places places_of(Whole i, const Strides& box) {
   Places at = {0, 0};
@@ -37,7 +38,8 @@ KERNEL move_wide(SCALAR* y, const SCALAR* x, Strides box, index_t y_begin, index
   move_box(reinterpret_cast<uint4*>(y) + y_begin, reinterpret_cast<const uint4*>(x) + x_begin, box, count);
 }
 
-// Where an element of a padded array comes from: strides a of x, which begins at b and is c long along each axis; -1 outside.
+// Where an element of a padded array comes from: strides a of x, which begins at b and is c long along each axis; -1 is
+// outside.
 template <class Whole>
 __device__ index_t inside(Whole i, const Strides& padded) {
   index_t from = 0;

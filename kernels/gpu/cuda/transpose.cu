@@ -1,5 +1,5 @@
-// Exchange of rows and columns, such as NCHW to NHWC: through a tile of shared memory, so that a warp reads and writes whole
-// lines of memory, which bounds it. Apart from the other moves, since its threads wait for each other.
+// Exchange of rows and columns, such as NCHW to NHWC: through a tile of shared memory, so that a warp reads and writes
+// whole lines of memory, which bounds it. Apart from the other moves, since its threads wait for each other.
 #include "common.cuh"
 
 #define TILE 32
@@ -10,7 +10,8 @@ KERNEL exchange(SCALAR* y, const SCALAR* x, index_t rows, index_t columns, index
   __shared__ SCALAR tile[TILE][TILE + 1];  // one more, so that the elements of a column lie in different banks
   const index_t across = (columns + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE;
   for (index_t number = blockIdx.x; number < tiles; number += gridDim.x) {
-    const index_t image = number / (across * down), column = number % across * TILE, row = number / across % down * TILE;
+    const index_t image = number / (across * down);
+    const index_t row = number / across % down * TILE, column = number % across * TILE;
     const index_t begin = image * rows * columns;
     for (int i = threadIdx.y; i < TILE; i += TILE_ROWS)
       if (row + i < rows && column + threadIdx.x < columns)
