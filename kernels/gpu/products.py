@@ -13,18 +13,27 @@ from edge_sdk.spec import Array, Spec
 
 TILE = 64
 """Rows and columns of the result that a block makes (gemm.cuh)."""
+WIDE_TILE = 128
+"""The same of the wide tiles, for results of which there are WIDE_BLOCKS or more."""
+WIDE_BLOCKS = 264
 THREADS = 256
 WANTED_BLOCKS = 512
 """Blocks that fill a large GPU: where there are fewer, long sums are split."""
 PART_TERMS = 256
 """A part of a sum has at least so many terms, or adding parts up costs more than it gains."""
 MAX_PARTS = 64
-MAX_COUNT = 2**31 - TILE
+MAX_COUNT = 2**31 - WIDE_TILE
 
 
-def tiles(rows: int, columns: int) -> int:
+def tiles(rows: int, columns: int, tile: int = TILE) -> int:
     """Return how many blocks make a result of this size."""
-    return -(-rows // TILE) * -(-columns // TILE)
+    return -(-rows // tile) * -(-columns // tile)
+
+
+def wide_tiles_fit(rows: int, columns: int, products: int) -> bool:
+    """Tell whether wide tiles are enough to fill a GPU, and little of them lies outside the result."""
+    few, many = tiles(rows, columns, WIDE_TILE), tiles(rows, columns)
+    return few * products >= WIDE_BLOCKS and 4 * few <= many + many // 4
 
 
 def part_terms(terms: int, blocks: int) -> int:
@@ -58,7 +67,9 @@ def sum_parts(
 
 def launch_tiles(name: str, kernel: str, rows: int, columns: int, products: int, *values: object, dtype: str) -> Call:
     """Return the launch of a kernel of which each block makes a tile of one of several products."""
-    blocks = countable(f"{kernel}: blocks", tiles(rows, columns) * products)
+    tile = WIDE_TILE if not kernel.endswith("_parts") and wide_tiles_fit(rows, columns, products) else TILE
+    blocks = countable(f"{kernel}: blocks", tiles(rows, columns, tile) * products)
+    kernel = f"{kernel}_wide" if tile == WIDE_TILE else kernel
     return launch(name, kernel, (blocks, 1, 1), (THREADS, 1, 1), *values, dtype=dtype)
 
 

@@ -14,6 +14,7 @@ from op_cases.case import normal
 
 from edge_sdk.errors import GraphError, ShapeError
 from edge_sdk.kernel import find_kernel, load_device
+from edge_sdk.kernels.gpu import products
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.products import countable, part_terms, parts_of
 from edge_sdk.op import Op
@@ -186,6 +187,37 @@ def test_layers_of_several_tiles(kind: type[Op], stride: int) -> None:
     one, inputs = convolution_inputs(op, normal(3, 19, 17, 2 * 35), (3, 3), 2 * 66)[kind]
 
     assert difference(one, inputs) <= TOLERANCE
+
+
+@pytest.mark.parametrize("kind", [Conv2D, Conv2DGradInput, Conv2DGradWeight])
+def test_layers_of_wide_tiles(kind: type[Op], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results large enough for wide tiles are the same by them; here they are taken for smaller ones too."""
+    monkeypatch.setattr(products, "wide_tiles_fit", lambda *_: True)
+    one, inputs = convolution_inputs(Conv2D((2, 1), "same", groups=2), normal(1, 20, 15, 2 * 18), (3, 3), 2 * 131)[kind]
+
+    assert difference(one, inputs) <= TOLERANCE
+
+
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("transpose_b", [False, True])
+def test_products_by_wide_tiles(transpose_a: bool, transpose_b: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than a wide tile holds, in every direction."""
+    monkeypatch.setattr(products, "wide_tiles_fit", lambda *_: True)
+    a, b = normal(2, 129, 17), normal(2, 17, 130, seed=1)
+    inputs = tuple(
+        np.ascontiguousarray(np.swapaxes(x, 1, 2)) if turned else x
+        for x, turned in ((a, transpose_a), (b, transpose_b))
+    )
+
+    assert difference(MatMul(transpose_a, transpose_b), inputs) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "wanted"), [(256 * 56 * 56, 256, True), (256 * 56 * 56, 64, False), (256, 1000, False)]
+)
+def test_which_results_are_made_by_wide_tiles(rows: int, columns: int, wanted: bool) -> None:
+    """Large ones; not narrow ones, half of which would lie outside, nor those that would leave a GPU idle."""
+    assert products.wide_tiles_fit(rows, columns, 1) is wanted
 
 
 @pytest.mark.parametrize("kind", [Conv2D, Conv2DGradInput, Conv2DGradWeight])
