@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "Run two models on the same photos and say where they differ.",
     "convert": "Turn a network of other software, or a checkpoint, into an .edge file.",
     "demo": "Fine-tune, export and run a network on real photos, in minutes.",
+    "doctor": "Print what this machine has: versions, processors, GPU, caches, runtimes.",
     "eval": "Measure the accuracy of a model file on labelled photos.",
     "export": "Write a model as a .tflite file and prove it in the runtime.",
     "inspect": "Print a model's program, sizes and memory plan.",

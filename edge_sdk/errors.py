@@ -34,6 +34,10 @@ class UsageError(EdgeError, ValueError):
     """Arguments that do not fit together."""
 
 
+class DeviceError(EdgeError, RuntimeError):
+    """A device that is not here, or that cannot do what was asked of it."""
+
+
 class MissingExtraError(EdgeError, ImportError):
     """An optional package that the wanted function needs is not installed."""
 

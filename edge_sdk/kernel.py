@@ -17,7 +17,7 @@ from edge_sdk.spec import Array, Spec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-DEVICES = ("cpu", "reference")
+DEVICES = ("cpu", "gpu", "reference")
 PRECISE = "EDGE_PRECISE"
 """The environment variable that makes every Session precise where its caller does not say."""
 

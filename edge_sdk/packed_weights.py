@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_sdk.device_memory import DeviceMemory
 from edge_sdk.graph import Graph
 from edge_sdk.kernel import Kernel, Packing
-from edge_sdk.memory_plan import aligned_bytes
 from edge_sdk.op import Op
 from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.workspace import address, times_written
@@ -28,14 +28,14 @@ class _Form:
 class PackedWeights:
     """What the nodes of a graph need of parameters that the graph does not update."""
 
-    def __init__(self, graph: Graph, kernels: Sequence[Kernel]) -> None:
+    def __init__(self, graph: Graph, kernels: Sequence[Kernel], memory: DeviceMemory) -> None:
         self._forms: dict[int, _Form] = {}
         constant = constant_params(graph)
         for step, (node, kernel) in enumerate(zip(graph.nodes, kernels, strict=True)):
             packing = kernel.packing
             if packing is not None and node.inputs[packing.input] in constant:
                 inputs = tuple(graph.specs[value] for value in node.inputs)
-                arrays = tuple(_array(spec) for spec in kernel.packed_specs(node.op, inputs))
+                arrays = tuple(_array(spec, memory) for spec in kernel.packed_specs(node.op, inputs))
                 self._forms[step] = _Form(node.op, packing, inputs, node.inputs[packing.input], arrays)
 
     def __contains__(self, step: int) -> bool:
@@ -65,5 +65,5 @@ def constant_params(graph: Graph) -> frozenset[Value]:
     return frozenset(value for value in graph.params if value not in graph.updates)
 
 
-def _array(spec: Spec) -> Array:
-    return aligned_bytes(spec.bytes)[: spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)
+def _array(spec: Spec, memory: DeviceMemory) -> Array:
+    return memory.allocate(spec.bytes)[: spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)

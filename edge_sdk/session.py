@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from edge_sdk.autotune import autotune_by_default, bound_choices
+from edge_sdk.bound_parameters import bound_parameters
+from edge_sdk.device_memory import memory_of
 from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
 from edge_sdk.graph import Graph, Node
 from edge_sdk.kernel import (
@@ -23,13 +25,13 @@ from edge_sdk.kernel import (
     load_device,
     precise_by_default,
 )
-from edge_sdk.memory_plan import Block, aligned_bytes, plan_memory
+from edge_sdk.memory_plan import Block, plan_memory
 from edge_sdk.packed_weights import PackedWeights, constant_params
 from edge_sdk.plan import Plan, PlanStep
 from edge_sdk.quantization.profile import DEFAULT, Profile, checked_profile
 from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.threads import checked_threads, computing, threading_layer, turn
-from edge_sdk.workspace import Workspace, address, mark_written
+from edge_sdk.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Session:
         self.workspace = workspace
         self.device = device
         workspace.check(self.graph)
+        self._memory = memory_of(device)
         with computing(self.threads):  # kernels ask for scratch by the thread
             self._choices = _choose_kernels(
                 self.graph,
@@ -95,12 +98,12 @@ class Session:
                 precise=precise_by_default() if precise is None else precise,
             )
             self._kernels = [choice.kernel for choice in self._choices]
-            self._packed = PackedWeights(self.graph, self._kernels)
+            self._packed = PackedWeights(self.graph, self._kernels, self._memory)
             needs = [self._needs(step) for step in range(len(self._kernels))]
         self.memory = plan_memory(self.graph, [(*scratch, *packed) for scratch, packed in needs])
         self.scratch_counts = tuple(len(scratch) for scratch, _ in needs)
         """How many of a node's blocks in `memory.scratch` are scratch; the others hold weights packed at each run."""
-        self._arena = aligned_bytes(self.memory.arena_bytes)
+        self._arena = self._memory.allocate(self.memory.arena_bytes)
         self._computed = {
             value: self._view(block, self.graph.specs[value]) for value, block in self.memory.blocks.items()
         }
@@ -111,10 +114,11 @@ class Session:
             keywords = self._kernels[step].keywords(own, self._packed.get(step, changing))
             self._keywords.append(keywords | self._constants(step))
         self._own = threading.RLock()
-        self._bound: dict[str, Array] = {}
+        self._parameters = bound_parameters(self.graph, workspace, device, self._memory)
         self._steps: list[tuple[Call, ...]] = []
         with computing(self.threads):
-            self._bind_parameters()
+            self._parameters.refresh()
+            self._bind()
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once on one array per input; returns copies of the outputs by name and applies the updates.
@@ -125,9 +129,7 @@ class Session:
         """
         with self._turn():
             self._begin(feeds)
-            for step in self._steps:
-                for call in step:
-                    call.function(*call.arguments)
+            self._program()
             return self._finish()
 
     def profile(self, feeds: Mapping[str, Array], runs: int = 3) -> list[NodeTime]:
@@ -141,6 +143,7 @@ class Session:
                     start = time.perf_counter()
                     for call in step:
                         call()
+                    self._memory.wait()
                     seconds[index] += time.perf_counter() - start
                 self._finish()
         return [
@@ -195,17 +198,13 @@ class Session:
         raw = self._arena[block.offset : block.offset + spec.bytes]
         return raw.view(spec.numpy_dtype).reshape(spec.shape)
 
-    def _bind_parameters(self) -> None:
-        """Point every step at the workspace's arrays, which a caller may have exchanged since."""
-        self.workspace.check(self.graph)
-        self._bound = {name: self.workspace[name] for name in self.graph.params}
-        for name, array in self._bound.items():
-            if not array.flags.c_contiguous or (name in self.graph.updates and not array.flags.writeable):
-                self.workspace[name] = self._bound[name] = np.array(array, order="C")
+    def _bind(self) -> None:
+        """Point every step at the parameters' arrays, which a caller may have exchanged since."""
+        parameters = self._parameters.arrays
 
         def bound(value: Value) -> Array:
             value = self.memory.aliases.get(value, value)
-            return self._bound[value] if value in self._bound else self._computed[value]
+            return parameters[value] if value in parameters else self._computed[value]
 
         self._steps = []
         for step, (node, kernel) in enumerate(zip(self.graph.nodes, self._kernels, strict=True)):
@@ -218,18 +217,19 @@ class Session:
             outputs = call_arguments([bound(value) for value in node.outputs])
             self._steps.append((*calls, kernel.bind(node.op, outputs, inputs, self._keywords[step])))
         self._outputs = {value: bound(value) for value in self.graph.outputs}
-        self._copies = [
-            (self._bound[state], bound(new))
+        copies = [
+            Call(self._memory.copy, (bound(state), bound(new)))
             for state, new in self.graph.updates.items()
             if self.memory.aliases.get(new) != state
         ]
-        self._updated = [address(self._bound[state]) for state in self.graph.updates]
+        self._program = self._memory.program([call for step in self._steps for call in step])
+        self._apply = self._memory.program(copies)
 
     def _begin(self, feeds: Mapping[str, Array]) -> None:
-        if any(self.workspace[name] is not array for name, array in self._bound.items()):
-            self._bind_parameters()
-        self._packed.refresh(self._bound)
-        mark_written(self._updated)  # they will be, wholly or, when the run is interrupted, in part
+        if self._parameters.refresh():
+            self._bind()
+        self._packed.refresh(self._parameters.arrays)
+        self._parameters.will_write(self.graph.updates)
         unknown = [name for name in feeds if name not in self.graph.inputs]
         missing = [value for value in self.graph.inputs if value not in feeds]
         if unknown or missing:
@@ -244,12 +244,11 @@ class Session:
                 )
             if not np.can_cast(source.dtype, target.dtype, "same_kind"):
                 raise ShapeError(f"input {value!r} is {self.graph.specs[value]}, but the array fed is {source.dtype}")
-            np.copyto(target, source, casting="same_kind")
+            self._memory.write(target, source.astype(target.dtype, casting="same_kind", copy=False))
 
     def _finish(self) -> dict[str, Array]:
-        results = {str(value): array.copy() for value, array in self._outputs.items()}
-        for state, new in self._copies:
-            np.copyto(state, new)
+        results = {str(value): self._memory.read(array) for value, array in self._outputs.items()}
+        self._apply()
         return results
 
 

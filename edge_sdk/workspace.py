@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,9 @@ _WRITTEN: Counter[int] = Counter()
 
 
 def address(array: Array) -> int:
-    """Return where an array's elements start."""
-    return int(array.__array_interface__["data"][0])
+    """Return where an array's elements start, on the host or on a device."""
+    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    return int(interface["data"][0])
 
 
 def mark_written(addresses: Iterable[int]) -> None:
@@ -50,10 +52,20 @@ class Workspace(MutableMapping[str, Array]):
 
     def __init__(self, arrays: Mapping[str, Array] | None = None) -> None:
         self._arrays: dict[str, Array | _Undrawn] = dict(arrays or {})
+        self._mirrors: dict[str, dict[str, Any]] = {}
 
     def draw_later(self, name: str, draw: Callable[[], Array]) -> None:
         """Let `draw` make the array when it is first asked for; one that is replaced before takes no memory."""
         self._arrays[name] = _Undrawn(draw)
+
+    def undrawn(self, name: str) -> Callable[[], Array] | None:
+        """Return what makes an array that nobody has asked for yet, None where there is an array."""
+        array = self._arrays.get(name)
+        return array.draw if isinstance(array, _Undrawn) else None
+
+    def mirrors(self, device: str) -> dict[str, Any]:
+        """Return the arrays that Sessions on a device keep of this workspace's, by name (`bound_parameters.Mirror`)."""
+        return self._mirrors.setdefault(device, {})
 
     def __getitem__(self, name: str) -> Array:
         try:

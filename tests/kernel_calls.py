@@ -21,7 +21,7 @@ class _Guarded:
     def __init__(self, spec: Spec) -> None:
         self._memory = np.full(spec.bytes + 2 * GUARD, UNTOUCHED, np.uint8)
         self.array: Array = self._memory[GUARD : GUARD + spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)
-        self.array[...] = np.nan if spec.dtype.startswith("float") else -77
+        self.array[...] = np.nan if spec.dtype.startswith("float") else 77
 
     @classmethod
     def copy_of(cls, x: Array) -> _Guarded:

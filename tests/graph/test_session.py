@@ -106,7 +106,7 @@ def test_run_once_takes_the_batch_from_the_feeds():
 
 def test_an_unknown_device_gets_a_suggestion():
     """The message lists the devices."""
-    with pytest.raises(UsageError, match="device 'cpus' is not one of cpu, reference; did you mean 'cpu'"):
+    with pytest.raises(UsageError, match="device 'cpus' is not one of cpu, gpu, reference; did you mean 'cpu'"):
         Session(*dense(), "cpus", batch=3)
 
 

@@ -1,0 +1,289 @@
+// Batch normalization of rows of channels, and local response normalization. All are bound by memory.
+#include "fused_activation.cuh"
+#include "moments.cuh"
+
+#define WIDTHS(make) make(, 1) make(_4, 4)
+
+__device__ COMPUTE inverse_deviation(COMPUTE variance, COMPUTE epsilon) {
+  return 1 / (COMPUTE)sqrt((COMPUTE)(variance + epsilon));
+}
+
+// The one formula of a normalised number, so that what is computed again has the same bits.
+__device__ COMPUTE normalised(COMPUTE x, COMPUTE mean, COMPUTE factor, COMPUTE offset) {
+  return (x - mean) * factor + offset;
+}
+
+// What a thread knows of its W channels.
+template <int W>
+struct Channels {
+  COMPUTE mean[W], factor[W], offset[W];
+};
+
+template <int W>
+__device__ void normalise_rows(SCALAR* y_, const SCALAR* x_, const SCALAR* residual_, bool with_residual,
+                               const Channels<W>& channel, int activation, index_t rows, int channels,
+                               const Place& place) {
+  FOR_EACH_ROW(row, place, rows) {
+    const index_t at = row * channels + place.c;
+    COMPUTE x[W], residual[W] = {};
+    load_pack<W>(x, x_, at);
+    if (with_residual) load_pack<W>(residual, residual_, at);
+#pragma unroll
+    for (int i = 0; i < W; i++) {
+      const COMPUTE y = normalised(x[i], channel.mean[i], channel.factor[i], channel.offset[i]);
+      x[i] = after_activation(with_residual ? y + residual[i] : y, activation);
+    }
+    store_pack<W>(y_, at, x);
+  }
+}
+
+// Inference: y may be x.
+#define BATCH_NORM(suffix, W)                                                                                         \
+  KERNEL batch_norm##suffix(SCALAR* y, const SCALAR* x, const SCALAR* scale, const SCALAR* offset,                    \
+                            const SCALAR* mean, const SCALAR* variance, COMPUTE epsilon, int activation,              \
+                            index_t rows, int channels, int lanes) {                                                  \
+    const Place place = place_of<W>(lanes);                                                                           \
+    if (place.c >= channels) return;                                                                                  \
+    Channels<W> channel;                                                                                              \
+    for (int i = 0; i < W; i++) {                                                                                     \
+      const int c = place.c + i;                                                                                      \
+      channel.mean[i] = loaded(mean, c);                                                                              \
+      channel.factor[i] = loaded(scale, c) / (COMPUTE)sqrt((COMPUTE)(loaded(variance, c) + epsilon));                 \
+      channel.offset[i] = loaded(offset, c);                                                                          \
+    }                                                                                                                 \
+    normalise_rows<W>(y, x, x, false, channel, activation, rows, channels, place);                                    \
+  }
+WIDTHS(BATCH_NORM)
+
+// Training: from the batch's mean and inverse deviation. Without a residual any array stands in its place.
+#define NORMALISE(suffix, W)                                                                                          \
+  KERNEL normalise##suffix(SCALAR* y, const SCALAR* x, const SCALAR* scale, const SCALAR* offset, const SCALAR* mean, \
+                           const SCALAR* inverse, const SCALAR* residual, bool with_residual, int activation,         \
+                           index_t rows, int channels, int lanes) {                                                   \
+    const Place place = place_of<W>(lanes);                                                                           \
+    if (place.c >= channels) return;                                                                                  \
+    Channels<W> channel;                                                                                              \
+    for (int i = 0; i < W; i++) {                                                                                     \
+      const int c = place.c + i;                                                                                      \
+      channel.mean[i] = loaded(mean, c);                                                                              \
+      channel.factor[i] = loaded(scale, c) * loaded(inverse, c);                                                      \
+      channel.offset[i] = loaded(offset, c);                                                                          \
+    }                                                                                                                 \
+    normalise_rows<W>(y, x, residual, with_residual, channel, activation, rows, channels, place);                     \
+  }
+WIDTHS(NORMALISE)
+
+// The batch's statistics from their parts. New running values may lie where the old ones are.
+template <class T>
+__device__ void finish(SCALAR* new_mean, SCALAR* new_variance, SCALAR* batch_mean, SCALAR* inverse,
+                       const SCALAR* old_mean, const SCALAR* old_variance, const T* statistics, COMPUTE momentum,
+                       COMPUTE epsilon, int parts, index_t rows, int channels, int lanes) {
+  const Place place = place_of<1>(lanes);
+  COMPUTE mean, squares, count;
+  merge_parts(mean, squares, count, statistics, parts, channels, lanes, place);
+  if (place.group || place.c >= channels) return;
+  const int c = place.c;
+  const COMPUTE variance = squares / count, free = rows > 1 ? rows - 1 : 1, unbiased = variance * rows / free;
+  stored(new_mean, c, (1 - momentum) * loaded(old_mean, c) + momentum * mean);
+  stored(new_variance, c, (1 - momentum) * loaded(old_variance, c) + momentum * unbiased);
+  stored(batch_mean, c, mean);
+  stored(inverse, c, inverse_deviation(variance, epsilon));
+}
+
+#define FINISH(name, T)                                                                                               \
+  KERNEL name(SCALAR* new_mean, SCALAR* new_variance, SCALAR* batch_mean, SCALAR* inverse, const SCALAR* old_mean,    \
+              const SCALAR* old_variance, const T* statistics, COMPUTE momentum, COMPUTE epsilon, int parts,          \
+              index_t rows, int channels, int lanes) {                                                                \
+    finish(new_mean, new_variance, batch_mean, inverse, old_mean, old_variance, statistics, momentum, epsilon, parts, \
+           rows, channels, lanes);                                                                                    \
+  }
+FINISH(finish_statistics, COMPUTE)
+FINISH(finish_gathered, SCALAR)
+
+// What passes of dy: where y is given the activation's result decides, else its argument, computed again.
+template <int W>
+struct Slopes {
+  const SCALAR *dy, *x, *y;
+  int activation;
+  bool with_y;
+
+  __device__ void load(COMPUTE* slope, COMPUTE* value, index_t at, const Channels<W>& channel) const {
+    load_pack<W>(slope, dy, at);
+    load_pack<W>(value, x, at);
+    COMPUTE result[W] = {};
+    if (with_y) load_pack<W>(result, y, at);
+#pragma unroll
+    for (int i = 0; i < W; i++) {
+      if (!with_y) result[i] = normalised(value[i], channel.mean[i], channel.factor[i], channel.offset[i]);
+      if (!passes(result[i], activation)) slope[i] = 0;
+      value[i] -= channel.mean[i];
+    }
+  }
+};
+
+// The W sums of dy · (x - mean) and the W of dy of this block: parts[y of the grid][products, slopes][channel].
+template <int W>
+__device__ void store_sums(COMPUTE* parts, COMPUTE* sums, int channels, int lanes, const Place& place) {
+  __shared__ COMPUTE shared[2 * W * CHANNEL_THREADS];
+  add_groups<2 * W>(sums, shared, lanes, place);
+  if (place.group || place.c >= channels) return;
+  COMPUTE* to = parts + (index_t)blockIdx.y * 2 * channels + place.c;
+  for (int i = 0; i < W; i++) {
+    to[i] = sums[i];
+    to[channels + i] = sums[W + i];
+  }
+}
+
+template <int W>
+__device__ Channels<W> channels_at(int c, const SCALAR* scale, const SCALAR* mean, const SCALAR* inverse,
+                                   const SCALAR* offset) {
+  Channels<W> channel;
+  for (int i = 0; i < W; i++) {
+    channel.mean[i] = loaded(mean, c + i);
+    channel.factor[i] = loaded(scale, c + i) * loaded(inverse, c + i);
+    channel.offset[i] = loaded(offset, c + i);
+  }
+  return channel;
+}
+
+#define GRADIENT_SUMS(suffix, W)                                                                                      \
+  KERNEL gradient_sums##suffix(COMPUTE* parts, const SCALAR* dy, const SCALAR* x, const SCALAR* scale,                \
+                               const SCALAR* mean, const SCALAR* inverse, const SCALAR* offset, const SCALAR* y,      \
+                               bool with_y, int activation, index_t rows, int channels, int lanes) {                  \
+    const Place place = place_of<W>(lanes);                                                                           \
+    COMPUTE sums[2 * W] = {};                                                                                         \
+    if (place.c < channels) {                                                                                         \
+      const Channels<W> channel = channels_at<W>(place.c, scale, mean, inverse, offset);                              \
+      const Slopes<W> slopes = {dy, x, y, activation, with_y};                                                        \
+      const index_t end = end_of_rows(rows);                                                                          \
+      _Pragma("unroll 4") for (index_t row = first_row(rows) + place.group; row < end; row += place.groups) {         \
+        COMPUTE slope[W], centered[W];                                                                                \
+        slopes.load(slope, centered, row * channels + place.c, channel);                                              \
+        for (int i = 0; i < W; i++) {                                                                                 \
+          sums[i] += slope[i] * centered[i];                                                                          \
+          sums[W + i] += slope[i];                                                                                    \
+        }                                                                                                             \
+      }                                                                                                               \
+    }                                                                                                                 \
+    store_sums<W>(parts, sums, channels, lanes, place);                                                               \
+  }
+WIDTHS(GRADIENT_SUMS)
+
+// totals[dscale, doffset][channel] in the type computed in, and the two as outputs. The variance gives the deviation of
+// the inference form, and the inverse deviation stands in its place in that of training.
+KERNEL finish_gradient(SCALAR* dscale, SCALAR* doffset, COMPUTE* totals, const COMPUTE* parts, const SCALAR* variance,
+                       bool is_inverse, COMPUTE epsilon, int count, int channels, int lanes) {
+  __shared__ COMPUTE shared[2 * CHANNEL_THREADS];
+  const Place place = place_of<1>(lanes);
+  COMPUTE sums[2] = {};
+  if (place.c < channels)
+    for (int part = place.group; part < count; part += place.groups) {
+      sums[0] += parts[(index_t)part * 2 * channels + place.c];
+      sums[1] += parts[((index_t)part * 2 + 1) * channels + place.c];
+    }
+  add_groups<2>(sums, shared, lanes, place);
+  if (place.group || place.c >= channels) return;
+  const COMPUTE given = loaded(variance, place.c);
+  sums[0] *= is_inverse ? given : inverse_deviation(given, epsilon);
+  totals[place.c] = sums[0];
+  totals[channels + place.c] = sums[1];
+  stored(dscale, place.c, sums[0]);
+  stored(doffset, place.c, sums[1]);
+}
+
+// dx may be x and dresidual may be dy: a thread reads its numbers before it writes them.
+#define INPUT_GRADIENT(suffix, W)                                                                                     \
+  KERNEL input_gradient##suffix(SCALAR* dx, SCALAR* dresidual, bool with_residual, const COMPUTE* totals,             \
+                                const SCALAR* dy, const SCALAR* x, const SCALAR* scale, const SCALAR* mean,           \
+                                const SCALAR* inverse, const SCALAR* offset, const SCALAR* y, bool with_y,            \
+                                int activation, index_t rows, int channels, int lanes) {                              \
+    const Place place = place_of<W>(lanes);                                                                           \
+    if (place.c >= channels) return;                                                                                  \
+    const Channels<W> channel = channels_at<W>(place.c, scale, mean, inverse, offset);                                \
+    const Slopes<W> slopes = {dy, x, y, activation, with_y};                                                          \
+    COMPUTE steep[W], level[W];                                                                                       \
+    for (int i = 0; i < W; i++) {                                                                                     \
+      steep[i] = totals[place.c + i] / rows * loaded(inverse, place.c + i);                                           \
+      level[i] = totals[channels + place.c + i] / rows;                                                               \
+    }                                                                                                                 \
+    FOR_EACH_ROW(row, place, rows) {                                                                                  \
+      const index_t at = row * channels + place.c;                                                                    \
+      COMPUTE slope[W], centered[W];                                                                                  \
+      slopes.load(slope, centered, at, channel);                                                                      \
+      for (int i = 0; i < W; i++)                                                                                     \
+        centered[i] = channel.factor[i] * (slope[i] - level[i] - centered[i] * steep[i]);                             \
+      store_pack<W>(dx, at, centered);                                                                                \
+      if (with_residual) store_pack<W>(dresidual, at, slope);                                                         \
+    }                                                                                                                 \
+  }
+WIDTHS(INPUT_GRADIENT)
+
+// The gradient of the inference form: dx and the sums in one pass.
+#define BATCH_NORM_GRADIENT(suffix, W)                                                                                \
+  KERNEL batch_norm_gradient##suffix(SCALAR* dx, COMPUTE* parts, const SCALAR* dy, const SCALAR* x,                   \
+                                     const SCALAR* scale, const SCALAR* mean, const SCALAR* variance,                 \
+                                     COMPUTE epsilon, index_t rows, int channels, int lanes) {                        \
+    const Place place = place_of<W>(lanes);                                                                           \
+    COMPUTE sums[2 * W] = {};                                                                                         \
+    if (place.c < channels) {                                                                                         \
+      COMPUTE center[W], factor[W];                                                                                   \
+      for (int i = 0; i < W; i++) {                                                                                   \
+        center[i] = loaded(mean, place.c + i);                                                                        \
+        factor[i] = loaded(scale, place.c + i) * inverse_deviation(loaded(variance, place.c + i), epsilon);           \
+      }                                                                                                               \
+      const index_t end = end_of_rows(rows);                                                                          \
+      for (index_t row = first_row(rows) + place.group; row < end; row += place.groups) {                             \
+        const index_t at = row * channels + place.c;                                                                  \
+        COMPUTE slope[W], value[W];                                                                                   \
+        load_pack<W>(slope, dy, at);                                                                                  \
+        load_pack<W>(value, x, at);                                                                                   \
+        for (int i = 0; i < W; i++) {                                                                                 \
+          sums[i] += slope[i] * (value[i] - center[i]);                                                               \
+          sums[W + i] += slope[i];                                                                                    \
+          slope[i] *= factor[i];                                                                                      \
+        }                                                                                                             \
+        store_pack<W>(dx, at, slope);                                                                                 \
+      }                                                                                                               \
+    }                                                                                                                 \
+    store_sums<W>(parts, sums, channels, lanes, place);                                                               \
+  }
+WIDTHS(BATCH_NORM_GRADIENT)
+
+// k + alpha · Σ x² over the neighbouring channels of element i; a thread's neighbours are in cache.
+__device__ COMPUTE response(const SCALAR* x, index_t i, int channels, int half, COMPUTE alpha, COMPUTE k) {
+  const int c = i % channels, last = min(c + half, channels - 1);
+  COMPUTE total = 0;
+  for (int e = max(c - half, 0); e <= last; e++) {
+    const COMPUTE value = loaded(x, i + e - c);
+    total += value * value;
+  }
+  return k + alpha * total;
+}
+
+KERNEL local_response(SCALAR* y, const SCALAR* x, int channels, int half, COMPUTE alpha, COMPUTE beta, COMPUTE k,
+                      index_t count) {
+  FOR_EACH(i, count) {
+    const COMPUTE d = response(x, i, channels, half, alpha, k);
+    stored(y, i, loaded(x, i) * (COMPUTE)pow(d, -beta));
+  }
+}
+
+// shared = dy · x · d^(-beta - 1), whose sums over the window the gradient needs.
+KERNEL local_response_terms(COMPUTE* shared, const SCALAR* dy, const SCALAR* x, int channels, int half, COMPUTE alpha,
+                            COMPUTE beta, COMPUTE k, index_t count) {
+  FOR_EACH(i, count) {
+    const COMPUTE d = response(x, i, channels, half, alpha, k);
+    shared[i] = loaded(dy, i) * loaded(x, i) * (COMPUTE)pow(d, -beta - 1);
+  }
+}
+
+KERNEL local_response_gradient(SCALAR* dx, const COMPUTE* shared, const SCALAR* dy, const SCALAR* x, int channels,
+                               int half, COMPUTE alpha, COMPUTE beta, COMPUTE k, index_t count) {
+  FOR_EACH(i, count) {
+    const COMPUTE d = response(x, i, channels, half, alpha, k);
+    const int c = i % channels, last = min(c + half, channels - 1);
+    COMPUTE total = 0;
+    for (int e = max(c - half, 0); e <= last; e++) total += shared[i + e - c];
+    stored(dx, i, loaded(dy, i) * (COMPUTE)pow(d, -beta) - 2 * alpha * beta * loaded(x, i) * total);
+  }
+}

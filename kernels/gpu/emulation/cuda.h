@@ -1,0 +1,240 @@
+// CUDA C on a processor: what kernels use of the language and its library, so that the same .cu files run without a GPU.
+//
+// Blocks run one after the other. The threads of a block are fibers that run in turn until they reach a barrier; a block
+// whose threads wait at different barriers can never go on and is reported. Run in both orders (`reversed`), threads that
+// depend on each other without a barrier between them give different results.
+#pragma once
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#define EMULATED 1
+#define __global__
+#define __device__ inline
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+#define __shared__ static
+#define __constant__ static const
+
+using std::isfinite;
+using std::isinf;
+using std::isnan;
+using std::max;
+using std::min;
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) int2 { int x, y; };
+struct alignas(16) int4 { int x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+static dim3 blockIdx, threadIdx, blockDim, gridDim;
+static constexpr int warpSize = 32;
+
+namespace emulation {
+
+enum class State { ready, at_block, at_warp, done };
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  dim3 thread;
+  State state;
+};
+
+static constexpr std::size_t STACK = 128 << 10;
+static std::vector<Fiber> fibers;
+static ucontext_t scheduler;
+static int running;
+static bool fibered;
+static std::function<void()> body;
+static std::vector<char> dynamic_shared;
+static uint64_t exchanged[1024];
+
+static void start() {
+  body();
+  fibers[running].state = State::done;
+  swapcontext(&fibers[running].context, &scheduler);
+}
+
+static void wait(State where) {
+  int self = running;
+  fibers[self].state = where;
+  swapcontext(&fibers[self].context, &scheduler);
+}
+
+// Let go on whoever waits where all others of the group have arrived; those that have ended count as arrived.
+static bool release(int first, int last, State where) {
+  bool waiting = false;
+  for (int i = first; i < last; i++) {
+    if (fibers[i].state == where) waiting = true;
+    else if (fibers[i].state != State::done) return false;
+  }
+  for (int i = first; i < last; i++)
+    if (fibers[i].state == where) fibers[i].state = State::ready;
+  return waiting;
+}
+
+static bool run_block(int threads, bool reversed) {
+  for (int i = 0; i < threads; i++) {
+    Fiber& fiber = fibers[i];
+    if (!fiber.stack) fiber.stack = std::make_unique<char[]>(STACK);
+    fiber.state = State::ready;
+    fiber.thread = dim3(i % blockDim.x, (i / blockDim.x) % blockDim.y, i / (blockDim.x * blockDim.y));
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = STACK;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, start, 0);
+  }
+  for (;;) {
+    bool ran = false, left = false;
+    for (int k = 0; k < threads; k++) {
+      int i = reversed ? threads - 1 - k : k;
+      if (fibers[i].state == State::ready) {
+        running = i;
+        threadIdx = fibers[i].thread;
+        swapcontext(&scheduler, &fibers[i].context);
+        ran = true;
+      }
+      left |= fibers[i].state != State::done;
+    }
+    if (!left) return true;
+    bool released = release(0, threads, State::at_block);
+    for (int warp = 0; warp < threads; warp += warpSize)
+      released |= release(warp, std::min(warp + warpSize, threads), State::at_warp);
+    if (!ran && !released) return false;
+  }
+}
+
+// Run all blocks; false when threads of one wait for each other at different barriers.
+static bool launch(dim3 grid, dim3 block, unsigned shared, bool barriers, bool reversed, std::function<void()> kernel) {
+  gridDim = grid;
+  blockDim = block;
+  body = kernel;
+  fibered = barriers;
+  int threads = block.x * block.y * block.z;
+  if (barriers && (int)fibers.size() < threads) fibers.resize(threads);
+  dynamic_shared.assign(shared + 64, (char)0xFF);
+  int64_t blocks = (int64_t)grid.x * grid.y * grid.z;
+  for (int64_t k = 0; k < blocks; k++) {
+    int64_t number = reversed ? blocks - 1 - k : k;
+    blockIdx = dim3(number % grid.x, (number / grid.x) % grid.y, number / ((int64_t)grid.x * grid.y));
+    if (barriers) {
+      if (!run_block(threads, reversed)) return false;
+      continue;
+    }
+    for (int j = 0; j < threads; j++) {
+      int i = reversed ? threads - 1 - j : j;
+      threadIdx = dim3(i % block.x, (i / block.x) % block.y, i / (block.x * block.y));
+      kernel();
+    }
+  }
+  return true;
+}
+
+template <class... Parameters, std::size_t... I>
+static void apply(void (*kernel)(Parameters...), void** values, std::index_sequence<I...>) {
+  kernel(*(std::remove_reference_t<Parameters>*)values[I]...);
+}
+
+template <class... Parameters>
+static void call(void (*kernel)(Parameters...), void** values) {
+  apply(kernel, values, std::index_sequence_for<Parameters...>{});
+}
+
+static void* aligned_shared() {
+  return (void*)(((uintptr_t)dynamic_shared.data() + 63) & ~(uintptr_t)63);
+}
+
+template <class T>
+static T from_lane(T value, int lane, int width) {
+  static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
+  int self = running, base = self / width * width;
+  std::memcpy(&exchanged[self], &value, sizeof(T));
+  wait(State::at_warp);
+  T result = value;
+  int source = base + lane;
+  if (lane >= 0 && lane < width && source < (int)(blockDim.x * blockDim.y * blockDim.z))
+    std::memcpy(&result, &exchanged[source], sizeof(T));
+  wait(State::at_warp);
+  return result;
+}
+
+}  // namespace emulation
+
+#define DYNAMIC_SHARED(type, name) type* name = (type*)emulation::aligned_shared()
+
+static inline void __syncthreads() { emulation::wait(emulation::State::at_block); }
+static inline void __syncwarp(unsigned = 0xFFFFFFFF) { emulation::wait(emulation::State::at_warp); }
+static inline void __threadfence() {}
+
+template <class T>
+static T __shfl_sync(unsigned, T value, int lane, int width = 32) {
+  return emulation::from_lane(value, lane, width);
+}
+template <class T>
+static T __shfl_xor_sync(unsigned, T value, int mask, int width = 32) {
+  return emulation::from_lane(value, (emulation::running % width) ^ mask, width);
+}
+template <class T>
+static T __shfl_down_sync(unsigned, T value, unsigned delta, int width = 32) {
+  return emulation::from_lane(value, emulation::running % width + (int)delta, width);
+}
+template <class T>
+static T __shfl_up_sync(unsigned, T value, unsigned delta, int width = 32) {
+  return emulation::from_lane(value, emulation::running % width - (int)delta, width);
+}
+
+template <class T>
+static T __ldg(const T* address) { return *address; }
+static inline int atomicAdd(int* address, int value) { int old = *address; *address += value; return old; }
+static inline unsigned atomicAdd(unsigned* address, unsigned value) { unsigned old = *address; *address += value; return old; }
+static inline unsigned atomicInc(unsigned* address, unsigned limit) {
+  unsigned old = *address;
+  *address = old >= limit ? 0 : old + 1;
+  return old;
+}
+static inline int atomicOr(int* address, int value) { int old = *address; *address |= value; return old; }
+
+static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+#define __expf(x) std::exp((float)(x))  // glibc has functions of these names
+#define __logf(x) std::log((float)(x))
+static inline float __fdividef(float x, float y) { return x / y; }
+static inline float __saturatef(float x) { return x > 0 ? (x < 1 ? x : 1) : 0; }
+static inline unsigned __float_as_uint(float x) { unsigned u; std::memcpy(&u, &x, 4); return u; }
+static inline float __uint_as_float(unsigned u) { float x; std::memcpy(&x, &u, 4); return x; }
+static inline int __float_as_int(float x) { int u; std::memcpy(&u, &x, 4); return u; }
+static inline float __int_as_float(int u) { float x; std::memcpy(&x, &u, 4); return x; }
+
+// Numbers of 16 bits: stored as such, computed with as float, rounded to nearest even when stored.
+struct __half {
+  _Float16 bits;
+};
+static inline float __half2float(__half x) { return (float)x.bits; }
+static inline __half __float2half(float x) { return {(_Float16)x}; }
+
+struct __nv_bfloat16 {
+  uint16_t bits;
+};
+static inline float __bfloat162float(__nv_bfloat16 x) { return __uint_as_float((unsigned)x.bits << 16); }
+static inline __nv_bfloat16 __float2bfloat16(float x) {
+  unsigned u = __float_as_uint(x);
+  if (x != x) return {(uint16_t)((u >> 16) | 0x40)};
+  return {(uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16)};
+}

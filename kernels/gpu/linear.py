@@ -1,0 +1,111 @@
+"""Dense layers and matrix products."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from edge_sdk.kernel import Call, kernel
+from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
+from edge_sdk.kernels.gpu.launch import nothing, sequence
+from edge_sdk.kernels.gpu.products import (
+    countable,
+    launch_tiles,
+    part_terms,
+    parts_of,
+    parts_scratch,
+    structure,
+    sum_parts,
+    tiles,
+)
+from edge_sdk.ops.linear import Linear, MatMul
+from edge_sdk.spec import Array, Spec
+
+PRODUCT = np.dtype(
+    [
+        *[(name, "i4") for name in ("rows", "columns", "terms", "batches", "part_terms", "has_bias", "activation")],
+        *[(name, "i8") for name in ("left_batch", "left_row", "left_term")],
+        *[(name, "i8") for name in ("right_batch", "right_column", "right_term")],
+    ],
+    align=True,
+)
+"""The struct Product of linear.cu."""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    rows: int
+    columns: int
+    terms: int
+    batches: int = 1
+
+    @property
+    def blocks(self) -> int:
+        return tiles(self.rows, self.columns) * self.batches
+
+    @property
+    def scratch(self) -> tuple[Spec, ...]:
+        return parts_scratch(parts_of(self.terms, self.blocks), self.batches * self.rows * self.columns)
+
+
+def multiply(
+    out: Array, left: Array, right: Array, sizes: _Sizes, scratch: tuple[Array, ...], *, left_along: bool = True,
+    right_along: bool = True, bias: Array | None = None, activation: int = 0,
+) -> Call:  # fmt: skip
+    """Return the launches of out (batch, row, column) = Σ left(row, term) · right(column, term).
+
+    An operand lies (batch, line, term) where its terms are neighbours ("along"), and (batch, term, line) where not.
+    """
+    if not out.size:
+        return nothing()
+    rows, columns, terms, batches = astuple(sizes)
+    countable("linear: terms of a sum", terms)
+    parts = len(scratch) and scratch[0].shape[0]
+    name = f"{'rows' if left_along else 'columns'}_by_{'columns' if right_along else 'rows'}"
+    steps = [
+        *((rows * terms, terms, 1) if left_along else (rows * terms, 1, rows)),
+        *((columns * terms, terms, 1) if right_along else (columns * terms, 1, columns)),
+    ]
+    finishing = (0, 0) if parts else (int(bias is not None), activation)
+    numbers = (rows, columns, terms, batches, part_terms(terms, sizes.blocks), *finishing)
+    struct = structure(PRODUCT, (*numbers, *steps))
+    target, kernel_name = (scratch[0], f"{name}_parts") if parts else (out, name)
+    dtype, added = out.dtype.name, out if bias is None else bias
+    products = batches * (parts or 1)
+    first = launch_tiles(
+        "linear", kernel_name, rows, columns, products, target, left, right, added, struct, dtype=dtype
+    )
+    return sequence([first, sum_parts("linear", out, scratch[0], bias, activation, columns)]) if parts else first
+
+
+def _linear_sizes(op: Linear, x: Spec, w: Spec, *_: Spec) -> _Sizes:
+    return _Sizes(x.shape[0], w.shape[0], x.shape[1])
+
+
+def _linear_scratch(op: Linear, *inputs: Spec) -> tuple[Spec, ...]:
+    return _linear_sizes(op, *inputs).scratch
+
+
+@kernel(Linear, "gpu", scratch=_linear_scratch, binds=True)
+def linear(op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]) -> Call:
+    sizes = _Sizes(x.shape[0], w.shape[0], x.shape[1])
+    return multiply(out, x, w, sizes, scratch, bias=b, activation=ACTIVATIONS[op.activation])
+
+
+def _matmul_sizes(op: MatMul, a: tuple[int, ...], b: tuple[int, ...]) -> _Sizes:
+    rows, terms = reversed(a[-2:]) if op.transpose_a else a[-2:]
+    return _Sizes(rows, b[-2] if op.transpose_b else b[-1], terms, math.prod(a[:-2]))
+
+
+def _matmul_scratch(op: MatMul, a: Spec, b: Spec) -> tuple[Spec, ...]:
+    return _matmul_sizes(op, a.shape, b.shape).scratch
+
+
+@kernel(MatMul, "gpu", scratch=_matmul_scratch, binds=True)
+def matmul(op: MatMul, out: Array, a: Array, b: Array, *, scratch: tuple[Array, ...]) -> Call:
+    sizes = _matmul_sizes(op, a.shape, b.shape)
+    return multiply(
+        out, a, b, sizes, scratch, left_along=not op.transpose_a, right_along=op.transpose_b
+    )  # fmt: skip

@@ -1,0 +1,92 @@
+"""NVRTC: CUDA C to machine code, with or without a GPU, and what it says of registers and spills."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from edge_sdk.errors import DeviceError
+from edge_sdk.kernels.gpu.source import Source
+
+OPTIONS = ("-std=c++17", "--ptxas-options=-v")
+
+_ENTRY = re.compile(r"Compiling entry function '(\w+)'")
+_SPILLS = re.compile(r"(\d+) bytes spill stores")
+_REGISTERS = re.compile(r"Used (\d+) registers")
+
+
+@dataclass(frozen=True)
+class KernelUse:
+    """What a kernel takes of a multiprocessor."""
+
+    registers: int
+    spilled_bytes: int
+
+
+@dataclass(frozen=True)
+class CompiledSource:
+    """Machine code, and what each kernel in it uses."""
+
+    code: bytes
+    uses: dict[str, KernelUse]
+
+
+def compile_source(source: Source, architecture: str) -> CompiledSource:
+    """Compile a source for an architecture such as "sm_90".
+
+    Raises:
+        DeviceError: NVRTC or CUDA's headers are missing.
+        RuntimeError: the source does not compile, which is a defect; the message is the compiler's.
+    """
+    try:
+        from cupy_backends.cuda.libs import nvrtc
+    except ImportError as error:
+        raise DeviceError(f"CUDA's compiler is missing ({error}); pip install 'edge-sdk[gpu-cuda13]'") from error
+    options = (f"-arch={architecture}", *OPTIONS, *(f"-I{folder}" for folder in header_folders()))
+    program = nvrtc.createProgram(source.text, f"{source.name}.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, options)
+        return CompiledSource(nvrtc.getCUBIN(program), _uses(nvrtc.getProgramLog(program)))
+    except nvrtc.NVRTCError as error:
+        log = nvrtc.getProgramLog(program)
+        raise RuntimeError(f"{source.name}.cu for {source.dtype} on {architecture}: {error}\n{log[:4000]}") from error
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+@cache
+def compiler_version() -> str:
+    """Return NVRTC's version, such as "13.2"."""
+    from cupy_backends.cuda.libs import nvrtc
+
+    return ".".join(str(part) for part in nvrtc.getVersion())
+
+
+@cache
+def header_folders() -> tuple[str, ...]:
+    """Return where CUDA's headers are: in NVIDIA's packages beside CuPy, or in an installed toolkit."""
+    import os
+
+    import nvidia
+
+    found = [str(path) for root in nvidia.__path__ for path in sorted(Path(root).glob("cu*/include"))]
+    found += [str(path) for root in nvidia.__path__ for path in sorted(Path(root).glob("cuda_runtime/include"))]
+    toolkit = os.environ.get("CUDA_PATH")
+    return (*found, *((str(Path(toolkit) / "include"),) if toolkit else ()))
+
+
+def _uses(log: str) -> dict[str, KernelUse]:
+    """What ptxas reports, kernel by kernel."""
+    uses = {}
+    for part in log.split("ptxas info")[1:]:
+        if entry := _ENTRY.search(part):
+            name, spilled = entry.group(1), 0
+        elif (spills := _SPILLS.search(part)) and not _REGISTERS.search(part):
+            spilled = int(spills.group(1))
+        elif registers := _REGISTERS.search(part):
+            if spills := _SPILLS.search(part):
+                spilled = int(spills.group(1))
+            uses[name] = KernelUse(int(registers.group(1)), spilled)
+    return uses

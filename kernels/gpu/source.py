@@ -1,0 +1,92 @@
+"""The .cu files: their text with what they include, for one stored type."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from edge_sdk.errors import UsageError, suggestion
+
+FOLDER = Path(__file__).parent / "cuda"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """How numbers of a dtype lie in memory, and in which type a kernel computes with them."""
+
+    stored: str
+    computed: str
+    switch: str = ""
+    """A macro that common.cuh asks for."""
+
+
+SCALARS: Mapping[str, Scalar] = {
+    "float32": Scalar("float", "float"),
+    "float64": Scalar("double", "double"),
+    "float16": Scalar("__half", "float", "SCALAR_IS_HALF"),
+    "bfloat16": Scalar("__nv_bfloat16", "float", "SCALAR_IS_BFLOAT16"),
+    "int8": Scalar("signed char", "int"),
+    "uint8": Scalar("unsigned char", "int"),
+    "int16": Scalar("short", "int"),
+    "int32": Scalar("int", "int"),
+    "int64": Scalar("long long", "long long"),
+    "bool": Scalar("bool", "bool"),
+}
+
+_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
+_BARRIER = re.compile(r"__sync\w+\(|__shfl\w*\(")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One .cu file compiled for numbers of one dtype."""
+
+    name: str
+    dtype: str = "float32"
+
+    @cached_property
+    def text(self) -> str:
+        """What the compiler reads: the definitions, then the file with every include in its place, once."""
+        scalar = SCALARS[self.dtype]
+        defined = [f"#define SCALAR {scalar.stored}", f"#define COMPUTE {scalar.computed}"]
+        if scalar.switch:
+            defined.append(f"#define {scalar.switch} 1")
+        return "\n".join([*defined, _with_includes(f"{self.name}.cu", set())])
+
+    @property
+    def digest(self) -> str:
+        """A hash of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def has_barriers(self) -> bool:
+        """Whether any thread waits for others."""
+        return bool(_BARRIER.search(self.text))
+
+
+@cache
+def source(name: str, dtype: str = "float32") -> Source:
+    """Return the file `name`.cu for numbers of `dtype`; raises UsageError for an unknown one."""
+    if not (FOLDER / f"{name}.cu").is_file():
+        known = source_names()
+        raise UsageError(f"no kernels/gpu/cuda/{name}.cu{suggestion(name, known)}")
+    if dtype not in SCALARS:
+        raise UsageError(f"no CUDA kernel stores {dtype}; known are {', '.join(SCALARS)}{suggestion(dtype, SCALARS)}")
+    return Source(name, dtype)
+
+
+def source_names() -> tuple[str, ...]:
+    """Return the names of all .cu files."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.cu")))
+
+
+def _with_includes(name: str, done: set[str]) -> str:
+    if name in done:
+        return ""
+    done.add(name)
+    text = (FOLDER / name).read_text(encoding="utf-8").replace("#pragma once\n", "")
+    return _INCLUDE.sub(lambda found: _with_includes(found.group(1), done), text)

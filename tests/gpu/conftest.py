@@ -1,0 +1,22 @@
+"""CUDA kernels on the machine's processor: the same .cu files, compiled by g++."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from edge_sdk.kernels.gpu import driver
+
+
+@pytest.fixture(autouse=True)
+def emulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let device "gpu" be the emulated one, or the real one where a test is marked `gpu`."""
+    if request.node.get_closest_marker("gpu"):
+        yield
+        return
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed: CUDA kernels cannot be run on the processor")
+    monkeypatch.setenv(driver.VARIABLE, "emulated")
+    yield

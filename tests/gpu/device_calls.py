@@ -1,0 +1,66 @@
+"""Call one CUDA kernel by itself, on outputs and scratch full of what must not be read, between guards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_sdk.kernel import Kernel, call_arguments
+from edge_sdk.kernels.gpu.driver import current_driver
+from edge_sdk.op import Op
+from edge_sdk.quantization.profile import DEFAULT
+from edge_sdk.spec import Array, Spec
+
+GUARD = 512  # bytes before and behind an array
+UNTOUCHED = 0xFF
+
+
+class _Guarded:
+    """An array of the device between two guards."""
+
+    def __init__(self, spec: Spec, content: Array | None = None) -> None:
+        driver = current_driver()
+        self._memory = driver.allocate(spec.bytes + 2 * GUARD)
+        driver.write(self._memory, np.full(spec.bytes + 2 * GUARD, UNTOUCHED, np.uint8))
+        self.array: Array = self._memory[GUARD : GUARD + spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)
+        if content is None:
+            content = np.full(spec.shape, np.nan if spec.dtype.startswith("float") else 77).astype(spec.numpy_dtype)
+        if spec.elements:
+            driver.write(self.array, content)
+
+    @property
+    def written_outside(self) -> bool:
+        memory = current_driver().read(self._memory)
+        return bool((memory[:GUARD] != UNTOUCHED).any() or (memory[-GUARD:] != UNTOUCHED).any())
+
+    def read(self) -> Array:
+        return current_driver().read(self.array)
+
+
+def call_on_device(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    """Return what the kernel makes of the inputs; it must not change them, nor write outside outputs and scratch."""
+    specs = [Spec(x.shape, x.dtype.name) for x in inputs]
+    given = [_Guarded(spec, x) for spec, x in zip(specs, inputs, strict=True)]
+    outputs = [_Guarded(spec) for spec in op.infer_outputs(specs)]
+    scratch = [_Guarded(spec) for spec in kernel.scratch_specs(op, specs)]
+    packed = [_Guarded(spec) for spec in kernel.packed_specs(op, specs)]
+    arrays = [one.array for one in given]
+
+    forms = tuple(one.array for one in packed)
+    if kernel.packing is not None:
+        kernel.packing.pack(op, forms, tuple(specs), arrays[kernel.packing.input])
+    out = call_arguments([one.array for one in outputs])
+    keywords = kernel.keywords(tuple(one.array for one in scratch), forms)
+    keywords |= kernel.constant_keywords(op, specs, op.infer_outputs(specs), DEFAULT)
+    kernel.bind(op, out, arrays, keywords)()
+    current_driver().wait()
+
+    for kind, guarded in (("input", given), ("output", outputs), ("scratch", scratch), ("packed", packed)):
+        for index, one in enumerate(guarded):
+            assert not one.written_outside, f"{kernel.algorithm} of {op} wrote outside {kind} {index} for {specs}"
+    for index, (x, one) in enumerate(zip(inputs, given, strict=True)):
+        assert np.array_equal(x, one.read(), equal_nan=x.dtype.kind == "f"), (
+            f"{kernel.algorithm} of {op} changed input {index} for {specs}"
+        )
+    return tuple(one.read() for one in outputs)

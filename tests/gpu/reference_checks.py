@@ -1,0 +1,41 @@
+"""Compare the CUDA kernels of one operator with the naive one, on inputs of any type."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gpu.device_calls import call_on_device
+from kernel_calls import call_kernel
+
+from edge_sdk.kernel import applicable_kernels, find_kernel, load_device
+from edge_sdk.kernels.gpu.driver import current_driver
+from edge_sdk.op import Op
+from edge_sdk.spec import Array, Spec
+
+for _device in ("gpu", "reference"):
+    load_device(_device)
+
+
+def assert_like_reference(op: Op, *inputs: Array, tolerance: float = 0.0) -> None:
+    """Whatever the order of threads, each kernel computes what the naive one does in float64, up to a tolerance."""
+    given = [np.ascontiguousarray(x) for x in inputs]
+    exact = [x.astype(np.float64) if tolerance and x.dtype.kind == "f" else x for x in given]
+    naive = find_kernel(op, "reference", [Spec(x.shape, x.dtype.name) for x in exact])
+    assert naive is not None
+    wanted = call_kernel(naive, op, exact)
+    kernels = applicable_kernels(op, "gpu", [Spec(x.shape, x.dtype.name) for x in given])
+    assert kernels
+
+    for kernel in kernels:
+        outputs = call_on_device(kernel, op, given)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(current_driver(), "reversed", True)
+            again = call_on_device(kernel, op, given)
+
+        for actual, expected, other in zip(outputs, wanted, again, strict=True):
+            assert actual.tobytes() == other.tobytes(), "the order of threads changes the result"
+            if tolerance:
+                scale = float(np.max(np.abs(expected), initial=0, where=np.isfinite(expected))) or 1.0
+                np.testing.assert_allclose(actual.astype(np.float64), expected, rtol=0, atol=tolerance * scale)
+            else:
+                np.testing.assert_array_equal(actual, expected)
