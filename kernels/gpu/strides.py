@@ -48,10 +48,10 @@ def strides(result: Sequence[int], *operands: Sequence[int]) -> np.void:
             axes.append((size, steps))
     if len(axes) > MAX_RANK:
         raise GraphError(f"a CUDA kernel walks at most {MAX_RANK} axes; {list(result)} has {len(axes)}")
-    struct = np.zeros((), STRIDES)
+    struct: np.void = np.zeros(1, STRIDES)[0]
     struct["rank"] = len(axes)
     for place, (size, steps) in enumerate(axes):
         struct["shape"][place] = size
         for name, step in zip("abc", steps, strict=False):
             struct[name][place] = step
-    return np.void(struct)  # by value
+    return struct

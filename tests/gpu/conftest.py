@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from edge_sdk.kernels.gpu import driver
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on the emulated device."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and not item.get_closest_marker("cuda_sources"):
+            item.add_marker(pytest.mark.emulated)
 
 
 @pytest.fixture(autouse=True)
