@@ -96,8 +96,8 @@ class Int8Case:
         step = 1 / STEPS if self.is_wide else 1.0
         if self.wide:
             return any_parameters(random, 0.03 * step, symmetric=self.is_wide)
-        zero = 0 if self.is_wide else int(random.integers(-78, 72))
-        return QuantParams((float(np.float32(random.uniform(0.01, 0.08) * step)),), (zero,))
+        scale = float(np.float32(random.uniform(0.01, 0.08) * step))
+        return QuantParams((scale,), (0 if self.is_wide else int(random.integers(-78, 72)),))
 
     def _weights(self, g: Builder, arrays: Workspace, random: np.random.Generator, x: QuantParams) -> list:
         axis = WEIGHT_AXIS.get(type(self.op), 0 if self.by_channel else None)

@@ -9,14 +9,11 @@ import numpy as np
 from edge_sdk.kernel import Packing, kernel
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange
 from edge_sdk.kernels.cpu.simd import LANES
+from edge_sdk.kernels.cpu.simd_halves import load_halves, load_some_halves, store_halves, store_some_halves
 from edge_sdk.kernels.cpu.simd_integers import (
-    load_halves,
     load_integers,
-    load_some_halves,
     multiply_add,
     splat_integer,
-    store_halves,
-    store_some_halves,
 )
 from edge_sdk.kernels.cpu.simd_rescaling import load_factors, rescale_halves
 from edge_sdk.ops.conv import DepthwiseConv2D

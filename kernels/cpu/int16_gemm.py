@@ -20,6 +20,7 @@ from edge_sdk.kernels.cpu.integer_tile import integer_tile
 from edge_sdk.kernels.cpu.jit import jit, parallel_jit, prange, thread_id, threads
 from edge_sdk.kernels.cpu.patches import Window
 from edge_sdk.kernels.cpu.simd import LANES
+from edge_sdk.kernels.cpu.simd_halves import store_halves, store_some_halves
 from edge_sdk.kernels.cpu.simd_integers import (
     BYTES,
     broadcast_group,
@@ -27,8 +28,6 @@ from edge_sdk.kernels.cpu.simd_integers import (
     load_integers,
     load_some_integers,
     splat_integer,
-    store_halves,
-    store_some_halves,
 )
 from edge_sdk.kernels.cpu.simd_rescaling import load_factors, rescale_halves
 from edge_sdk.quantization.arithmetic import Rescaling

@@ -72,7 +72,8 @@ integers = Integers()
 octets = Octets()
 
 
-def _pointer(context: Any, builder: Any, to: Any, array_type: Any, array: Any, index: Any) -> Any:
+def pointer_to(context: Any, builder: Any, to: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """Add the address of array[index], as one of a vector `to`."""
     place = builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
     return builder.bitcast(place, to.as_pointer())
 
@@ -98,14 +99,16 @@ def masked_load(builder: Any, pointer: Any, kind: Any, name: str, count: Any) ->
     return builder.call(function, [pointer, ir.Constant(_I32, 1), mask, ir.Constant(kind, None)])
 
 
-def _masked_store(builder: Any, value: Any, pointer: Any, name: str, count: Any) -> None:
+def masked_store(builder: Any, value: Any, pointer: Any, name: str, count: Any) -> None:
+    """Add a store of the first `count` elements of a vector, called `name` by LLVM."""
     mask = _first(builder, count, value.type.count)
     function_type = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, _I32, mask.type])
     function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.masked.store.{name}.p0")
     builder.call(function, [value, pointer, ir.Constant(_I32, 1), mask])
 
 
-def _plain_load(builder: Any, pointer: Any) -> Any:
+def plain_load(builder: Any, pointer: Any) -> Any:
+    """Add a load of a vector from any address."""
     value = builder.load(pointer)
     value.align = 1
     return value
@@ -116,7 +119,7 @@ def load_integers(typing_context: Any, array: Any, index: Any) -> Any:
     """LANES int32 from the memory at array[index], whatever the array's element type."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _plain_load(builder, _pointer(context, builder, WORDS, signature.args[0], *arguments))
+        return plain_load(builder, pointer_to(context, builder, WORDS, signature.args[0], *arguments))
 
     return integers(array, types.intp), generate
 
@@ -126,7 +129,7 @@ def load_some_integers(typing_context: Any, array: Any, index: Any, count: Any) 
     """`count` int32 from the memory at array[index], and zeros; no memory beyond is touched."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, WORDS, signature.args[0], arguments[0], arguments[1])
+        pointer = pointer_to(context, builder, WORDS, signature.args[0], arguments[0], arguments[1])
         return masked_load(builder, pointer, WORDS, f"v{LANES}i32", arguments[2])
 
     return integers(array, types.intp, types.intp), generate
@@ -137,7 +140,7 @@ def load_octets(typing_context: Any, array: Any, index: Any) -> Any:
     """BYTES bytes from the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _plain_load(builder, _pointer(context, builder, _OCTETS, signature.args[0], *arguments))
+        return plain_load(builder, pointer_to(context, builder, _OCTETS, signature.args[0], *arguments))
 
     return octets(array, types.intp), generate
 
@@ -147,7 +150,7 @@ def load_some_octets(typing_context: Any, array: Any, index: Any, count: Any) ->
     """`count` bytes from the memory at array[index], and zeros; no memory beyond is touched."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
+        pointer = pointer_to(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
         return masked_load(builder, pointer, _OCTETS, f"v{BYTES}i8", arguments[2])
 
     return octets(array, types.intp, types.intp), generate
@@ -158,7 +161,7 @@ def store_octets(typing_context: Any, array: Any, index: Any, value: Any) -> Any
     """Write all bytes to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
+        pointer = pointer_to(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
         builder.store(arguments[2], pointer).align = 1
         return context.get_dummy_value()
 
@@ -170,8 +173,8 @@ def store_some_octets(typing_context: Any, array: Any, index: Any, value: Any, c
     """Write the first `count` bytes to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
-        _masked_store(builder, arguments[2], pointer, f"v{BYTES}i8", arguments[3])
+        pointer = pointer_to(context, builder, _OCTETS, signature.args[0], arguments[0], arguments[1])
+        masked_store(builder, arguments[2], pointer, f"v{BYTES}i8", arguments[3])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, octets, types.intp), generate
@@ -215,7 +218,7 @@ def load_bytes(typing_context: Any, array: Any, index: Any) -> Any:
     """LANES signed bytes from the memory at array[index], as int32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _plain_load(builder, _pointer(context, builder, _LINE, signature.args[0], *arguments))
+        value = plain_load(builder, pointer_to(context, builder, _LINE, signature.args[0], *arguments))
         return builder.sext(value, WORDS)
 
     return integers(array, types.intp), generate
@@ -226,7 +229,7 @@ def load_some_bytes(typing_context: Any, array: Any, index: Any, count: Any) -> 
     """`count` signed bytes from the memory at array[index], as int32, and zeros; no memory beyond is touched."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
+        pointer = pointer_to(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
         return builder.sext(masked_load(builder, pointer, _LINE, f"v{LANES}i8", arguments[2]), WORDS)
 
     return integers(array, types.intp, types.intp), generate
@@ -237,7 +240,7 @@ def store_bytes(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """Write the low byte of every lane to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
+        pointer = pointer_to(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
         builder.store(builder.trunc(arguments[2], _LINE), pointer).align = 1
         return context.get_dummy_value()
 
@@ -249,57 +252,8 @@ def store_some_bytes(typing_context: Any, array: Any, index: Any, value: Any, co
     """Write the low bytes of the first `count` lanes to the memory at array[index]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
-        _masked_store(builder, builder.trunc(arguments[2], _LINE), pointer, f"v{LANES}i8", arguments[3])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, integers, types.intp), generate
-
-
-_HALF_LINE = ir.VectorType(_I16, LANES)
-
-
-@intrinsic
-def load_halves(typing_context: Any, array: Any, index: Any) -> Any:
-    """LANES int16 from the memory at array[index], as int32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _plain_load(builder, _pointer(context, builder, _HALF_LINE, signature.args[0], *arguments))
-        return builder.sext(value, WORDS)
-
-    return integers(array, types.intp), generate
-
-
-@intrinsic
-def load_some_halves(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
-    """`count` int16 from the memory at array[index], as int32, and zeros; no memory beyond is touched."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
-        return builder.sext(masked_load(builder, pointer, _HALF_LINE, f"v{LANES}i16", arguments[2]), WORDS)
-
-    return integers(array, types.intp, types.intp), generate
-
-
-@intrinsic
-def store_halves(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write the low 16 bits of every lane to the memory at array[index]."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
-        builder.store(builder.trunc(arguments[2], _HALF_LINE), pointer).align = 2
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, integers), generate
-
-
-@intrinsic
-def store_some_halves(typing_context: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
-    """Write the low 16 bits of the first `count` lanes to the memory at array[index]."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, _HALF_LINE, signature.args[0], arguments[0], arguments[1])
-        _masked_store(builder, builder.trunc(arguments[2], _HALF_LINE), pointer, f"v{LANES}i16", arguments[3])
+        pointer = pointer_to(context, builder, _LINE, signature.args[0], arguments[0], arguments[1])
+        masked_store(builder, builder.trunc(arguments[2], _LINE), pointer, f"v{LANES}i8", arguments[3])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, integers, types.intp), generate
@@ -310,7 +264,7 @@ def broadcast_group(typing_context: Any, array: Any, index: Any) -> Any:
     """The 4 bytes at array[index] in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _plain_load(builder, _pointer(context, builder, _I32, signature.args[0], *arguments))
+        value = plain_load(builder, pointer_to(context, builder, _I32, signature.args[0], *arguments))
         return _splat(builder, value, LANES)
 
     return integers(array, types.intp), generate
