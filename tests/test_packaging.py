@@ -102,7 +102,7 @@ def test_the_wheel_has_every_file(wheel):
     wanted = {f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}"
               for package, folder in PACKAGE_FOLDERS.items()
               for path in (ROOT / folder).rglob("*")
-              if path.is_file() and path.suffix in {".py", ".json", ".typed", ".template"}}  # fmt: skip
+              if path.is_file() and path.suffix in {".py", ".json", ".typed", ".template", ".cu", ".cuh", ".h"}}  # fmt: skip
 
     found = set(zipfile.ZipFile(wheel).namelist())
 
