@@ -78,7 +78,7 @@ def _accepted(model: Model, cells: Cells, exact: Evaluation, labels: Sequence[in
                 model, path, "int8", cells.training, cells.held_out, max_drop=MAX_DROP, train=cells.training
             )
         except ExportError as error:
-            return {"refused": str(error)}
+            return {"refused": str(error).replace(f"{folder}/", "")}
         answers = compared(exact, edge.evaluate(path, cells.held_out), labels)
         attempts = [
             [attempt.rung, round(attempt.drop, 2), round(100 * attempt.agreement, 2)] for attempt in report.attempts

@@ -97,12 +97,15 @@ def test_every_package_is_listed():
     assert len(packages) == len(PYPROJECT["tool"]["setuptools"]["packages"])
 
 
+PACKAGED = {".py", ".json", ".typed", ".template", ".cu", ".cuh", ".h"}
+
+
 def test_the_wheel_has_every_file(wheel):
     """All modules, the type marker, the data of the zoo, the licence; and nothing else."""
     wanted = {f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}"
               for package, folder in PACKAGE_FOLDERS.items()
               for path in (ROOT / folder).rglob("*")
-              if path.is_file() and path.suffix in {".py", ".json", ".typed", ".template", ".cu", ".cuh", ".h"}}  # fmt: skip
+              if path.is_file() and path.suffix in PACKAGED}  # fmt: skip
 
     found = set(zipfile.ZipFile(wheel).namelist())
 
