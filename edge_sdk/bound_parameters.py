@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_sdk.device_memory import ON_HOST, DeviceMemory
 from edge_sdk.graph import Graph
-from edge_sdk.spec import Array
+from edge_sdk.spec import Array, Value
 from edge_sdk.workspace import Workspace, address, mark_written, times_written
 
 
@@ -79,7 +79,6 @@ class DeviceParameters:
     """
 
     def __init__(self, graph: Graph, workspace: Workspace, mirrors: dict[str, Mirror], memory: DeviceMemory) -> None:
-        workspace.check(graph)
         self._graph, self._workspace, self._memory = graph, workspace, memory
         self._mirrors: dict[str, Mirror] = {}
         for name in graph.params:
@@ -101,10 +100,9 @@ class DeviceParameters:
         for name, mirror in self._mirrors.items():
             if mirror.fetch is not None and self._workspace.undrawn(name) is mirror.fetch:
                 continue  # newer here than on the host
-            array = self._workspace[name]
+            array = self._workspace.checked(name, self._graph.specs[Value(name)])
             place = address(array)
             if mirror.holds != (place, times_written(place)):
-                self._workspace.check(self._graph)
                 self._memory.write(mirror.array, array)
                 mark_written((address(mirror.array),))
                 mirror.holds, mirror.fetch = (place, times_written(place)), None

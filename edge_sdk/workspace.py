@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_sdk.errors import GraphError, suggestion
 from edge_sdk.graph import Graph
-from edge_sdk.spec import Array
+from edge_sdk.spec import Array, Spec
 
 # How often the array at an address was written by a Session or assigned, for what is derived from it. An entry outlives
 # its array; the next array at that address is then derived from once more than needed.
@@ -104,9 +104,14 @@ class Workspace(MutableMapping[str, Array]):
     def check(self, graph: Graph) -> None:
         """Raise GraphError unless every parameter of `graph` has an array of its shape and dtype."""
         for name in graph.params:
-            array, spec = self[name], graph.specs[name]
-            if array.shape != spec.shape or array.dtype != spec.numpy_dtype:
-                raise GraphError(f"parameter {name!r} is {spec}, but its array is {array.dtype}{list(array.shape)}")
+            self.checked(name, graph.specs[name])
+
+    def checked(self, name: str, spec: Spec) -> Array:
+        """Return the array of a parameter; raises GraphError unless it has the shape and dtype of `spec`."""
+        array = self[name]
+        if array.shape != spec.shape or array.dtype != spec.numpy_dtype:
+            raise GraphError(f"parameter {name!r} is {spec}, but its array is {array.dtype}{list(array.shape)}")
+        return array
 
     def digest(self) -> str:
         """Return a SHA-256 over names, dtypes, shapes and bytes, the same on every machine."""
