@@ -1,13 +1,6 @@
 // Arithmetic element by element, with NumPy's broadcasting.
+#include "activated.cuh"
 #include "broadcast.cuh"
-
-enum Activation { NONE, RELU, RELU6 };
-
-__device__ COMPUTE activated(COMPUTE y, int activation) {
-  if (activation == NONE) return y;
-  y = y > 0 || y != y ? y : 0;
-  return activation == RELU6 && y > 6 ? (COMPUTE)6 : y;
-}
 
 BROADCAST(add, SCALAR, COMPUTE, activated(a + b, p))
 BROADCAST(subtract, SCALAR, COMPUTE, a - b)

@@ -1,6 +1,11 @@
 // Batch normalization of rows of channels, and local response normalization. All are bound by memory.
-#include "fused_activation.cuh"
+#include "activated.cuh"
 #include "moments.cuh"
+
+// Whether a gradient passes where the result, or what the activation was applied to, is y.
+__device__ bool passes(COMPUTE y, int activation) {
+  return activation == NONE || (y > 0 && (activation != RELU6 || y < 6));
+}
 
 #define WIDTHS(make) make(, 1) make(_4, 4)
 
@@ -31,7 +36,7 @@ __device__ void normalise_rows(SCALAR* y_, const SCALAR* x_, const SCALAR* resid
 #pragma unroll
     for (int i = 0; i < W; i++) {
       const COMPUTE y = normalised(x[i], channel.mean[i], channel.factor[i], channel.offset[i]);
-      x[i] = after_activation(with_residual ? y + residual[i] : y, activation);
+      x[i] = activated(with_residual ? y + residual[i] : y, activation);
     }
     store_pack<W>(y_, at, x);
   }
