@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from edge_sdk.cli.byte_size import byte_size
 from edge_sdk.cli.output import json_option, note, percent, print_json, print_table, size
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TFLITE_ONLY = (
     "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "max_drop",
-    "max_size", "rungs", "train",
+    "max_size", "rungs", "train", "prune", "prune_epochs",
 )  # fmt: skip
 NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "check", "input_type", "output_type")}
 """Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
@@ -62,11 +62,20 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "check", 
     "--max-drop", type=float, metavar="POINTS", help="Accuracy that the finished file may lose on --check photos."
 )
 @click.option(
-    "--max-size", metavar="SIZE", help="How large the file may be: 4MB, 500kB, bytes; int8 falls back to int4 weights."
+    "--max-size",
+    callback=byte_size,
+    metavar="SIZE",
+    help="How large the file may be: 4MB, 500kB, bytes; int8 falls back to int4 weights.",
 )
 @click.option("--rungs", metavar="NAMES", help="What may be tried, separated by commas; everything if left out.")
 @click.option(
     "--train", type=click.Path(path_type=Path), help="Labelled photos to train on, if nothing else is enough."
+)
+@click.option(
+    "--prune", is_flag=True, help="Remove channels where --max-size asks for it, and train on --train photos."
+)
+@click.option(
+    "--prune-epochs", type=int, default=5, show_default=True, help="Times that a pruned network sees all of them."
 )
 @click.option("--opset", type=int, help="Of an .onnx file; 17 if left out.")
 @click.option(
@@ -88,9 +97,11 @@ def command(
     min_runtime: str | None,
     weights: Literal["int8", "int4"],
     max_drop: float | None,
-    max_size: str | None,
+    max_size: int | None,
     rungs: str | None,
     train: Path | None,
+    prune: bool,
+    prune_epochs: int,
     opset: int | None,
     out: Path,
     as_json: bool,
@@ -98,15 +109,20 @@ def command(
     """Write MODEL (.edge, .onnx, .tflite or a run's folder) as a file for a runtime, re-run it there and compare.
 
     The ending of --out decides for which: .tflite for LiteRT (TensorFlow Lite), .onnx for ONNX Runtime, .mlpackage for
-    Core ML, which is read back instead of run. Options from --embed-preprocessing to --train are for .tflite files.
+    Core ML, which is read back instead of run. Options from --embed-preprocessing to --prune-epochs are for .tflite
+    files.
 
     With --max-drop an int8 file is made better, step by step, until it loses no more than that; if nothing is enough,
     no file gets the name, and the best one lies beside it as NAME.rejected.tflite with a report of every layer.
+
+    With --max-size a file that is too large gets weights of 4 bits, and with --prune a network with fewer channels:
+    the largest whose finished file is small enough, trained on --train photos, and held against MODEL itself.
 
     \b
     Examples:
       edge export runs/a --out model.tflite
       edge export runs/a --quantize int8 --calibrate photos/train --check photos/val --max-drop 0.5 --out m.tflite
+      edge export runs/a --quantize int8 --calibrate t/ --check v/ --max-size 2MB --prune --train t/ --out m.tflite
       edge export runs/a --out model.onnx
     """
     from edge_sdk.converters.coreml.export import export_coreml
@@ -131,7 +147,8 @@ def command(
             load(model), out, quantize, calibrate, check, input_type, output_type,
             embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
             min_runtime=min_runtime, max_drop=max_drop, train=train, scheme=Scheme(weights=weights), listener=_tell,
-            fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=_bytes(max_size),
+            fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=max_size, prune=prune,
+            prune_epochs=prune_epochs,
         )  # fmt: skip
         _print_file(report, as_json=as_json)
 
@@ -142,17 +159,6 @@ def _check_ending(ending: str) -> None:
     for name in NOT_FOR.get(ending, ("opset",)):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name.replace('_', '-')} is no option of {ending or 'such'} files")
-
-
-def _bytes(text: str | None) -> int | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?(i)?B?", text.strip(), re.IGNORECASE)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no size, such as 4MB, 500kB or 3.5MiB", param_hint="--max-size")
-    number, unit, binary = found.groups()
-    power = " kmg".index((unit or " ").lower())
-    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def _rungs(names: str | None) -> tuple[RungName, ...]:
@@ -174,10 +180,12 @@ def _print_file(report: Report, *, as_json: bool) -> None:
     _print(report, edges, report.scores, as_json=as_json)
     if not as_json and report.attempts:
         tried = [
-            (one.rung, percent(one.drop / 100), percent(one.agreement), percent(one.accuracy))
+            (one.stage, one.rung or "–", size(one.bytes), percent(one.drop / 100), percent(one.agreement),
+             percent(one.accuracy))
             for one in report.attempts
-        ]
-        print_table("what was tried", ("rung", "drop", "agreement", "accuracy"), tried, compact=True)
+        ]  # fmt: skip
+        columns = ("file", "rung", "size", "drop", "agreement", "accuracy")
+        print_table("what was tried", columns, tried, names=2, compact=True)
     for finding in report.findings:
         note(f"edge: calibration: {finding}")
 
