@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,26 @@ ON_HOST = frozenset({"cpu", "reference"})
 """Devices whose kernels take the arrays of a Workspace as they are."""
 
 
+class Transfer(Protocol):
+    """Carries the inputs of a Session's runs to the device, and their outputs back."""
+
+    def send(self, arrays: Sequence[Array]) -> None:
+        """Copy arrays of the host, of the inputs' shapes and dtypes; they may be changed when this returns."""
+
+    def receive(self) -> Callable[[], list[Array]]:
+        """Once a run is launched, return what waits for its outputs and gives copies of them."""
+
+
 class DeviceMemory(Protocol):
     """Allocates arrays of a device, moves them between it and the host, and runs what was bound."""
+
+    @property
+    def description(self) -> str:
+        """What the device is, for people."""
+
+    @property
+    def runs_ahead(self) -> int:
+        """How many runs can be launched before the outputs of the first are asked for, so that it never stands idle."""
 
     def allocate(self, size: int) -> Array:
         """Return `size` bytes on the device, aligned for any kernel."""
@@ -33,12 +52,18 @@ class DeviceMemory(Protocol):
     def program(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return what makes all these calls, in order, as often as it is called."""
 
+    def transfer(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Transfer:
+        """Return what fills these inputs on the device and brings these outputs back, run by run."""
+
     def wait(self) -> None:
         """Return when all that was started has happened."""
 
 
 class HostMemory:
     """The process's own memory: nothing moves."""
+
+    description = "the processor"
+    runs_ahead = 0
 
     def allocate(self, size: int) -> Array:
         """Return `size` bytes that start at a cache line."""
@@ -65,8 +90,26 @@ class HostMemory:
 
         return run
 
+    def transfer(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Transfer:
+        """Return what copies at once."""
+        return _HostTransfer(tuple(inputs), tuple(outputs))
+
     def wait(self) -> None:
         """Everything has happened when a call returns."""
+
+
+@dataclass(frozen=True)
+class _HostTransfer:
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+
+    def send(self, arrays: Sequence[Array]) -> None:
+        for target, array in zip(self.inputs, arrays, strict=True):
+            np.copyto(target, array)
+
+    def receive(self) -> Callable[[], list[Array]]:
+        copies = [output.copy() for output in self.outputs]
+        return lambda: copies
 
 
 def memory_of(device: str) -> DeviceMemory:

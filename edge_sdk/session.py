@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -128,9 +128,21 @@ class Session:
             ShapeError: an array does not have its input's shape.
         """
         with self._turn():
-            self._begin(feeds)
-            self._program()
-            return self._finish()
+            return self._start(feeds)()
+
+    def start(self, feeds: Mapping[str, Array]) -> Callable[[], dict[str, Array]]:
+        """Launch a run, and return what waits for its outputs and gives copies of them by name; raises as `run` does.
+
+        A GPU computes while the caller goes on: feeds may be changed, and further runs be launched, `runs_ahead` of
+        them without waiting for anything. On the CPU the run is over when this returns.
+        """
+        with self._turn():
+            return self._start(feeds)
+
+    @property
+    def runs_ahead(self) -> int:
+        """How many runs can be launched before outputs are asked for, so that the device never stands idle."""
+        return self._memory.runs_ahead
 
     def profile(self, feeds: Mapping[str, Array], runs: int = 3) -> list[NodeTime]:
         """Run `runs` times, updates included, after one run to warm up, and return the time of each node."""
@@ -145,7 +157,7 @@ class Session:
                         call()
                     self._memory.wait()
                     seconds[index] += time.perf_counter() - start
-                self._finish()
+                self._apply()
         return [
             NodeTime(node.outputs[0], node.op.name, kernel.algorithm, spent)
             for node, kernel, spent in zip(self.graph.nodes, self._kernels, seconds, strict=True)
@@ -216,7 +228,8 @@ class Session:
                 calls = (Call(kernel.packing.pack, (node.op, forms, specs, weights)),)
             outputs = call_arguments([bound(value) for value in node.outputs])
             self._steps.append((*calls, kernel.bind(node.op, outputs, inputs, self._keywords[step])))
-        self._outputs = {value: bound(value) for value in self.graph.outputs}
+        inputs, outputs = ([bound(value) for value in values] for values in (self.graph.inputs, self.graph.outputs))
+        self._transfer = self._memory.transfer(inputs, outputs)
         copies = [
             Call(self._memory.copy, (bound(state), bound(new)))
             for state, new in self.graph.updates.items()
@@ -236,6 +249,7 @@ class Session:
             problem = f"no input {unknown[0]!r}" if unknown else f"input {missing[0]!r} was not fed"
             hint = suggestion(unknown[0], self.graph.inputs) if unknown else ""
             raise UsageError(f"graph {self.graph.name!r}: {problem}; it takes {', '.join(self.graph.inputs)}{hint}")
+        arrays = []
         for value in self.graph.inputs:
             source, target = np.asarray(feeds[value]), self._computed[value]
             if source.shape != target.shape:
@@ -244,12 +258,16 @@ class Session:
                 )
             if not np.can_cast(source.dtype, target.dtype, "same_kind"):
                 raise ShapeError(f"input {value!r} is {self.graph.specs[value]}, but the array fed is {source.dtype}")
-            self._memory.write(target, source.astype(target.dtype, casting="same_kind", copy=False))
+            arrays.append(source.astype(target.dtype, casting="same_kind", copy=False))
+        self._transfer.send(arrays)
 
-    def _finish(self) -> dict[str, Array]:
-        results = {str(value): self._memory.read(array) for value, array in self._outputs.items()}
+    def _start(self, feeds: Mapping[str, Array]) -> Callable[[], dict[str, Array]]:
+        self._begin(feeds)
+        self._program()
+        outputs = self._transfer.receive()  # before the updates, which may overwrite what they are copied from
         self._apply()
-        return results
+        names = [str(value) for value in self.graph.outputs]
+        return lambda: dict(zip(names, outputs(), strict=True))
 
 
 def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, precise: bool) -> list[Choice]:

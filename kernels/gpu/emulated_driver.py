@@ -25,6 +25,7 @@ from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
 from edge_sdk.kernels.gpu.source import Source
+from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer
 from edge_sdk.spec import Array
 
 SHIM = Path(__file__).parent / "emulation"
@@ -68,11 +69,19 @@ class _EmulatedFunction:
             raise RuntimeError(f"{self.name}: the threads of a block wait for each other at different barriers")
 
 
+class _Happened:
+    """A point of a queue that has been passed."""
+
+    def synchronize(self) -> None:
+        """Nothing is left to wait for."""
+
+
 class EmulatedDriver:
     """Compiles with g++, runs thread by thread. Kernels' arguments are checked against their declared types."""
 
     architecture = "emulated"
     description = "a processor that emulates a GPU"
+    runs_ahead = 1
 
     def __init__(self) -> None:
         self.reversed = False
@@ -130,8 +139,32 @@ class EmulatedDriver:
 
         return run
 
+    def transfer(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> StagedTransfer:
+        """Return what copies through staging memory, as on a GPU, but at once."""
+        return StagedTransfer(self, inputs, outputs)
+
     def wait(self) -> None:
         """Everything has happened when a launch returns."""
+
+    def pinned(self, size: int) -> Array:
+        """Return bytes of the host."""
+        return np.empty(size, np.uint8)
+
+    def upload(self, target: Array, source: Array) -> None:
+        """Copy to the device."""
+        self.write(target, source)
+
+    def download(self, target: Array, source: Array) -> None:
+        """Copy to the host."""
+        self.address(source)
+        np.copyto(target, source)
+
+    def record(self, queue: Queue) -> Event:
+        """Return a point that has been passed."""
+        return _Happened()
+
+    def let_wait(self, queue: Queue, event: Event) -> None:
+        """There is nothing to wait for."""
 
     @cached_property
     def _shim(self) -> str:
