@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edge_sdk.host_memory import available_bytes
 from edge_sdk.kernel import Call, device_module
 from edge_sdk.memory_plan import aligned_bytes
 from edge_sdk.spec import Array
@@ -40,6 +41,15 @@ class DeviceMemory(Protocol):
     def allocate(self, size: int) -> Array:
         """Return `size` bytes on the device, aligned for any kernel."""
 
+    def taken(self, size: int) -> int:
+        """Return how many bytes `allocate` takes for so many."""
+
+    def free_bytes(self) -> int | None:
+        """Return how much can be allocated; None where nobody knows."""
+
+    def staging_bytes(self, inputs: Sequence[int]) -> int:
+        """Return what a transfer takes for inputs of so many bytes."""
+
     def write(self, target: Array, source: Array) -> None:
         """Copy an array of the host to one of the device, of the same shape and dtype."""
 
@@ -68,6 +78,18 @@ class HostMemory:
     def allocate(self, size: int) -> Array:
         """Return `size` bytes that start at a cache line."""
         return aligned_bytes(size)
+
+    def taken(self, size: int) -> int:
+        """As many; what aligns them is next to nothing."""
+        return size
+
+    def free_bytes(self) -> int | None:
+        """What the system says is available."""
+        return available_bytes()
+
+    def staging_bytes(self, inputs: Sequence[int]) -> int:
+        """Inputs are copied straight to their places."""
+        return 0
 
     def write(self, target: Array, source: Array) -> None:
         """Copy."""

@@ -11,23 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from edge_sdk.autotune import autotune_by_default, bound_choices
-from edge_sdk.bound_parameters import bound_parameters
+from edge_sdk.autotune import autotune_by_default
+from edge_sdk.bound_parameters import bound_parameters, bytes_there
 from edge_sdk.device_memory import memory_of
-from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
-from edge_sdk.graph import Graph, Node
-from edge_sdk.kernel import (
-    Call,
-    Choice,
-    applicable_kernels,
-    call_arguments,
-    choose_by_cost,
-    load_device,
-    precise_by_default,
-)
-from edge_sdk.memory_plan import Block, plan_memory
-from edge_sdk.packed_weights import PackedWeights, constant_params
+from edge_sdk.errors import ShapeError, UsageError, suggestion
+from edge_sdk.graph import Graph
+from edge_sdk.kernel import Call, call_arguments, load_device, precise_by_default
+from edge_sdk.memory_need import Room, check_fits, need_of
+from edge_sdk.memory_plan import Block
+from edge_sdk.packed_weights import PackedWeights
 from edge_sdk.plan import Plan, PlanStep
+from edge_sdk.prepared import prepare
 from edge_sdk.quantization.profile import DEFAULT, Profile, checked_profile
 from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.threads import checked_threads, computing, threading_layer, turn
@@ -64,6 +58,8 @@ class Session:
     Raises:
         UsageError: the batch is open and none is given, the device is unknown, or `threads` cannot be had.
         GraphError: an operator has no kernel on the device, or a parameter has no fitting array.
+        DeviceError: the device is not here.
+        DeviceMemoryError: the device has less memory free than is needed; the message has the largest batch that fits.
     """
 
     def __init__(
@@ -89,26 +85,28 @@ class Session:
         self.device = device
         workspace.check(self.graph)
         self._memory = memory_of(device)
-        with computing(self.threads):  # kernels ask for scratch by the thread
-            self._choices = _choose_kernels(
-                self.graph,
-                device,
-                self.threads,
-                autotune=autotune_by_default() if autotune is None else autotune,
-                precise=precise_by_default() if precise is None else precise,
-            )
-            self._kernels = [choice.kernel for choice in self._choices]
+        precise = precise_by_default() if precise is None else precise
+        autotune = autotune_by_default() if autotune is None else autotune
+        prepared = prepare(self.graph, device, self.threads, autotune=autotune, precise=precise)
+        self.need = need_of(prepared, self._memory)
+        """What is taken of the device's memory."""
+        if (free := self._memory.free_bytes()) is not None:
+            there = bytes_there(self.graph, workspace, device, self._memory)
+            room = Room(device, self._memory, self.threads, precise, free, there)
+            check_fits(self.need, room, graph, batch if symbolic else None)
+        self._choices, self.memory = prepared.choices, prepared.memory
+        self._kernels = [choice.kernel for choice in self._choices]
+        with computing(self.threads):
             self._packed = PackedWeights(self.graph, self._kernels, self._memory)
-            needs = [self._needs(step) for step in range(len(self._kernels))]
-        self.memory = plan_memory(self.graph, [(*scratch, *packed) for scratch, packed in needs])
-        self.scratch_counts = tuple(len(scratch) for scratch, _ in needs)
+        self.scratch_counts = tuple(len(scratch) for scratch in prepared.scratch)
         """How many of a node's blocks in `memory.scratch` are scratch; the others hold weights packed at each run."""
         self._arena = self._memory.allocate(self.memory.arena_bytes)
         self._computed = {
             value: self._view(block, self.graph.specs[value]) for value, block in self.memory.blocks.items()
         }
         self._keywords: list[dict[str, Any]] = []
-        for step, (blocks, (scratch, packed)) in enumerate(zip(self.memory.scratch, needs, strict=True)):
+        placed = zip(self.memory.scratch, prepared.scratch, prepared.packed, strict=True)
+        for step, (blocks, scratch, packed) in enumerate(placed):
             views = [self._view(block, spec) for block, spec in zip(blocks, (*scratch, *packed), strict=True)]
             own, changing = views[: len(scratch)], views[len(scratch) :]
             keywords = self._kernels[step].keywords(own, self._packed.get(step, changing))
@@ -175,7 +173,6 @@ class Session:
             PlanStep(node.op.name, choice, node.outputs, tuple(self._place(value) for value in node.outputs))
             for node, choice in zip(self.graph.nodes, self._choices, strict=True)
         )
-        parameters = sum(self.graph.specs[value].bytes for value in self.graph.params)
         values = [value for value in self.graph.specs if value not in self.graph.params]
         return Plan(
             graph=self.graph.name,
@@ -183,22 +180,13 @@ class Session:
             threads=self.threads,
             threading_layer=threading_layer() if self.device == "cpu" else None,
             steps=steps,
-            parameter_bytes=parameters,
-            arena_bytes=self.memory.arena_bytes,
+            need=self.need,
             unshared_bytes=sum(self.graph.specs[value].bytes for value in values),
-            packed_bytes=self._packed.bytes,
         )
 
     def _place(self, value: Value) -> tuple[int | None, int]:
         block = self.memory.blocks.get(value)
         return (None if block is None else block.offset), self.graph.specs[value].bytes
-
-    def _needs(self, step: int) -> tuple[tuple[Spec, ...], tuple[Spec, ...]]:
-        """What a node's kernel needs of the arena: scratch, and packed weights that change from run to run."""
-        node, kernel = self.graph.nodes[step], self._kernels[step]
-        inputs = [self.graph.specs[value] for value in node.inputs]
-        packed = () if step in self._packed else kernel.packed_specs(node.op, inputs)
-        return kernel.scratch_specs(node.op, inputs), packed
 
     def _constants(self, step: int) -> dict[str, Any]:
         """What a node's kernel works out of scales and zero points."""
@@ -268,28 +256,6 @@ class Session:
         self._apply()
         names = [str(value) for value in self.graph.outputs]
         return lambda: dict(zip(names, outputs(), strict=True))
-
-
-def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, precise: bool) -> list[Choice]:
-    constant = constant_params(graph)
-    absent: dict[str, Node] = {}
-    nodes = []
-    for node in graph.nodes:
-        unchanging = [index for index, value in enumerate(node.inputs) if value in constant]
-        inputs = [graph.specs[value] for value in node.inputs]
-        candidates = applicable_kernels(node.op, device, inputs, precise)
-        if not candidates:
-            absent.setdefault(node.op.name, node)
-        nodes.append((node.op, candidates, inputs, unchanging))
-    if absent:
-        places = ", ".join(f"{name} (node {node.outputs[0]!r})" for name, node in absent.items())
-        raise GraphError(
-            f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
-        )
-    if autotune:
-        with turn(threads, alone=True):  # times are honest when nothing else runs
-            return bound_choices(nodes, device)
-    return [choose_by_cost(candidates, op, inputs, unchanging) for op, candidates, inputs, unchanging in nodes]
 
 
 def run_once(graph: Graph, workspace: Workspace, feeds: Mapping[str, Array], device: str = "cpu") -> dict[str, Array]:

@@ -137,8 +137,8 @@ class Loop:
             seed=self.settings.seed,
             augment=Augment.named(self.settings.augment),
             drop_last=True,
+            threads=self.threads,
             on_unreadable=self.listener.on_unreadable,
-            **({} if self.threads is None else {"threads": self.threads}),
         )
 
     def _epoch(self, steps: Steps, step: TrainingStep, batches: Batches, validation: Validation | None) -> None:

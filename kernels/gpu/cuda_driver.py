@@ -13,12 +13,15 @@ from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
 from edge_sdk.kernels.gpu.nvrtc import compile_source, compiler_version
 from edge_sdk.kernels.gpu.source import Source
-from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer
+from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
 from edge_sdk.spec import Array
 
 SMALL_WRITE, SMALL_WRITES = 4 << 10, 256 << 10
 """Bytes that are written without waiting: at a time, and before the host waits for all of them once."""
 ALIGNMENT = 64
+POOL_UNIT = 512
+RESERVE = 256 << 20
+"""Bytes that are left to the driver: kernels' code and tables, captured graphs, and what it rounds up."""
 
 
 class _CudaFunction:
@@ -80,6 +83,19 @@ class CudaDriver:
         with self._stream:
             allocated: Array = self._cupy.empty(size, self._cupy.uint8)
         return allocated
+
+    def taken(self, size: int) -> int:
+        """Return a multiple of 512, CuPy's unit."""
+        return -(-size // POOL_UNIT) * POOL_UNIT
+
+    def free_bytes(self) -> int | None:
+        """Return what the driver and CuPy's pool have left, less `RESERVE`."""
+        free, _ = self._cupy.cuda.runtime.memGetInfo()
+        return max(0, int(free) + int(self._cupy.get_default_memory_pool().free_bytes()) - RESERVE)
+
+    def staging_bytes(self, inputs: Sequence[int]) -> int:
+        """Return what a transfer takes for inputs of so many bytes."""
+        return sum(map(self.taken, staging_sizes(inputs)))
 
     def address(self, array: Array) -> int:
         """Return where an array of the device starts; raises TypeError for one of the host."""

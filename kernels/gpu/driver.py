@@ -50,6 +50,15 @@ class Driver(Protocol):
     def allocate(self, size: int) -> Array:
         """Return `size` bytes on the device, aligned to 256."""
 
+    def taken(self, size: int) -> int:
+        """Return how many bytes `allocate` takes for so many."""
+
+    def free_bytes(self) -> int | None:
+        """Return how much can be allocated; None where nobody knows."""
+
+    def staging_bytes(self, inputs: Sequence[int]) -> int:
+        """Return what a transfer takes for inputs of so many bytes."""
+
     def address(self, array: Array) -> int:
         """Return where an array of the device starts; raises TypeError for any other array."""
 

@@ -79,9 +79,9 @@ class StagedTransfer:
         return self._slots[(self._runs - 1) % SLOTS].receive()
 
 
-def staged_bytes(inputs: Sequence[int]) -> int:
-    """Return how much of the device's memory a transfer takes for inputs of these many bytes."""
-    return SLOTS * _offsets(inputs)[-1]
+def staging_sizes(inputs: Sequence[int]) -> list[int]:
+    """Return the sizes of what a transfer allocates on the device for inputs of so many bytes."""
+    return [_offsets(inputs)[-1]] * SLOTS
 
 
 class _Slot:
