@@ -47,15 +47,18 @@ class MemoryNeed:
 
 
 class DeviceMemoryError(DeviceError):
-    """A Session that does not fit into what is free. `need` is what it takes, `room` what there is."""
+    """A Session that does not fit into what is free.
 
-    def __init__(self, message: str, need: MemoryNeed, room: Room) -> None:
+    `need` is what it takes, `room` what there is; `largest_batch` is the largest that fits, 0 where none is known.
+    """
+
+    def __init__(self, message: str, need: MemoryNeed, room: Room, largest_batch: int = 0) -> None:
         super().__init__(message)
-        self.need, self.room = need, room
+        self.need, self.room, self.largest_batch = need, room, largest_batch
 
     def with_hint(self, hint: str) -> DeviceMemoryError:
         """Return the error with more to say."""
-        return DeviceMemoryError(f"{self}{hint}", self.need, self.room)
+        return DeviceMemoryError(f"{self}{hint}", self.need, self.room, self.largest_batch)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def check_fits(need: MemoryNeed, room: Room, graph: Graph, batch: int | None) ->
         raise DeviceMemoryError(found, need, room)
     largest = room.largest_batch(graph, batch)
     fitting = f"the largest batch that fits is {largest}" if largest else "not even a batch of 1 fits"
-    raise DeviceMemoryError(f"{found}; {fitting}", need, room)
+    raise DeviceMemoryError(f"{found}; {fitting}", need, room, largest)
 
 
 def optimizer_state(graph: Graph) -> frozenset[Value]:

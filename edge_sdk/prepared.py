@@ -41,7 +41,9 @@ def prepare(graph: Graph, device: str, threads: int, *, autotune: bool, precise:
     with computing(threads):  # kernels ask for scratch by the thread
         choices = _choose_kernels(graph, device, threads, autotune=autotune, precise=precise)
         constant = constant_params(graph)
-        scratch, packed, kept = [], [], []
+        scratch: list[tuple[Spec, ...]] = []
+        packed: list[tuple[Spec, ...]] = []
+        kept: list[Spec] = []
         for node, choice in zip(graph.nodes, choices, strict=True):
             inputs = [graph.specs[value] for value in node.inputs]
             scratch.append(choice.kernel.scratch_specs(node.op, inputs))

@@ -14,9 +14,12 @@ import numpy as np
 from edge_sdk.device_choice import described
 from edge_sdk.device_memory import ON_HOST
 from edge_sdk.errors import UsageError
+from edge_sdk.graph import Graph
+from edge_sdk.memory_need import DeviceMemoryError
 from edge_sdk.model import INPUT, Model
-from edge_sdk.passes.pixel_input import pixel_input
+from edge_sdk.passes.pixel_input import PIXELS, pixel_input
 from edge_sdk.session import Session
+from edge_sdk.spec import Array
 from edge_sdk.training.batches import (
     Batches,
     Deployment,
@@ -35,7 +38,7 @@ from edge_sdk.training.optimizers import named_optimizer
 from edge_sdk.training.run_folder import CHECKPOINT_SECONDS, SHORT_EPOCH_SECONDS, Interrupted, RunFolder
 from edge_sdk.training.schedule import CosineSchedule
 from edge_sdk.training.settings import Settings
-from edge_sdk.training.step import TrainingStep, training_forward
+from edge_sdk.training.step import Recompute, TrainingForward, TrainingStep, training_forward
 from edge_sdk.training.steps import StepFigures, Steps
 
 if TYPE_CHECKING:
@@ -78,17 +81,11 @@ class Loop:
         features = None  # a teacher looks at the photo itself
         if self.teacher is None:
             features = features_for(forward, loader, self.validation, settings, self.listener)
-        step = (forward if features is None else features.training.part.rest).step(
-            named_optimizer(settings.optimizer, settings.momentum, settings.weight_decay),
-            learning_rate=settings.rate,
-            label_smoothing=settings.label_smoothing,
-            clip_norm=settings.clip_norm,
-            recompute=settings.recompute,
-            distillation=settings.distillation,
-        )
+        part = forward if features is None else features.training.part.rest
+        step = self._step(part, settings.recompute)
         if checkpoint is not None:
             self._restore(checkpoint, step)
-        session = self._session(step, loader)
+        session = self._session(step, part, loader)
         if checkpoint is None:
             self._folder.save(self.progress, step)  # from here on a kill leaves something to resume
         batches, validation = self._sources(loader, features)
@@ -100,15 +97,38 @@ class Loop:
         best = self.best or step.trained_model()
         return Run(self._stamped(best), self.progress.history, self.path, tuple(u.name for u in batches.unreadable))
 
-    def _session(self, step: TrainingStep, loader: Loader) -> Session:
-        """Bind the step to the device; where that is not the host, photos go there as bytes, unless a teacher looks."""
-        graph, device = step.graph, self.model.device
-        if device not in ON_HOST and self.teacher is None and INPUT in graph.inputs:
-            graph, arrays = pixel_input(graph, self.model.preprocess)
-            step.workspace.update(arrays)
-            loader.pixels = True
-        tuned, precise = self.model.autotune, self.settings.precise
-        return Session(graph, step.workspace, device, loader.batch_size, autotune=tuned, precise=precise)
+    def _step(self, part: TrainingForward, recompute: Recompute) -> TrainingStep:
+        settings = self.settings
+        return part.step(
+            named_optimizer(settings.optimizer, settings.momentum, settings.weight_decay),
+            learning_rate=settings.rate,
+            label_smoothing=settings.label_smoothing,
+            clip_norm=settings.clip_norm,
+            recompute=recompute,
+            distillation=settings.distillation,
+        )
+
+    def _session(self, step: TrainingStep, part: TrainingForward, loader: Loader) -> Session:
+        """Bind the step to the device; raises DeviceMemoryError, which names what would fit."""
+        graph, arrays = self._on_device(step)
+        step.workspace.update(arrays)
+        loader.pixels = PIXELS in graph.inputs
+        device, batch, tuned, precise = self.model.device, loader.batch_size, self.model.autotune, self.settings.precise
+        try:
+            return Session(graph, step.workspace, device, batch, autotune=tuned, precise=precise)
+        except DeviceMemoryError as error:
+            if self.settings.recompute == "activations":
+                raise
+            smaller, _ = self._on_device(self._step(part, "activations"))
+            largest = error.room.largest_batch(smaller, batch + 1)
+            hint = f"; with recompute activations it is {largest}" if largest > error.largest_batch else ""
+            raise error.with_hint(hint) from None
+
+    def _on_device(self, step: TrainingStep) -> tuple[Graph, dict[str, Array]]:
+        """A step as it is bound: photos go to a GPU as bytes, unless a teacher looks at them."""
+        if self.model.device in ON_HOST or self.teacher is not None or INPUT not in step.graph.inputs:
+            return step.graph, {}
+        return pixel_input(step.graph, self.model.preprocess)
 
     def _sources(self, loader: Loader, features: RunFeatures | None) -> tuple[Batches, Validation | None]:
         """What the steps are fed, and what is validated on."""

@@ -11,7 +11,7 @@ from edge_sdk.errors import DeviceError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
-from edge_sdk.kernels.gpu.nvrtc import compile_source, compiler_version
+from edge_sdk.kernels.gpu.nvrtc import check_compiler, compile_source, compiler_version
 from edge_sdk.kernels.gpu.source import Source
 from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
 from edge_sdk.spec import Array
@@ -44,16 +44,22 @@ class CudaDriver:
         try:
             import cupy
         except ImportError as error:
+            missing = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
+            reason = next((f" (it is there, and says: {line})" for line in str(error).splitlines() if line.strip()), "")
             raise DeviceError(
                 "device 'gpu' needs CuPy: pip install 'edge-sdk[gpu-cuda12]' or 'edge-sdk[gpu-cuda13]', whichever fits "
-                "the driver that nvidia-smi shows"
+                f"the driver that nvidia-smi shows{'' if missing else reason}"
             ) from error
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise DeviceError(f"device 'gpu': CuPy finds no usable NVIDIA driver ({error}); see nvidia-smi") from error
+            raise DeviceError(
+                f"device 'gpu': CuPy finds no usable NVIDIA driver ({error}); nvidia-smi says what is there, and "
+                "device 'cpu' needs none"
+            ) from error
         if not count:
             raise DeviceError("device 'gpu': the NVIDIA driver lists no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES")
+        check_compiler()
         self._cupy = cupy
         self._stream, self._copies = (cupy.cuda.Stream(non_blocking=True) for _ in Queue)
         self._streams = {Queue.COMPUTING: self._stream, Queue.COPIES: self._copies}
@@ -129,6 +135,8 @@ class CudaDriver:
 
     def program(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return the calls as one CUDA graph, from the second time on."""
+        if not calls:
+            return _nothing
         return _CapturedProgram(calls, self._stream)
 
     def transfer(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> StagedTransfer:
@@ -176,6 +184,10 @@ class CudaDriver:
             self._used = 0
         start, self._used = self._used, self._used + -(-size // ALIGNMENT) * ALIGNMENT
         return self._small_writes[start : start + size]
+
+
+def _nothing() -> None:
+    """Do nothing: an empty graph need not be launched."""
 
 
 class _CapturedProgram:
