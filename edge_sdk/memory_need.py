@@ -15,7 +15,6 @@ from edge_sdk.spec import Value
 UPDATES: tuple[type[Op], ...] = (*GROUPED, *GROUPED.values(), *OF_DENSE_LAYERS.values())
 WEIGHT, GRADIENT = 0, 1
 """Places of both among an optimizer operator's inputs for one weight, and of the new weight among its outputs."""
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,15 @@ class MemoryNeed:
         return self.parameters + self.state + self.arena + self.packed + self.staging
 
     def __str__(self) -> str:
-        parts = [f"parameters {_mib(self.parameters)}", f"optimizer state {_mib(self.state)}"]
-        parts.append(f"arena {_mib(self.arena)}, of it gradients {_mib(self.gradients)}")
-        parts += [f"packed weights {_mib(self.packed)}"] if self.packed else []
-        parts += [f"next inputs {_mib(self.staging)}"] if self.staging else []
-        return f"{_mib(self.total)} MiB ({'; '.join(parts)})"
+        gradients = f", of it gradients {_amount(self.gradients)}" if self.gradients else ""
+        parts = {
+            "parameters": self.parameters,
+            "optimizer state": self.state,
+            "packed weights": self.packed,
+            "next inputs": self.staging,
+        }
+        named = [f"{name} {_amount(size)}" for name, size in parts.items() if size]
+        return f"{_amount(self.total)} ({', '.join(named)}; arena {_amount(self.arena)}{gradients})"
 
 
 class DeviceMemoryError(DeviceError):
@@ -111,7 +114,7 @@ def check_fits(need: MemoryNeed, room: Room, graph: Graph, batch: int | None) ->
     if room.fits(need):
         return
     size = "" if batch is None else f" in batches of {batch}"
-    found = f"device {room.device!r}: {graph.name}{size} needs {need}, and {_mib(room.free)} MiB are free"
+    found = f"device {room.device!r}: {graph.name}{size} needs {need}, and {_amount(room.free)} are free"
     if batch is None:
         raise DeviceMemoryError(found, need, room)
     largest = room.largest_batch(graph, batch)
@@ -144,5 +147,8 @@ def last_gradients(graph: Graph) -> frozenset[Value]:
     return frozenset(found)
 
 
-def _mib(size: int) -> str:
-    return f"{size / MIB:.1f}"
+def _amount(size: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size / 1024:.1f} KiB"

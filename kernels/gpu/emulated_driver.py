@@ -93,7 +93,8 @@ class EmulatedDriver:
         """Whether blocks and threads run from the last to the first."""
         self.memory_bytes = _memory_of_variable()
         """How much memory the device has; None: as much as the process."""
-        self._used = 0
+        self.used_bytes = 0
+        """How much of it arrays take."""
         self._compiler = shutil.which("g++")
         if self._compiler is None:
             raise DeviceError("device 'gpu' is emulated here (EDGE_GPU=emulated), which needs g++; install it")
@@ -113,10 +114,10 @@ class EmulatedDriver:
 
     def allocate(self, size: int) -> Array:
         """Return bytes that are all 255: as floats no numbers, so that what is read before it is written shows."""
-        if self.memory_bytes is not None and self._used + self.taken(size) > self.memory_bytes:
-            raise MemoryError(f"device 'gpu' has {self.memory_bytes - self._used} bytes left, not {size}")
+        if self.memory_bytes is not None and self.used_bytes + self.taken(size) > self.memory_bytes:
+            raise MemoryError(f"device 'gpu' has {self.memory_bytes - self.used_bytes} bytes left, not {size}")
         memory = np.full(size + ALIGNMENT, 0xFF, np.uint8)
-        self._used += self.taken(size)
+        self.used_bytes += self.taken(size)
         weakref.finalize(memory, self._release, self.taken(size))
         start = -memory.ctypes.data % ALIGNMENT
         return memory[start : start + size].view(DeviceArray)
@@ -127,7 +128,7 @@ class EmulatedDriver:
 
     def free_bytes(self) -> int | None:
         """Return what is left of the memory that it is said to have, less `RESERVE`."""
-        return None if self.memory_bytes is None else max(0, self.memory_bytes - self._used - RESERVE)
+        return None if self.memory_bytes is None else max(0, self.memory_bytes - self.used_bytes - RESERVE)
 
     def staging_bytes(self, inputs: Sequence[int]) -> int:
         """Return what a transfer takes for inputs of so many bytes."""
@@ -191,7 +192,7 @@ class EmulatedDriver:
         """There is nothing to wait for."""
 
     def _release(self, size: int) -> None:
-        self._used -= size
+        self.used_bytes -= size
 
     @cached_property
     def _shim(self) -> str:
