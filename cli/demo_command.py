@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge_sdk.cli.device_option import device_for, device_option
 from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json, print_table, size
 
 
@@ -13,8 +14,9 @@ from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, pri
 @click.option("--quick", is_flag=True, help="A quarter of the photos, two epochs: under a minute, and less accurate.")
 @click.option("--out", type=click.Path(path_type=Path), default="edge-demo", show_default=True, help="Folder to write.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides split and training.")
+@device_option
 @json_option
-def command(quick: bool, out: Path, seed: int, as_json: bool) -> int:
+def command(quick: bool, out: Path, seed: int, device: str, as_json: bool) -> int:
     """Fine-tune EfficientNet-Lite0 on photos of solar cells, export it to int8, and run the file.
 
     The photos are those of elpv-dataset (pip install 'edge-sdk[demo]'), which is licensed for non-commercial use.
@@ -29,11 +31,12 @@ def command(quick: bool, out: Path, seed: int, as_json: bool) -> int:
     from edge_sdk.pretrained.solar_cells import BLOCK, DISTRIBUTION, LICENCE
     from edge_sdk.training.fit import Interrupted
 
+    place = device_for(device)
     note(f"photos: {DISTRIBUTION}, Buerhop-Lutz et al. 2018; licence: {LICENCE}")
     folder = out / ("quick" if quick else "full") / f"seed-{seed}"
     try:
         with TrainingDisplay() as display:
-            demo = run_demo(folder, QUICK if quick else FULL, seed, display, note)
+            demo = run_demo(folder, QUICK if quick else FULL, seed, display, note, place)
     except Interrupted as stop:
         note(f"\n{stop}; a checkpoint is in {stop.folder}. Go on with the same command")
         return 130

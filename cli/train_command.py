@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_sdk.cli.device_option import device_for, device_option
 from edge_sdk.cli.download_display import DownloadDisplay
 from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json
 from edge_sdk.errors import UsageError
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @click.option("--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True)
 @click.option("--validation", type=float, default=0.2, show_default=True, help="Share held out when there is no val/.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@device_option
 @click.option("--autotune", is_flag=True, help="Choose algorithms by measuring them here, once; EDGE_AUTOTUNE=1 too.")
 @click.option("--precise", is_flag=True, help="Leave out kernels that round more than a direct sum; some are slower.")
 @click.option(
@@ -81,8 +83,8 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
-    data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], autotune: bool,
-    precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
+    data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], device: str,
+    autotune: bool, precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
     target_precision: TFLitePrecision | None, quantization_aware: bool, profile: Profile, as_json: bool,
     **settings: Any,
 ) -> int:  # fmt: skip
@@ -99,12 +101,14 @@ def command(
       edge train photos/ --model resnet18 --weights none --epochs 20 --out runs/b
       edge train photos/ --freeze backbone --out runs/c
       edge train photos/ --precision bf16 --out runs/d
+      edge train photos/ --device auto --out runs/g
       edge train photos/ --model resnet18 --target-runtime 2.14 --target-precision int8 --out runs/e
       edge train photos/ --model runs/a/best.edge --quantization-aware --out runs/f
     """
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.training.fit import Interrupted, fit
 
+    place = device_for(device)  # before anything that takes long
     folder = ImageFolder.scan(data)
     for warning in folder.warnings:
         note(f"warning: {warning}")
@@ -128,7 +132,7 @@ def command(
     try:
         with TrainingDisplay() as display:
             run = train(
-                model, data, out=out, resume=resume, listener=display, freeze=frozen,
+                model, data, out=out, resume=resume, listener=display, freeze=frozen, device=place,
                 recompute=None if recompute == "none" else recompute, **settings,
             )  # fmt: skip
     except Interrupted as stop:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_sdk.device_memory import ON_HOST, DeviceMemory
 from edge_sdk.graph import Graph
-from edge_sdk.spec import Array, Value
+from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.workspace import Workspace, address, mark_written, times_written
 
 
@@ -33,6 +33,15 @@ def bound_parameters(graph: Graph, workspace: Workspace, device: str, memory: De
     if device in ON_HOST:
         return HostParameters(graph, workspace)
     return DeviceParameters(graph, workspace, workspace.mirrors(device), memory)
+
+
+def bytes_there(graph: Graph, workspace: Workspace, device: str, memory: DeviceMemory) -> int:
+    """Return how much of a device's memory the parameters of a graph take already."""
+    there: Iterable[Value] = graph.params
+    if device not in ON_HOST:
+        mirrors = workspace.mirrors(device)
+        there = (name for name in graph.params if _fits(mirrors.get(name), graph.specs[name]))
+    return sum(memory.taken(graph.specs[name].bytes) for name in there)
 
 
 class HostParameters:
@@ -83,8 +92,7 @@ class DeviceParameters:
         self._mirrors: dict[str, Mirror] = {}
         for name in graph.params:
             spec = graph.specs[name]
-            known = mirrors.get(name)
-            if known is None or known.array.shape != spec.shape or known.array.dtype != spec.numpy_dtype:
+            if not _fits(mirrors.get(name), spec):
                 raw = memory.allocate(spec.bytes)
                 mirrors[name] = Mirror(raw.view(spec.numpy_dtype).reshape(spec.shape))
             self._mirrors[name] = mirrors[name]
@@ -117,6 +125,10 @@ class DeviceParameters:
             if mirror.fetch is None or self._workspace.undrawn(name) is not mirror.fetch:
                 mirror.holds, mirror.fetch = None, _reader(self._memory, mirror.array)
                 self._workspace.draw_later(name, mirror.fetch)
+
+
+def _fits(mirror: Mirror | None, spec: Spec) -> bool:
+    return mirror is not None and mirror.array.shape == spec.shape and mirror.array.dtype == spec.numpy_dtype
 
 
 def _reader(memory: DeviceMemory, array: Array) -> Callable[[], Array]:

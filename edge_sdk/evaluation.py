@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from edge_sdk.errors import DataError
+from edge_sdk.device_choice import AUTO, chosen_device
+from edge_sdk.errors import DataError, UsageError
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import Array
 
@@ -104,14 +105,19 @@ def evaluate(
     data: Dataset | Path | str,
     batch_size: int = 16,
     on_batch: Callable[[int], None] | None = None,
+    device: str | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
     """Run a model over labelled photos.
 
     `model` is a Model, an open exported file, or the path of an `.edge` or `.tflite` file; `data` is a data set or a
     folder with one sub-folder a class, whose names must be labels of the model. `on_batch` is told how many photos a
-    finished batch had.
+    finished batch had. `device` computes: "cpu", "gpu", or "auto", the GPU where there is one, which `on_note` is told;
+    None is the model's own. Only a Model runs on a GPU, not what computes with integers or in a runtime of its own.
 
     Raises:
+        DeviceError: the device is not here.
+        UsageError: a GPU was asked for, for what cannot run there.
         DataError: no photo can be read, or the folder's classes are not the model's.
         FormatError: the model file cannot be read.
     """
@@ -120,6 +126,8 @@ def evaluate(
     from edge_sdk.opening import open_model
 
     classifier: Classifier = open_model(model) if isinstance(model, str | Path) else model
+    if device is not None:
+        classifier = _placed(classifier, device, on_note)
     if isinstance(data, str | Path):
         data = ImageFolder.scan(data, labels=classifier.labels).evaluation
     if data.labels != classifier.labels:
@@ -141,3 +149,17 @@ def evaluate(
         np.concatenate(targets).astype(np.int64),
         tuple(skipped.name for skipped in loader.unreadable),
     )
+
+
+def _placed(classifier: Classifier, device: str, say: Callable[[str], None]) -> Classifier:
+    """The classifier on a device; what is no Model stays where it is."""
+    from edge_sdk.model import Model
+
+    if isinstance(classifier, Model):
+        return classifier.replace(device=chosen_device(device, say))
+    if device not in ("cpu", AUTO):
+        raise UsageError(
+            f"device {device!r} is for models of real numbers (.edge, .onnx); an exported .tflite file, and what "
+            "computes with integers, is evaluated on device 'cpu'"
+        )
+    return classifier

@@ -35,7 +35,8 @@ class Model:
     """An image classifier. The graph is in inference form, from `image` (n, h, w, c) to `logits` (n, classes).
 
     `labels` are in the order of the logits. `provenance` says where the model comes from: architecture, source and
-    hash of the weights, versions, seed, data. `autotune` is what its Sessions are bound with; it is not saved.
+    hash of the weights, versions, seed, data. `autotune` and `device` are what its Sessions are bound with, and are not
+    saved.
     """
 
     graph: Graph
@@ -44,6 +45,7 @@ class Model:
     labels: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     autotune: bool | None = field(default=None, compare=False, kw_only=True)
+    device: str = field(default="cpu", compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if INPUT not in self.graph.inputs or OUTPUT not in self.graph.outputs:
@@ -138,7 +140,7 @@ class Model:
     def _piece_size(self, batch: int) -> int:
         from edge_sdk.batching import piece_size
 
-        return piece_size(self.execution[0], batch)
+        return piece_size(self.execution[0], batch, self.device)
 
     @cached_property
     def _binding(self) -> threading.Lock:
@@ -156,7 +158,7 @@ class Model:
                 while len(self._sessions) >= 2:
                     self._sessions.pop(next(iter(self._sessions)))
                 self._sessions[key] = Session(
-                    *self.execution, batch=batch, autotune=self.autotune, precise=key[1], threads=key[2]
+                    *self.execution, self.device, batch, autotune=self.autotune, precise=key[1], threads=key[2]
                 )
             return self._sessions[key]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_sdk.device_memory import DeviceMemory
-from edge_sdk.graph import Graph
+from edge_sdk.graph import Graph, Node
 from edge_sdk.kernel import Kernel, Packing
 from edge_sdk.op import Op
 from edge_sdk.spec import Array, Spec, Value
@@ -33,7 +33,7 @@ class PackedWeights:
         constant = constant_params(graph)
         for step, (node, kernel) in enumerate(zip(graph.nodes, kernels, strict=True)):
             packing = kernel.packing
-            if packing is not None and node.inputs[packing.input] in constant:
+            if packing is not None and keeps_its_form(node, kernel, constant):
                 inputs = tuple(graph.specs[value] for value in node.inputs)
                 arrays = tuple(_array(spec, memory) for spec in kernel.packed_specs(node.op, inputs))
                 self._forms[step] = _Form(node.op, packing, inputs, node.inputs[packing.input], arrays)
@@ -58,6 +58,11 @@ class PackedWeights:
             if form.made_of != now:
                 form.packing.pack(form.op, form.arrays, form.inputs, arrays[form.source])
                 form.made_of = now
+
+
+def keeps_its_form(node: Node, kernel: Kernel, constant: Collection[Value]) -> bool:
+    """Return whether what a node's kernel packs is constant: packed once, and not in every run."""
+    return kernel.packing is not None and node.inputs[kernel.packing.input] in constant
 
 
 def constant_params(graph: Graph) -> frozenset[Value]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_sdk.kernel import Choice
+from edge_sdk.memory_need import MemoryNeed
 from edge_sdk.spec import Value
 
 
@@ -59,8 +60,9 @@ class PlanStep:
 class Plan:
     """What a Session will do, on `threads` that `threading_layer` runs (None: in the caller's).
 
-    `arena_bytes` holds inputs, computed values and scratch; `unshared_bytes` is what the values alone take if none
-    shared memory. `packed_bytes` is what constant weights take once more, in the forms that kernels read them in.
+    `need` is what it takes of the device's memory: the arena holds inputs, computed values and scratch; packed are
+    constant weights once more, in the forms that kernels read them in. `unshared_bytes` is what the values alone would
+    take if none shared memory.
     """
 
     graph: str
@@ -68,15 +70,28 @@ class Plan:
     threads: int
     threading_layer: str | None
     steps: tuple[PlanStep, ...]
-    parameter_bytes: int
-    arena_bytes: int
+    need: MemoryNeed
     unshared_bytes: int
-    packed_bytes: int
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Memory of the parameters, an optimizer's state included."""
+        return self.need.parameters + self.need.state
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory of inputs, computed values and scratch."""
+        return self.need.arena
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory of constant weights in the forms that kernels read them in."""
+        return self.need.packed
 
     @property
     def peak_bytes(self) -> int:
-        """Memory of the whole run: parameters, arena and packed weights."""
-        return self.parameter_bytes + self.arena_bytes + self.packed_bytes
+        """Memory of the whole run."""
+        return self.need.total
 
     @property
     def place(self) -> str:
@@ -100,10 +115,14 @@ class Plan:
 
     def summary(self) -> str:
         """One line: the planned peak and what it is made of."""
+        state = f" (optimizer state {_mib(self.need.state)})" if self.need.state else ""
         packed = f"packed weights {_mib(self.packed_bytes)}, " if self.packed_bytes else ""
+        gradients = f"gradients at the end {_mib(self.need.gradients)}, " if self.need.gradients else ""
+        staging = f", next inputs {_mib(self.need.staging)}" if self.need.staging else ""
         return (
-            f"planned peak {_mib(self.peak_bytes)}: parameters {_mib(self.parameter_bytes)}, {packed}"
-            f"arena {_mib(self.arena_bytes)} (values without sharing {_mib(self.unshared_bytes)}); {self.place}"
+            f"planned peak {_mib(self.peak_bytes)}: parameters {_mib(self.parameter_bytes)}{state}, {packed}"
+            f"arena {_mib(self.arena_bytes)} ({gradients}values without sharing {_mib(self.unshared_bytes)}){staging}; "
+            f"{self.place}"
         )
 
 

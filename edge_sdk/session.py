@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edge_sdk.autotune import autotune_by_default, bound_choices
-from edge_sdk.bound_parameters import bound_parameters
+from edge_sdk.autotune import autotune_by_default
+from edge_sdk.bound_parameters import bound_parameters, bytes_there
 from edge_sdk.device_memory import memory_of
-from edge_sdk.errors import GraphError, ShapeError, UsageError, suggestion
-from edge_sdk.graph import Graph, Node
-from edge_sdk.kernel import (
-    Call,
-    Choice,
-    applicable_kernels,
-    call_arguments,
-    choose_by_cost,
-    load_device,
-    precise_by_default,
-)
-from edge_sdk.memory_plan import Block, plan_memory
-from edge_sdk.packed_weights import PackedWeights, constant_params
+from edge_sdk.errors import ShapeError, UsageError, suggestion
+from edge_sdk.graph import Graph
+from edge_sdk.kernel import Call, call_arguments, load_device, precise_by_default
+from edge_sdk.memory_need import Room, check_fits, need_of
+from edge_sdk.memory_plan import Block
+from edge_sdk.packed_weights import PackedWeights
 from edge_sdk.plan import Plan, PlanStep
+from edge_sdk.prepared import prepare
 from edge_sdk.quantization.profile import DEFAULT, Profile, checked_profile
 from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.threads import checked_threads, computing, threading_layer, turn
@@ -64,6 +58,8 @@ class Session:
     Raises:
         UsageError: the batch is open and none is given, the device is unknown, or `threads` cannot be had.
         GraphError: an operator has no kernel on the device, or a parameter has no fitting array.
+        DeviceError: the device is not here.
+        DeviceMemoryError: the device has less memory free than is needed; the message has the largest batch that fits.
     """
 
     def __init__(
@@ -89,26 +85,28 @@ class Session:
         self.device = device
         workspace.check(self.graph)
         self._memory = memory_of(device)
-        with computing(self.threads):  # kernels ask for scratch by the thread
-            self._choices = _choose_kernels(
-                self.graph,
-                device,
-                self.threads,
-                autotune=autotune_by_default() if autotune is None else autotune,
-                precise=precise_by_default() if precise is None else precise,
-            )
-            self._kernels = [choice.kernel for choice in self._choices]
+        precise = precise_by_default() if precise is None else precise
+        autotune = autotune_by_default() if autotune is None else autotune
+        prepared = prepare(self.graph, device, self.threads, autotune=autotune, precise=precise)
+        self.need = need_of(prepared, self._memory)
+        """What is taken of the device's memory."""
+        if (free := self._memory.free_bytes()) is not None:
+            there = bytes_there(self.graph, workspace, device, self._memory)
+            room = Room(device, self._memory, self.threads, precise, free, there)
+            check_fits(self.need, room, graph, batch if symbolic else None)
+        self._choices, self.memory = prepared.choices, prepared.memory
+        self._kernels = [choice.kernel for choice in self._choices]
+        with computing(self.threads):
             self._packed = PackedWeights(self.graph, self._kernels, self._memory)
-            needs = [self._needs(step) for step in range(len(self._kernels))]
-        self.memory = plan_memory(self.graph, [(*scratch, *packed) for scratch, packed in needs])
-        self.scratch_counts = tuple(len(scratch) for scratch, _ in needs)
+        self.scratch_counts = tuple(len(scratch) for scratch in prepared.scratch)
         """How many of a node's blocks in `memory.scratch` are scratch; the others hold weights packed at each run."""
         self._arena = self._memory.allocate(self.memory.arena_bytes)
         self._computed = {
             value: self._view(block, self.graph.specs[value]) for value, block in self.memory.blocks.items()
         }
         self._keywords: list[dict[str, Any]] = []
-        for step, (blocks, (scratch, packed)) in enumerate(zip(self.memory.scratch, needs, strict=True)):
+        placed = zip(self.memory.scratch, prepared.scratch, prepared.packed, strict=True)
+        for step, (blocks, scratch, packed) in enumerate(placed):
             views = [self._view(block, spec) for block, spec in zip(blocks, (*scratch, *packed), strict=True)]
             own, changing = views[: len(scratch)], views[len(scratch) :]
             keywords = self._kernels[step].keywords(own, self._packed.get(step, changing))
@@ -128,9 +126,21 @@ class Session:
             ShapeError: an array does not have its input's shape.
         """
         with self._turn():
-            self._begin(feeds)
-            self._program()
-            return self._finish()
+            return self._start(feeds)()
+
+    def start(self, feeds: Mapping[str, Array]) -> Callable[[], dict[str, Array]]:
+        """Launch a run, and return what waits for its outputs and gives copies of them by name; raises as `run` does.
+
+        A GPU computes while the caller goes on: feeds may be changed, and further runs be launched, `runs_ahead` of
+        them without waiting for anything. On the CPU the run is over when this returns.
+        """
+        with self._turn():
+            return self._start(feeds)
+
+    @property
+    def runs_ahead(self) -> int:
+        """How many runs can be launched before outputs are asked for, so that the device never stands idle."""
+        return self._memory.runs_ahead
 
     def profile(self, feeds: Mapping[str, Array], runs: int = 3) -> list[NodeTime]:
         """Run `runs` times, updates included, after one run to warm up, and return the time of each node."""
@@ -145,7 +155,7 @@ class Session:
                         call()
                     self._memory.wait()
                     seconds[index] += time.perf_counter() - start
-                self._finish()
+                self._apply()
         return [
             NodeTime(node.outputs[0], node.op.name, kernel.algorithm, spent)
             for node, kernel, spent in zip(self.graph.nodes, self._kernels, seconds, strict=True)
@@ -163,7 +173,6 @@ class Session:
             PlanStep(node.op.name, choice, node.outputs, tuple(self._place(value) for value in node.outputs))
             for node, choice in zip(self.graph.nodes, self._choices, strict=True)
         )
-        parameters = sum(self.graph.specs[value].bytes for value in self.graph.params)
         values = [value for value in self.graph.specs if value not in self.graph.params]
         return Plan(
             graph=self.graph.name,
@@ -171,22 +180,13 @@ class Session:
             threads=self.threads,
             threading_layer=threading_layer() if self.device == "cpu" else None,
             steps=steps,
-            parameter_bytes=parameters,
-            arena_bytes=self.memory.arena_bytes,
+            need=self.need,
             unshared_bytes=sum(self.graph.specs[value].bytes for value in values),
-            packed_bytes=self._packed.bytes,
         )
 
     def _place(self, value: Value) -> tuple[int | None, int]:
         block = self.memory.blocks.get(value)
         return (None if block is None else block.offset), self.graph.specs[value].bytes
-
-    def _needs(self, step: int) -> tuple[tuple[Spec, ...], tuple[Spec, ...]]:
-        """What a node's kernel needs of the arena: scratch, and packed weights that change from run to run."""
-        node, kernel = self.graph.nodes[step], self._kernels[step]
-        inputs = [self.graph.specs[value] for value in node.inputs]
-        packed = () if step in self._packed else kernel.packed_specs(node.op, inputs)
-        return kernel.scratch_specs(node.op, inputs), packed
 
     def _constants(self, step: int) -> dict[str, Any]:
         """What a node's kernel works out of scales and zero points."""
@@ -216,7 +216,8 @@ class Session:
                 calls = (Call(kernel.packing.pack, (node.op, forms, specs, weights)),)
             outputs = call_arguments([bound(value) for value in node.outputs])
             self._steps.append((*calls, kernel.bind(node.op, outputs, inputs, self._keywords[step])))
-        self._outputs = {value: bound(value) for value in self.graph.outputs}
+        inputs, outputs = ([bound(value) for value in values] for values in (self.graph.inputs, self.graph.outputs))
+        self._transfer = self._memory.transfer(inputs, outputs)
         copies = [
             Call(self._memory.copy, (bound(state), bound(new)))
             for state, new in self.graph.updates.items()
@@ -236,6 +237,7 @@ class Session:
             problem = f"no input {unknown[0]!r}" if unknown else f"input {missing[0]!r} was not fed"
             hint = suggestion(unknown[0], self.graph.inputs) if unknown else ""
             raise UsageError(f"graph {self.graph.name!r}: {problem}; it takes {', '.join(self.graph.inputs)}{hint}")
+        arrays = []
         for value in self.graph.inputs:
             source, target = np.asarray(feeds[value]), self._computed[value]
             if source.shape != target.shape:
@@ -244,34 +246,16 @@ class Session:
                 )
             if not np.can_cast(source.dtype, target.dtype, "same_kind"):
                 raise ShapeError(f"input {value!r} is {self.graph.specs[value]}, but the array fed is {source.dtype}")
-            self._memory.write(target, source.astype(target.dtype, casting="same_kind", copy=False))
+            arrays.append(source.astype(target.dtype, casting="same_kind", copy=False))
+        self._transfer.send(arrays)
 
-    def _finish(self) -> dict[str, Array]:
-        results = {str(value): self._memory.read(array) for value, array in self._outputs.items()}
+    def _start(self, feeds: Mapping[str, Array]) -> Callable[[], dict[str, Array]]:
+        self._begin(feeds)
+        self._program()
+        outputs = self._transfer.receive()  # before the updates, which may overwrite what they are copied from
         self._apply()
-        return results
-
-
-def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, precise: bool) -> list[Choice]:
-    constant = constant_params(graph)
-    absent: dict[str, Node] = {}
-    nodes = []
-    for node in graph.nodes:
-        unchanging = [index for index, value in enumerate(node.inputs) if value in constant]
-        inputs = [graph.specs[value] for value in node.inputs]
-        candidates = applicable_kernels(node.op, device, inputs, precise)
-        if not candidates:
-            absent.setdefault(node.op.name, node)
-        nodes.append((node.op, candidates, inputs, unchanging))
-    if absent:
-        places = ", ".join(f"{name} (node {node.outputs[0]!r})" for name, node in absent.items())
-        raise GraphError(
-            f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
-        )
-    if autotune:
-        with turn(threads, alone=True):  # times are honest when nothing else runs
-            return bound_choices(nodes, device)
-    return [choose_by_cost(candidates, op, inputs, unchanging) for op, candidates, inputs, unchanging in nodes]
+        names = [str(value) for value in self.graph.outputs]
+        return lambda: dict(zip(names, outputs(), strict=True))
 
 
 def run_once(graph: Graph, workspace: Workspace, feeds: Mapping[str, Array], device: str = "cpu") -> dict[str, Array]:

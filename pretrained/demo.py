@@ -15,6 +15,7 @@ from edge_sdk.converters.tflite.export import export
 from edge_sdk.converters.tflite.report import Report
 from edge_sdk.data.dataset import ArrayDataset
 from edge_sdk.data.split import split_dataset
+from edge_sdk.device_choice import chosen_device
 from edge_sdk.model import Model
 from edge_sdk.pretrained.linear_probe import features, probe_accuracy
 from edge_sdk.pretrained.solar_cells import LABELS, block_of, load_solar_cells
@@ -84,11 +85,12 @@ def run_demo(
     seed: int = 0,
     listener: Listener | None = None,
     say: Callable[[str], None] = lambda _: None,
+    device: str = "cpu",
 ) -> Demo:
     """Fine-tune, export to int8, run the file, and compare; everything that is written lies in `folder`.
 
     The held-out fifth of the photos follows from `seed`, by blocks of file numbers. Training that was interrupted, or
-    is done already, in `folder` goes on from there.
+    is done already, in `folder` goes on from there. `device` computes what is not the file's.
 
     Raises:
         MissingExtraError: the packages with photos and weights are not installed.
@@ -97,7 +99,7 @@ def run_demo(
     """
     start = time.monotonic()
     say("reading the photos")
-    model = _starting_model()
+    model = _starting_model().replace(device=chosen_device(device, say))
     photos = _decoded(load_solar_cells(), model, extent.every)
     training, held_out = split_dataset(photos, HELD_OUT, seed, block_of)
     say(f"computing the frozen features of {len(photos)} photos, for the comparison")

@@ -21,7 +21,7 @@ def features(model: Model, photos: Dataset) -> Array:
     graph, workspace = run_pipeline("inference", model.graph, model.workspace)
     head = graph.producer(graph.value(OUTPUT))
     before_head = head.inputs[0] if head is not None else graph.value(INPUT)
-    session = Session(*prune(graph, workspace, outputs=(before_head,)), batch=BATCH)
+    session = Session(*prune(graph, workspace, outputs=(before_head,)), model.device, BATCH)
     loader = Loader(photos, model.preprocess, batch_size=BATCH, shuffle=False, drop_last=False)
     return np.concatenate([session.run({INPUT: b.image})[before_head][: b.count] for b in loader.epoch(0)])
 

@@ -19,6 +19,7 @@ from edge_sdk.data.dataset import Dataset
 from edge_sdk.data.images import as_rgb
 from edge_sdk.errors import DataError, UsageError
 from edge_sdk.preprocess import Preprocess
+from edge_sdk.spec import Array
 
 LARGEST_UNREADABLE_SHARE = 0.1
 """Of the photos of a dataset; when more cannot be read, the folder is at fault and not a photo."""
@@ -29,12 +30,14 @@ _ORDER, _VIEW = 0, 1
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`image` float32 (n, h, w, c), `label` int32 (n,) and `index` int64 (n,) into the dataset.
+    """`image` (n, h, w, c), `label` int32 (n,) and `index` int64 (n,) into the dataset.
+
+    The photos are float32, or uint8 where the loader gives `pixels`.
 
     The first `count` rows are photos; the others, at the end of an evaluation, are zeros with label and index -1.
     """
 
-    image: NDArray[np.float32]
+    image: Array
     label: NDArray[np.int32]
     index: NDArray[np.int64]
     count: int
@@ -72,9 +75,10 @@ class Loader:
 
     The same dataset, arguments and `seed` give the same bytes whatever the number of `threads` (0 decodes in the
     caller's thread; None takes up to four). `prefetch` batches are decoded ahead. `cache_bytes` bounds the memory in
-    which the crops of photos are kept from epoch to epoch (they can be kept unless `augment` crops at random). Photos
-    that cannot be read are recorded in `unreadable`, and handed to `on_unreadable` once each; when they are more than
-    a tenth of the dataset, DataError is raised.
+    which the crops of photos are kept from epoch to epoch (they can be kept unless `augment` crops at random). With
+    `pixels` photos are uint8 in the order of `preprocess.channels`, not normalised: the graph does that
+    (`edge_sdk.passes.pixel_input`). Photos that cannot be read are recorded in `unreadable`, and handed to
+    `on_unreadable` once each; when they are more than a tenth of the dataset, DataError is raised.
     """
 
     dataset: Dataset
@@ -87,6 +91,7 @@ class Loader:
     threads: int | None = None
     prefetch: int = 2
     cache_bytes: int = 0
+    pixels: bool = False
     on_unreadable: Callable[[Unreadable], None] | None = None
     unreadable: list[Unreadable] = field(default_factory=list, init=False)
 
@@ -192,7 +197,7 @@ class Loader:
         return augment.vary(pixels, random_generator(self.seed, epoch, _VIEW, position))
 
     def _assemble(self, rows: Generator[_Row, None, None], wanted: int) -> Batch:
-        image = np.zeros((self.batch_size, *self.preprocess.shape), np.float32)
+        image = np.zeros((self.batch_size, *self.preprocess.shape), np.uint8 if self.pixels else np.float32)
         label = np.full(self.batch_size, -1, np.int32)
         chosen = np.full(self.batch_size, -1, np.int64)
         count = 0
@@ -201,7 +206,10 @@ class Loader:
             self._record(row.failures)
             if row.pixels is None:
                 continue
-            self.preprocess.normalise(row.pixels, out=image[count])
+            if self.pixels:
+                image[count] = row.pixels[..., ::-1] if self.preprocess.channels == "bgr" else row.pixels
+            else:
+                self.preprocess.normalise(row.pixels, out=image[count])
             label[count], chosen[count] = self.dataset.label(row.index), row.index
             count += 1
         return Batch(image, label, chosen, count)

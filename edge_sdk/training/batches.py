@@ -12,6 +12,7 @@ from edge_sdk.errors import DataError
 from edge_sdk.evaluation import Classifier, evaluate
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.passes.pipelines import run_pipeline
+from edge_sdk.passes.pixel_input import PIXELS
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
 from edge_sdk.training.step import LABEL, TEACHER, TrainingStep
@@ -68,11 +69,11 @@ class PhotoBatches:
         return self.loader.unreadable
 
     def epoch(self, epoch: int, start_batch: int) -> Generator[Feeds, None, None]:
-        """Yield {"image": …, "label": …}."""
+        """Yield {"image": …, "label": …}, or the photos' bytes in place of the image where the loader gives those."""
         batches = self.loader.epoch(epoch, start_batch)
         try:
             for batch in batches:
-                yield {INPUT: batch.image, LABEL: batch.label}
+                yield {PIXELS if self.loader.pixels else INPUT: batch.image, LABEL: batch.label}
         finally:
             batches.close()
 
@@ -193,7 +194,8 @@ class FeatureValidation:
         if not len(indices):
             raise DataError("no photo of the validation data can be read, so there is nothing to evaluate")
         size = min(EVALUATED, len(indices))
-        session = Session(*run_pipeline("inference", rest.graph, step.workspace.restricted(rest.graph)), batch=size)
+        graph, workspace = run_pipeline("inference", rest.graph, step.workspace.restricted(rest.graph))
+        session = Session(graph, workspace, step.model.device, size)
         right = 0
         for start in range(0, len(indices), size):
             some = indices[start : start + size]

@@ -26,6 +26,7 @@ class EpochMetrics:
     train_accuracy: float
     validation_accuracy: float | None
     learning_rate: float
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

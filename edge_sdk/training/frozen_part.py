@@ -37,7 +37,12 @@ class FrozenPart:
 
     def session(self) -> Session:
         """Bind what computes the features of one block of photos."""
-        return Session(self.graph, self.workspace, batch=self.block, precise=self.precise)
+        return Session(self.graph, self.workspace, self.device, self.block, precise=self.precise)
+
+    @property
+    def device(self) -> str:
+        """Where it is computed."""
+        return self.rest.model.device
 
     @property
     def row_bytes(self) -> int:
@@ -47,14 +52,14 @@ class FrozenPart:
     @cached_property
     def block(self) -> int:
         """How many photos are computed at a time."""
-        return max(LEAST_PHOTOS, piece_size(self.graph, MOST_PHOTOS))
+        return max(LEAST_PHOTOS, piece_size(self.graph, MOST_PHOTOS, self.device))
 
     def digest(self) -> str:
         """Return a SHA-256 of all that decides the features of given pixels."""
         from edge_sdk import __version__
 
         known = (__version__, platform.machine(), graph_to_json(self.graph), self.workspace.digest())
-        kernels = (str(self.block), str(self.precise))
+        kernels = (str(self.block), str(self.precise), *(() if self.device == "cpu" else (self.device,)))
         return hashlib.sha256("\0".join((*known, *kernels)).encode()).hexdigest()
 
 

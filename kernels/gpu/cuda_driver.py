@@ -11,9 +11,17 @@ from edge_sdk.errors import DeviceError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
-from edge_sdk.kernels.gpu.nvrtc import compile_source, compiler_version
+from edge_sdk.kernels.gpu.nvrtc import check_compiler, compile_source, compiler_version
 from edge_sdk.kernels.gpu.source import Source
+from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
 from edge_sdk.spec import Array
+
+SMALL_WRITE, SMALL_WRITES = 4 << 10, 256 << 10
+"""Bytes that are written without waiting: at a time, and before the host waits for all of them once."""
+ALIGNMENT = 64
+POOL_UNIT = 512
+RESERVE = 256 << 20
+"""Bytes that are left to the driver: kernels' code and tables, captured graphs, and what it rounds up."""
 
 
 class _CudaFunction:
@@ -28,24 +36,34 @@ class _CudaFunction:
 
 
 class CudaDriver:
-    """The current CUDA device, with a stream of its own that everything here runs on, in order."""
+    """The current CUDA device: a stream on which everything runs in order, and one for copies of the next inputs."""
+
+    runs_ahead = 1
 
     def __init__(self) -> None:
         try:
             import cupy
         except ImportError as error:
+            missing = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
+            reason = next((f" (it is there, and says: {line})" for line in str(error).splitlines() if line.strip()), "")
             raise DeviceError(
                 "device 'gpu' needs CuPy: pip install 'edge-sdk[gpu-cuda12]' or 'edge-sdk[gpu-cuda13]', whichever fits "
-                "the driver that nvidia-smi shows"
+                f"the driver that nvidia-smi shows{'' if missing else reason}"
             ) from error
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise DeviceError(f"device 'gpu': CuPy finds no usable NVIDIA driver ({error}); see nvidia-smi") from error
+            raise DeviceError(
+                f"device 'gpu': CuPy finds no usable NVIDIA driver ({error}); nvidia-smi says what is there, and "
+                "device 'cpu' needs none"
+            ) from error
         if not count:
             raise DeviceError("device 'gpu': the NVIDIA driver lists no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES")
+        check_compiler()
         self._cupy = cupy
-        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._stream, self._copies = (cupy.cuda.Stream(non_blocking=True) for _ in Queue)
+        self._streams = {Queue.COMPUTING: self._stream, Queue.COPIES: self._copies}
+        self._small_writes, self._used = self.pinned(SMALL_WRITES), 0
         self._modules: dict[Source, Any] = {}
         device = cupy.cuda.Device()
         properties = cupy.cuda.runtime.getDeviceProperties(device.id)
@@ -72,6 +90,19 @@ class CudaDriver:
             allocated: Array = self._cupy.empty(size, self._cupy.uint8)
         return allocated
 
+    def taken(self, size: int) -> int:
+        """Return a multiple of 512, CuPy's unit."""
+        return -(-size // POOL_UNIT) * POOL_UNIT
+
+    def free_bytes(self) -> int | None:
+        """Return what the driver and CuPy's pool have left, less `RESERVE`."""
+        free, _ = self._cupy.cuda.runtime.memGetInfo()
+        return max(0, int(free) + int(self._cupy.get_default_memory_pool().free_bytes()) - RESERVE)
+
+    def staging_bytes(self, inputs: Sequence[int]) -> int:
+        """Return what a transfer takes for inputs of so many bytes."""
+        return sum(map(self.taken, staging_sizes(inputs)))
+
     def address(self, array: Array) -> int:
         """Return where an array of the device starts; raises TypeError for one of the host."""
         if not isinstance(array, self._cupy.ndarray):
@@ -79,9 +110,17 @@ class CudaDriver:
         return int(array.data.ptr)
 
     def write(self, target: Array, source: Array) -> None:
-        """Copy to the device, and wait: the host's array may be changed as soon as this returns."""
-        target.set(np.ascontiguousarray(source), stream=self._stream)  # type: ignore[attr-defined]
-        self._stream.synchronize()  # the host's array may be changed as soon as this returns
+        """Copy to the device, in the order of launches; the host's array may be changed as soon as this returns.
+
+        What is as small as a learning rate goes through pinned memory, and nobody waits for it.
+        """
+        if source.nbytes > SMALL_WRITE:
+            target.set(np.ascontiguousarray(source), stream=self._stream)  # type: ignore[attr-defined]
+            self._stream.synchronize()
+            return
+        pinned = self._small_write(source.nbytes)
+        np.copyto(pinned.view(source.dtype).reshape(source.shape), source)
+        self._copy_async(self.address(target), pinned.ctypes.data, source.nbytes, self._host_to_device, self._stream)
 
     def read(self, source: Array) -> Array:
         """Wait for all that was launched, and copy to the host."""
@@ -91,18 +130,64 @@ class CudaDriver:
 
     def copy(self, target: Array, source: Array) -> None:
         """Copy on the device, in the order of launches."""
-        device_to_device = self._cupy.cuda.runtime.memcpyDeviceToDevice
-        self._cupy.cuda.runtime.memcpyAsync(
-            self.address(target), self.address(source), target.nbytes, device_to_device, self._stream.ptr
-        )
+        kind = self._cupy.cuda.runtime.memcpyDeviceToDevice
+        self._copy_async(self.address(target), self.address(source), target.nbytes, kind, self._stream)
 
     def program(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return the calls as one CUDA graph, from the second time on."""
+        if not calls:
+            return _nothing
         return _CapturedProgram(calls, self._stream)
 
+    def transfer(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> StagedTransfer:
+        """Return what copies by the stream of copies into the inputs while runs go on, and outputs back."""
+        return StagedTransfer(self, inputs, outputs)
+
     def wait(self) -> None:
-        """Wait for the stream."""
+        """Wait for the stream that computes."""
         self._stream.synchronize()
+
+    def pinned(self, size: int) -> Array:
+        """Return page-locked bytes of the host (cudaHostAlloc)."""
+        return np.frombuffer(self._cupy.cuda.alloc_pinned_memory(max(size, 1)), np.uint8, size)
+
+    def upload(self, target: Array, source: Array) -> None:
+        """Copy pinned memory to the device, on the stream of copies."""
+        self._copy_async(self.address(target), source.ctypes.data, target.nbytes, self._host_to_device, self._copies)
+
+    def download(self, target: Array, source: Array) -> None:
+        """Copy to pinned memory, on the stream that computes."""
+        kind = self._cupy.cuda.runtime.memcpyDeviceToHost
+        self._copy_async(target.ctypes.data, self.address(source), target.nbytes, kind, self._stream)
+
+    def record(self, queue: Queue) -> Event:
+        """Return an event for which the host waits without keeping a processor busy."""
+        event: Event = self._streams[queue].record(self._cupy.cuda.Event(block=True, disable_timing=True))
+        return event
+
+    def let_wait(self, queue: Queue, event: Event) -> None:
+        """Let a stream go on behind an event of the other one."""
+        self._streams[queue].wait_event(event)
+
+    @property
+    def _host_to_device(self) -> int:
+        return int(self._cupy.cuda.runtime.memcpyHostToDevice)
+
+    def _copy_async(self, target: int, source: int, size: int, kind: int, stream: Any) -> None:
+        if size:
+            self._cupy.cuda.runtime.memcpyAsync(target, source, size, kind, stream.ptr)
+
+    def _small_write(self, size: int) -> Array:
+        """Pinned bytes that no copy under way reads."""
+        if self._used + size > SMALL_WRITES:
+            self._stream.synchronize()
+            self._used = 0
+        start, self._used = self._used, self._used + -(-size // ALIGNMENT) * ALIGNMENT
+        return self._small_writes[start : start + size]
+
+
+def _nothing() -> None:
+    """Do nothing: an empty graph need not be launched."""
 
 
 class _CapturedProgram:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from edge_sdk.errors import UsageError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.source import Source
+from edge_sdk.kernels.gpu.transfer import StagedTransfer
 from edge_sdk.spec import Array
 
 VARIABLE = "EDGE_GPU"
@@ -39,11 +40,24 @@ class Driver(Protocol):
     def description(self) -> str:
         """What it is, for people."""
 
+    @property
+    def runs_ahead(self) -> int:
+        """How many runs can be launched before the outputs of the first are asked for."""
+
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""
 
     def allocate(self, size: int) -> Array:
         """Return `size` bytes on the device, aligned to 256."""
+
+    def taken(self, size: int) -> int:
+        """Return how many bytes `allocate` takes for so many."""
+
+    def free_bytes(self) -> int | None:
+        """Return how much can be allocated; None where nobody knows."""
+
+    def staging_bytes(self, inputs: Sequence[int]) -> int:
+        """Return what a transfer takes for inputs of so many bytes."""
 
     def address(self, array: Array) -> int:
         """Return where an array of the device starts; raises TypeError for any other array."""
@@ -59,6 +73,9 @@ class Driver(Protocol):
 
     def program(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return what makes all these calls, in order, as often as it is called."""
+
+    def transfer(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> StagedTransfer:
+        """Return what fills these inputs and brings these outputs back while runs go on."""
 
     def wait(self) -> None:
         """Wait for all that was launched."""

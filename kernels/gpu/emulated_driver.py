@@ -7,11 +7,13 @@ results; inline PTX and tensor cores are not emulated.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import re
 import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,16 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from edge_sdk.errors import DeviceError
+from edge_sdk.errors import DeviceError, UsageError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
 from edge_sdk.kernels.gpu.source import Source
+from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
 from edge_sdk.spec import Array
 
 SHIM = Path(__file__).parent / "emulation"
 OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off", "-w")
 ALIGNMENT = 256
+RESERVE = 64 << 10
+"""Bytes that are left to kernels' tables."""
+MEMORY_VARIABLE = "EDGE_GPU_MEMORY"
 GRID_LIMIT, THREADS_LIMIT, SHARED_LIMIT = (2**31 - 1, 65535, 65535), 1024, 48 << 10
 
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(([^)]*)\)')
@@ -68,15 +74,27 @@ class _EmulatedFunction:
             raise RuntimeError(f"{self.name}: the threads of a block wait for each other at different barriers")
 
 
+class _Happened:
+    """A point of a queue that has been passed."""
+
+    def synchronize(self) -> None:
+        """Nothing is left to wait for."""
+
+
 class EmulatedDriver:
     """Compiles with g++, runs thread by thread. Kernels' arguments are checked against their declared types."""
 
     architecture = "emulated"
     description = "a processor that emulates a GPU"
+    runs_ahead = 1
 
     def __init__(self) -> None:
         self.reversed = False
         """Whether blocks and threads run from the last to the first."""
+        self.memory_bytes = _memory_of_variable()
+        """How much memory the device has; None: as much as the process."""
+        self.used_bytes = 0
+        """How much of it arrays take."""
         self._compiler = shutil.which("g++")
         if self._compiler is None:
             raise DeviceError("device 'gpu' is emulated here (EDGE_GPU=emulated), which needs g++; install it")
@@ -96,9 +114,25 @@ class EmulatedDriver:
 
     def allocate(self, size: int) -> Array:
         """Return bytes that are all 255: as floats no numbers, so that what is read before it is written shows."""
+        if self.memory_bytes is not None and self.used_bytes + self.taken(size) > self.memory_bytes:
+            raise MemoryError(f"device 'gpu' has {self.memory_bytes - self.used_bytes} bytes left, not {size}")
         memory = np.full(size + ALIGNMENT, 0xFF, np.uint8)
+        self.used_bytes += self.taken(size)
+        weakref.finalize(memory, self._release, self.taken(size))
         start = -memory.ctypes.data % ALIGNMENT
         return memory[start : start + size].view(DeviceArray)
+
+    def taken(self, size: int) -> int:
+        """Return a multiple of the alignment."""
+        return -(-size // ALIGNMENT) * ALIGNMENT
+
+    def free_bytes(self) -> int | None:
+        """Return what is left of the memory that it is said to have, less `RESERVE`."""
+        return None if self.memory_bytes is None else max(0, self.memory_bytes - self.used_bytes - RESERVE)
+
+    def staging_bytes(self, inputs: Sequence[int]) -> int:
+        """Return what a transfer takes for inputs of so many bytes."""
+        return sum(map(self.taken, staging_sizes(inputs)))
 
     def address(self, array: Array) -> int:
         """Return where an array of the device starts; raises TypeError for one of the host."""
@@ -130,8 +164,35 @@ class EmulatedDriver:
 
         return run
 
+    def transfer(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> StagedTransfer:
+        """Return what copies through staging memory, as on a GPU, but at once."""
+        return StagedTransfer(self, inputs, outputs)
+
     def wait(self) -> None:
         """Everything has happened when a launch returns."""
+
+    def pinned(self, size: int) -> Array:
+        """Return bytes of the host."""
+        return np.empty(size, np.uint8)
+
+    def upload(self, target: Array, source: Array) -> None:
+        """Copy to the device."""
+        self.write(target, source)
+
+    def download(self, target: Array, source: Array) -> None:
+        """Copy to the host."""
+        self.address(source)
+        np.copyto(target, source)
+
+    def record(self, queue: Queue) -> Event:
+        """Return a point that has been passed."""
+        return _Happened()
+
+    def let_wait(self, queue: Queue, event: Event) -> None:
+        """There is nothing to wait for."""
+
+    def _release(self, size: int) -> None:
+        self.used_bytes -= size
 
     @cached_property
     def _shim(self) -> str:
@@ -166,6 +227,14 @@ class EmulatedDriver:
         if done.returncode:
             raise RuntimeError(f"{source.name}.cu for {source.dtype} does not compile as C++:\n{done.stderr[:4000]}")
         return done.stdout
+
+
+def _memory_of_variable() -> int | None:
+    """The number of bytes in the environment variable; raises UsageError where it is none."""
+    value = os.environ.get(MEMORY_VARIABLE, "").strip()
+    if value and not (value.isascii() and value.isdecimal()):
+        raise UsageError(f"{MEMORY_VARIABLE} is the emulated GPU's memory in bytes, not {value!r}")
+    return int(value) if value else None
 
 
 def _check_value(kernel: str, index: int, declared: str, value: Any) -> None:

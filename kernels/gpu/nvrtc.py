@@ -11,6 +11,9 @@ from edge_sdk.errors import DeviceError
 from edge_sdk.kernels.gpu.source import Source
 
 OPTIONS = ("-std=c++17", "--ptxas-options=-v")
+NEEDS_COMPILER = (
+    "CUDA's compiler is missing: pip install 'edge-sdk[gpu-cuda12]' or 'edge-sdk[gpu-cuda13]', whichever fits CuPy"
+)
 
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _SPILLS = re.compile(r"(\d+) bytes spill stores")
@@ -56,6 +59,17 @@ def compile_source(source: Source, architecture: str) -> CompiledSource:
         nvrtc.destroyProgram(program)
 
 
+def check_compiler() -> None:
+    """Raise DeviceError where NVRTC or CUDA's headers are missing: no kernel could be compiled."""
+    try:
+        compiler_version()
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DeviceError(f"device 'gpu': {NEEDS_COMPILER} (NVRTC cannot be loaded: {reason})") from error
+    if not any((Path(folder) / "cuda_fp16.h").is_file() for folder in header_folders()):
+        raise DeviceError(f"device 'gpu': {NEEDS_COMPILER} (its headers are in no package and not below CUDA_PATH)")
+
+
 @cache
 def compiler_version() -> str:
     """Return NVRTC's version, such as "13.2"."""
@@ -68,11 +82,12 @@ def compiler_version() -> str:
 def header_folders() -> tuple[str, ...]:
     """Return where CUDA's headers are: in NVIDIA's packages beside CuPy, or in an installed toolkit."""
     import os
+    from importlib.util import find_spec
 
-    import nvidia
-
-    found = [str(path) for root in nvidia.__path__ for path in sorted(Path(root).glob("cu*/include"))]
-    found += [str(path) for root in nvidia.__path__ for path in sorted(Path(root).glob("cuda_runtime/include"))]
+    packages = find_spec("nvidia")
+    roots = [] if packages is None else [Path(root) for root in packages.submodule_search_locations or ()]
+    found = [str(path) for root in roots for path in sorted(root.glob("cu*/include"))]
+    found += [str(path) for root in roots for path in sorted(root.glob("cuda_runtime/include"))]
     toolkit = os.environ.get("CUDA_PATH")
     return (*found, *((str(Path(toolkit) / "include"),) if toolkit else ()))
 

@@ -104,7 +104,7 @@ def test_updates_of_an_interrupted_run_are_seen(monkeypatch):
     training, evaluation = Session(convolution(updating=True), workspace), Session(convolution(), workspace)
     assert sum_of(evaluation) == 1
 
-    monkeypatch.setattr(training, "_finish", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(training, "_apply", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         training.run({"x": IMAGE})
 

@@ -163,7 +163,7 @@ def test_the_reference_device_does_not_round():
 
 def test_a_processor_without_the_instructions_is_named():
     """Compiled for an older one: the message says what is needed and what to do instead."""
-    call = "import edge_sdk as edge; edge.fit(None, None, precision='bf16')"
+    call = "import edge_sdk as edge; edge.fit(None, None, precision='bf16', device='cpu')"
     environment = os.environ | {"NUMBA_CPU_NAME": "x86-64-v3", "EDGE_SIMD_LANES": "8"}
 
     result = subprocess.run(

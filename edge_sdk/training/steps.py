@@ -1,0 +1,57 @@
+"""Training steps taken one after the other; where a device computes by itself, figures come while it goes on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sdk.model import OUTPUT
+from edge_sdk.session import Session
+from edge_sdk.spec import Array
+from edge_sdk.training.step import LABEL, LOSS, RATE
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """Mean loss of a step's batch before the step, and how many of its rows were recognised."""
+
+    loss: float
+    correct: int
+
+
+class Steps:
+    """Takes the steps of a training Session.
+
+    On a GPU a step is launched before the figures of the one before are read, so that it never waits for the host; on
+    the CPU each step's figures are there when it has been taken.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._under_way: deque[tuple[Callable[[], dict[str, Array]], Array]] = deque()
+
+    @property
+    def under_way(self) -> int:
+        """How many steps were taken whose figures are still to come."""
+        return len(self._under_way)
+
+    def take(self, feeds: Mapping[str, Array], rate: float) -> list[StepFigures]:
+        """Take a step at a learning rate; return the figures, in the order of steps, for which it need not wait."""
+        array = self._session.workspace[RATE]
+        array[...] = rate
+        self._session.workspace[RATE] = array  # assigned, so that devices take note
+        self._under_way.append((self._session.start(feeds), np.array(feeds[LABEL])))
+        return list(self._figures(self._session.runs_ahead))
+
+    def finish(self) -> list[StepFigures]:
+        """Wait for all steps, and return the figures that are still to come."""
+        return list(self._figures(0))
+
+    def _figures(self, left: int) -> Iterator[StepFigures]:
+        while len(self._under_way) > left:
+            outputs, label = self._under_way.popleft()
+            result = outputs()
+            yield StepFigures(float(result[LOSS]), int((result[OUTPUT].argmax(axis=1) == label).sum()))

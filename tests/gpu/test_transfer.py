@@ -1,0 +1,161 @@
+"""Inputs and outputs cross while runs go on: whatever CUDA's streams do first, every run reads and gives its own."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu.fake_cupy import EARLY, LATE, SCHEDULES, Event, Machine, Schedule, fake_cupy
+
+from edge_sdk.kernel import Call
+from edge_sdk.kernels.gpu import cuda_driver
+from edge_sdk.kernels.gpu.cuda_driver import RESERVE, CudaDriver
+from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
+from edge_sdk.kernels.gpu.transfer import Queue
+from edge_sdk.spec import Array
+
+RUNS = 12
+
+
+@pytest.fixture
+def driver_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Schedule], tuple[CudaDriver, Machine]]:
+    """Make the driver for CUDA, on streams that work by a schedule."""
+
+    def make(schedule: Schedule) -> tuple[CudaDriver, Machine]:
+        machine = Machine(schedule)
+        monkeypatch.setitem(sys.modules, "cupy", fake_cupy(machine))
+        monkeypatch.setattr(cuda_driver, "check_compiler", lambda: None)
+        return CudaDriver(), machine
+
+    return make
+
+
+class Program:
+    """A run that gives its inputs as outputs, and its photo once more in the run after it."""
+
+    def __init__(self, driver: CudaDriver | EmulatedDriver) -> None:
+        self.driver = driver
+        self.photo, self.kept, self.before = (driver.allocate(600).view(np.float32) for _ in range(3))
+        self.label, self.rate, self.read_rate = (driver.allocate(4).view(np.int32) for _ in range(3))
+        pairs = [(self.before, self.kept), (self.kept, self.photo), (self.read_rate, self.rate)]
+        self.launch = driver.program([Call(driver.copy, pair) for pair in pairs])
+        outputs = [self.before, self.kept, self.label, self.read_rate]
+        self.transfer = driver.transfer([self.photo, self.label], outputs)
+
+    def start(self, number: int) -> Callable[[], list[Array]]:
+        """Start a run on numbers that are changed as soon as the driver gives them back."""
+        photo, label, rate = np.full(150, number, np.float32), np.full(1, number, np.int32), np.full(1, 7 * number)
+        self.driver.write(self.rate, rate := rate.astype(np.int32))
+        self.transfer.send([photo, label])
+        for array in (photo, label, rate):
+            array[...] = -1
+        self.launch()
+        return self.transfer.receive()
+
+    def wrong(self, ahead: int) -> list[int]:
+        """The runs whose outputs are not theirs; they are asked for when `ahead` more have been started."""
+        found: list[int] = []
+        waiting: deque[tuple[int, Callable[[], list[Array]]]] = deque()
+        for number in range(1, RUNS + ahead + 1):
+            if number <= RUNS:
+                waiting.append((number, self.start(number)))
+            if number > ahead:
+                started, outputs = waiting.popleft()
+                found += [] if right(started, outputs()) else [started]
+        return found
+
+
+def right(number: int, outputs: list[Array]) -> bool:
+    """Whether these are the outputs of run `number`."""
+    before, kept, label, rate = outputs
+    first = number == 1 or bool((before == number - 1).all())
+    return first and bool((kept == number).all()) and label[0] == number and rate[0] == 7 * number
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_run_has_its_own_inputs_and_outputs(driver_on, monkeypatch, schedule: Schedule, ahead: int) -> None:
+    """Photos, labels and a small parameter that the host changes at once; pinned memory for it is used again."""
+    monkeypatch.setattr(cuda_driver, "SMALL_WRITES", 3 * cuda_driver.ALIGNMENT)
+
+    driver, _ = driver_on(schedule)
+
+    assert Program(driver).wrong(ahead) == []
+
+
+def test_the_emulated_device_has_the_same_interface() -> None:
+    """The same runs on the driver that the other tests here use."""
+    assert Program(EmulatedDriver()).wrong(ahead=1) == []
+
+
+class _NotWaitedFor(Event):
+    """A point that streams wait for and the host does not."""
+
+    def synchronize(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("queue", list(Queue))
+@pytest.mark.parametrize("who", ["the other queue", "the host"])
+def test_a_wait_that_is_left_out_shows(driver_on, monkeypatch, who: str, queue: Queue) -> None:
+    """Each of the four waits is needed: without it some schedule gives a run what is not its own."""
+    wrong = []
+    for schedule in SCHEDULES:
+        driver, _ = driver_on(schedule)
+        waits, records = driver.let_wait, driver.record
+
+        def let_wait(waiting: Queue, event: Event, waits: Any = waits) -> None:
+            if who == "the host" or waiting is queue:
+                waits(waiting, event)
+
+        def record(recorded: Queue, records: Any = records) -> Event:
+            event = records(recorded)
+            if who == "the host" and recorded is queue:
+                unnoticed = _NotWaitedFor()
+                unnoticed.stream, unnoticed.position = event.stream, event.position
+                return unnoticed
+            return event
+
+        monkeypatch.setattr(driver, "let_wait", let_wait)
+        monkeypatch.setattr(driver, "record", record)
+        wrong += Program(driver).wrong(ahead=3)
+
+    assert wrong
+
+
+def test_a_run_is_launched_while_the_one_before_has_not_begun(driver_on) -> None:
+    """Nothing that starts a run waits for the last one: where all work happens late, two runs are still to be done."""
+    driver, machine = driver_on(LATE)
+    program = Program(driver)
+    computing = machine.streams[driver._stream.ptr]
+    program.start(1)()
+    program.start(2)()
+
+    done = computing.done
+    third = program.start(3)
+    fourth = program.start(4)
+
+    assert computing.done == done
+    assert [right(number, outputs()) for number, outputs in ((3, third), (4, fourth))] == [True, True]
+
+
+def test_outputs_that_nobody_asked_for_are_kept(driver_on) -> None:
+    """A third run needs the place of the first one's outputs, which are then still there for who asks late."""
+    driver, _ = driver_on(LATE)
+    program = Program(driver)
+
+    outputs = [program.start(number) for number in (1, 2, 3, 4)]
+
+    assert [right(number, each()) for number, each in zip((4, 3, 2, 1), reversed(outputs), strict=True)] == [True] * 4
+
+
+def test_what_is_free_leaves_the_driver_its_part(driver_on) -> None:
+    """Memory that CuPy's pool holds unused counts as free, code and captured graphs do not."""
+    driver, _ = driver_on(EARLY)
+
+    assert driver.free_bytes() == (60 << 30) + (1 << 30) - RESERVE
+    assert [driver.taken(size) for size in (0, 1, 512, 513)] == [0, 512, 512, 1024]
