@@ -1,4 +1,4 @@
-"""Numbers of 16 bits on the host: rounded to bfloat16 and back, and naive kernels that compute on them as real numbers."""
+"""Numbers of 16 bits on the host: rounded to bfloat16 and back; naive kernels that take them for what they mean."""
 
 from __future__ import annotations
 

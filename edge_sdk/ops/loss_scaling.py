@@ -1,8 +1,8 @@
 """Dynamic loss scaling: what is decided of a step whose loss was multiplied so that small gradients survive in float16.
 
-Micikevicius et al. 2018, "Mixed Precision Training", 3.2. All of it happens on the device, in the graph of the step. The
-norm of all gradients is the one reduction that tells whether each of them is a number: a single infinity or NaN makes it
-one too.
+Micikevicius et al. 2018, "Mixed Precision Training", 3.2. All of it happens on the device, in the graph of the step.
+The norm of all gradients is the one reduction that tells whether each of them is a number: a single infinity or NaN
+makes it one too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Optimizer steps as operators: they return the new weights and state, which a graph's updates store.
 
-A gradient may be stored in 16 bits where its weight is float32. With a `factor` (a scalar) the gradient is multiplied by
-it; a factor of 0 skips the step, and weight and state stay as they are, whatever the gradient is (loss_scaling.py).
+A gradient may be stored in 16 bits where its weight is float32. With a `factor` (a scalar) the gradient is multiplied
+by it; a factor of 0 skips the step, and weight and state stay as they are, whatever the gradient is (loss_scaling.py).
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ def fuse_update(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:
     """Return the graph in which an update that alone reads a product dyᵀ · x takes dy and x themselves.
 
     The gradient is as large as the weight, which is most of a network's memory where layers are dense; its kernel then
-    never stores it. A gradient that is read elsewhere, for its norm, stays; so does one in 16 bits, which takes half the
-    memory and is made by faster products.
+    never stores it. A gradient that is read elsewhere, for its norm, stays; so does one in 16 bits, which takes half
+    the memory and is made by faster products.
     """
     fused: dict[int, Node] = {}  # by the place of the update
     absorbed: set[Value] = set()

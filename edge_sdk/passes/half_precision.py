@@ -1,6 +1,6 @@
 """half_precision: a network whose activations are stored in 16 bits, with weights and statistics in float32.
 
-What is stored in 16 bits, what stays in float32, and why follows Micikevicius et al. 2018, "Mixed Precision Training", 3:
+What is stored in 16 bits, and why not the rest, follows Micikevicius et al. 2018, "Mixed Precision Training", 3:
 products of 16-bit factors are summed in float32 (3.3), which every kernel here does; reductions, statistics and softmax
 are computed and stored in float32 (3.3); a master copy of the weights in float32 takes the updates, which would vanish
 beside weights in 16 bits (3.1). Exponentials, logarithms and powers stay in float32 too, for their range, as in

@@ -67,7 +67,8 @@ class Adam:
         """Add the update by bias-corrected first and second moments."""
         decay = _decay(self.weight_decay, g, weight)
         op = AdamUpdate(self.beta1, self.beta2, self.epsilon, weight_decay=decay, decoupled=self.decoupled)
-        _add_update(g, workspace, op, weight, (gradient, rate), ("first_moment", "second_moment"), (step, *_given(factor)))
+        states = ("first_moment", "second_moment")
+        _add_update(g, workspace, op, weight, (gradient, rate), states, (step, *_given(factor)))
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class TrainingForward:
     model: Model
     trained: tuple[Value, ...]
     activations: str = "float32"
-    """What values between operators are stored in."""
+    """What a step stores the values between operators in; the graph here has them in float32."""
 
     def step(
         self,
@@ -91,10 +91,12 @@ class TrainingForward:
         if recompute not in RECOMPUTE:
             hint = suggestion(str(recompute), [kind for kind in RECOMPUTE if kind is not None])
             raise UsageError(f"recompute is {recompute!r}, wanted one of {', '.join(map(repr, RECOMPUTE))}{hint}")
-        workspace = self.workspace.restricted(self.graph)
-        g = Builder.extend(self.graph, name=f"{self.graph.name}_training")
+        graph, workspace = self.graph, self.workspace.restricted(self.graph)
+        if self.activations in HALVES:
+            graph, workspace = half_precision(graph, workspace, dtype=self.activations)
+        g = Builder.extend(graph, name=f"{graph.name}_training")
         label = g.input(LABEL, Spec((BATCH,), "int32"))
-        logits = self.graph.value(OUTPUT)
+        logits = graph.value(OUTPUT)
         losses = g.add(SoftmaxCrossEntropy(label_smoothing=label_smoothing), logits, label, name="losses")
         if distillation > 0:
             losses = _add_teacher(g, losses, logits, distillation)
@@ -110,7 +112,7 @@ class TrainingForward:
             gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
         rate, step = _add_rate(g, workspace, learning_rate), _add_step(g, workspace)
         if factor is not None:
-            keep_where_skipped(g, factor, list(dict.fromkeys([*self.graph.updates, Value(STEP)])))
+            keep_where_skipped(g, factor, list(dict.fromkeys([*graph.updates, Value(STEP)])))
         for weight, slope in zip(self.trained, gradients, strict=True):
             given = {} if factor is None else {"factor": factor}
             optimizer.update(g, workspace, weight, slope, rate, step, **given)
@@ -176,9 +178,7 @@ def training_forward(
     graph, workspace = freeze_pass(graph, workspace, frozen=frozen)
     graph, workspace = run_pipeline("train", graph, workspace)
     activations = DTYPES[precision] if stores_halves(precision, device) else "float32"
-    if activations in HALVES:
-        graph, workspace = half_precision(graph, workspace, dtype=activations)
-    elif precision == BF16:
+    if precision == BF16 and activations == "float32":
         graph, workspace = mixed_precision(graph, workspace)
     changing = (*wanted, *graph.updates)
     workspace.update({name: workspace[name].copy() for name in changing})

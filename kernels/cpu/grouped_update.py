@@ -59,9 +59,7 @@ def _pieces(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Pieces
     return Pieces(np.array(rows, np.int64).reshape(-1, ROW), np.array(starts, np.int64))
 
 
-def _call(
-    numbers: Callable[..., tuple[Any, ...]], op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array
-) -> Call:
+def _call(numbers: Callable[..., tuple[Any, ...]], op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Call:
     """The call that updates all of them, or none: `numbers` reads what has changed since the last run."""
     shared = inputs[: op.members.shared]
     factor, changing = (shared[-1], shared[:-1]) if op.factored else (None, shared)

@@ -1,4 +1,4 @@
-"""Dynamic loss scaling: what a step's gradients are multiplied by, the next scale, and results that are taken or left."""
+"""Dynamic loss scaling: what gradients are multiplied by, the next scale, and results that are taken or left."""
 
 from __future__ import annotations
 

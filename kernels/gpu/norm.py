@@ -90,7 +90,9 @@ def _finish(
     dtype, merged = out[0].dtype.name, _per_channel(over)
     settings = number(op.momentum, dtype), number(op.epsilon, dtype), np.int32(parts)
     sizes = np.int64(over.rows), np.int32(over.channels), np.int32(merged.lanes)
-    return _launch("finish_statistics", (merged.tiles, 1, 1), out[0], *out[1:5], *running, statistics, *settings, *sizes)
+    return _launch(
+        "finish_statistics", (merged.tiles, 1, 1), out[0], *out[1:5], *running, statistics, *settings, *sizes
+    )
 
 
 def _normalise(
