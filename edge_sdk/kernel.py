@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.halves import on_real_numbers
 from edge_sdk.op import Op
 from edge_sdk.quantization.profile import Profile
 from edge_sdk.spec import Array, Spec
@@ -144,8 +145,9 @@ def kernel(
             raise TypeError(
                 f"{op.name} already has an unconditional {device} kernel; give {function.__name__} a `when`"
             )
+        computed = on_real_numbers(function) if device == "reference" and stored is None else function
         new = Kernel(
-            function, algorithm or function.__name__, scratch, when, packing, cost, approximate, constants, binds
+            computed, algorithm or function.__name__, scratch, when, packing, cost, approximate, constants, binds
         )
         known.insert(len(known) - last, new)
         return function

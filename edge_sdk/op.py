@@ -53,13 +53,17 @@ class Op:
     variadic: ClassVar[bool]
     in_place: ClassVar[Mapping[int, int]] = {}
     """Output index → index of the input whose memory that output may overwrite; of one with members, in a member."""
-    members: ClassVar[Members | None] = None
     shape_only: ClassVar[frozenset[str]] = frozenset()
     """Names of inputs of which only the shape is used: their contents need not live until this op."""
     pure: ClassVar[bool] = True
     """Whether equal inputs give equal outputs, so that two nodes may be merged."""
     infer: ClassVar[Callable[..., Spec | tuple[Spec, ...]]]
     grad: ClassVar[Callable[..., Sequence[Value | None]]]
+
+    @property
+    def members(self) -> Members | None:
+        """How the inputs of a variadic operator fall into members, if they do."""
+        return None
 
     def __init_subclass__(cls, name: str, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -13,6 +13,9 @@ from edge_sdk.packed_weights import constant_params, keeps_its_form
 from edge_sdk.spec import Spec
 from edge_sdk.threads import computing, turn
 
+WITHOUT_BFLOAT16 = frozenset({"cpu"})
+"""Devices whose kernels would take the bits of bfloat16 for whole numbers."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -64,6 +67,8 @@ def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, 
         unchanging = [index for index, value in enumerate(node.inputs) if value in constant]
         inputs = [graph.specs[value] for value in node.inputs]
         candidates = applicable_kernels(node.op, device, inputs, precise)
+        if device in WITHOUT_BFLOAT16 and _stores_bfloat16(graph, node):
+            candidates = []
         if not candidates:
             absent.setdefault(node.op.name, node)
         nodes.append((node.op, candidates, inputs, unchanging))
@@ -76,3 +81,7 @@ def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, 
         with turn(threads, alone=True):  # times are honest when nothing else runs
             return bound_choices(nodes, device)
     return [choose_by_cost(candidates, op, inputs, unchanging) for op, candidates, inputs, unchanging in nodes]
+
+
+def _stores_bfloat16(graph: Graph, node: Node) -> bool:
+    return any(graph.specs[value].dtype == "bfloat16" for value in (*node.inputs, *node.outputs))

@@ -21,10 +21,14 @@ BATCH = -1
 
 _SHORT_NAMES = {
     "float32": "f32", "float64": "f64", "float16": "f16", "int8": "i8", "uint8": "u8",
-    "int16": "i16", "int32": "i32", "int64": "i64", "bool": "bool",
+    "int16": "i16", "int32": "i32", "int64": "i64", "bool": "bool", "bfloat16": "bf16",
 }  # fmt: skip
 DTYPES = frozenset(_SHORT_NAMES)
-FLOATS = frozenset({"float16", "float32", "float64"})
+HALVES = frozenset({"float16", "bfloat16"})
+"""Floats of 16 bits, which are stored so and computed with in float32."""
+FLOATS = frozenset({"float32", "float64"}) | HALVES
+BFLOAT16_BITS = "uint16"
+"""How NumPy and CuPy hold bfloat16, a type they lack: as its bits. No spec has whole numbers of that type."""
 
 
 BYTE, HALF_A_BYTE = 8, 4
@@ -82,8 +86,8 @@ class Spec:
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
-        """The NumPy dtype of the stored elements."""
-        return np.dtype(self.dtype)
+        """The NumPy dtype of the stored elements; of bfloat16 that of its bits."""
+        return np.dtype(BFLOAT16_BITS if self.dtype == "bfloat16" else self.dtype)
 
     @property
     def elements(self) -> int:
@@ -108,3 +112,27 @@ class Spec:
     def __str__(self) -> str:
         sizes = ",".join("n" if size == BATCH else str(size) for size in self.shape)
         return f"{_SHORT_NAMES[self.dtype]}[{sizes}]"
+
+
+def spec_of(array: Array) -> Spec:
+    """Return what an array of the host or a device holds."""
+    return Spec(array.shape, dtype_of(array))
+
+
+def dtype_of(array: Array) -> str:
+    """Return the dtype of an array as specs name it."""
+    name: str = array.dtype.name
+    return "bfloat16" if name == BFLOAT16_BITS else name
+
+
+def accumulated(dtype: str) -> str:
+    """Return the dtype in which sums of numbers of `dtype` are kept: float32 for those of 16 bits."""
+    return "float32" if dtype in HALVES else dtype
+
+
+def check_floats(name: str, **specs: Spec | None) -> None:
+    """Raise ShapeError where an operator's inputs are floats of different types; others are not looked at."""
+    floats = {role: spec for role, spec in specs.items() if spec is not None and spec.dtype in FLOATS}
+    if len({spec.dtype for spec in floats.values()}) > 1:
+        shown = ", ".join(f"{role} is {spec}" for role, spec in floats.items())
+        raise ShapeError(f"{name}: {shown}; cast them to one type")

@@ -11,7 +11,7 @@ from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
 from edge_sdk.ops.geometry import Activation
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import Spec, Value, check_floats
 
 
 def before_activation(g: Builder, activation: Activation, y: Value, dy: Value) -> Value:
@@ -90,6 +90,7 @@ class PRelu(Op, name="prelu"):
     def infer(self, x: Spec, slope: Spec) -> Spec:
         if not x.rank or slope.shape != (x.shape[-1],):
             raise ShapeError(f"prelu: x is {x}, slope {slope}; wanted one slope per channel")
+        check_floats("prelu", x=x, slope=slope)
         return x
 
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:

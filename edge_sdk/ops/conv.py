@@ -13,7 +13,7 @@ from edge_sdk.ops.activation import before_activation
 from edge_sdk.ops.geometry import Activation, Padding, Pair, Precision, image_size, output_size
 from edge_sdk.ops.reduce import ReduceSum
 from edge_sdk.ops.shape import Reshape, Transpose
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import Spec, Value, check_floats
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Conv2D(Op, name="conv2d"):
                 f"groups {self.groups})"
             )
         check_bias("conv2d", b, outputs)
+        check_floats("conv2d", x=x, w=w, b=b, residual=residual)
         p, q = output_size("conv2d", self.padding, size, (w.shape[1], w.shape[2]), self.stride, self.dilation)
         y = x.with_shape((x.shape[0], p, q, outputs))
         if residual is not None and residual.shape != y.shape:
@@ -126,6 +127,7 @@ class ConvTranspose2D(Op, name="conv_transpose2d"):
                 f"groups {self.groups})"
             )
         check_bias("conv_transpose2d", b, outputs)
+        check_floats("conv_transpose2d", x=x, w=w, b=b)
         p, q = self._output_size(size, (w.shape[1], w.shape[2]))
         return x.with_shape((x.shape[0], p, q, outputs))
 
@@ -183,6 +185,7 @@ class DepthwiseConv2D(Op, name="depthwise_conv2d"):
         if w.rank != 4 or w.shape[0] != 1 or channels == 0 or w.shape[3] % channels:
             raise ShapeError(f"depthwise_conv2d: w is {w}, wanted (1, r, s, c · multiplier) for x {x}")
         check_bias("depthwise_conv2d", b, w.shape[3])
+        check_floats("depthwise_conv2d", x=x, w=w, b=b)
         kernel = (w.shape[1], w.shape[2])
         p, q = output_size("depthwise_conv2d", self.padding, size, kernel, self.stride, self.dilation)
         return x.with_shape((x.shape[0], p, q, w.shape[3]))

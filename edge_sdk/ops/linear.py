@@ -13,7 +13,7 @@ from edge_sdk.ops.activation import before_activation
 from edge_sdk.ops.conv import check_bias
 from edge_sdk.ops.geometry import Activation, Precision
 from edge_sdk.ops.reduce import ReduceSum
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import Spec, Value, check_floats
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Linear(Op, name="linear"):
         if x.rank != 2 or w.rank != 2 or x.shape[1] != w.shape[1]:
             raise ShapeError(f"linear: x {x} and w {w} do not fit; wanted (n, in) and (out, in)")
         check_bias("linear", b, w.shape[0])
+        check_floats("linear", x=x, w=w, b=b)
         return x.with_shape((x.shape[0], w.shape[0]))
 
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
@@ -55,6 +56,7 @@ class MatMul(Op, name="matmul"):
         depth_of_b, columns = reversed(b.shape[-2:]) if self.transpose_b else b.shape[-2:]
         if depth != depth_of_b:
             raise ShapeError(f"matmul: a {a} and b {b} share no inner dimension ({depth} and {depth_of_b})")
+        check_floats("matmul", a=a, b=b)
         return a.with_shape((*a.shape[:-2], rows, columns))
 
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:

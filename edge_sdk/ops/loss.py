@@ -9,12 +9,13 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import Spec, Value, check_floats
 
 
 def _per_example(name: str, prediction: Spec, target: Spec) -> Spec:
     if prediction.shape != target.shape or not prediction.rank:
         raise ShapeError(f"{name}: prediction {prediction} and target {target} differ; wanted the same (n, …)")
+    check_floats(name, prediction=prediction, target=target)
     return prediction.with_shape(prediction.shape[:1])
 
 

@@ -11,13 +11,16 @@ from edge_sdk.graph import Node
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import before_activation
 from edge_sdk.ops.geometry import Activation, image_size
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import HALVES, Spec, Value, accumulated, check_floats
 
 
 def _check(name: str, x: Spec, *parameters: Spec) -> None:
     if x.rank < 2 or any(p.shape != (x.shape[-1],) for p in parameters):
         shown = ", ".join(map(str, parameters))
         raise ShapeError(f"{name}: x is {x}, its parameters {shown}; wanted one number per channel")
+    if x.dtype in HALVES and any(p.dtype not in (x.dtype, accumulated(x.dtype)) for p in parameters):
+        shown = ", ".join(map(str, parameters))
+        raise ShapeError(f"{name}: x is {x}, its parameters {shown}; wanted them in float32 or in the type of x")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class BatchNormTraining(Op, name="batch_norm_training"):
         _check("batch_norm_training", x, scale, offset, mean, variance)
         if residual is not None and residual.shape != x.shape:
             raise ShapeError(f"batch_norm_training: x is {x}, its residual {residual}; wanted equal shapes")
+        check_floats("batch_norm_training", x=x, residual=residual)
         return x.with_shape(x.shape), mean, variance, mean, variance
 
     def grad(self, g: Builder, node: Node, dy: Value, *others: Value | None) -> Sequence[Value | None]:
@@ -98,6 +102,7 @@ class BatchNormTrainingAgain(Op, name="batch_norm_training_again"):
         _check("batch_norm_training_again", x, scale, offset, mean, inverse_deviation)
         if residual is not None and residual.shape != x.shape:
             raise ShapeError(f"batch_norm_training_again: x is {x}, its residual {residual}; wanted equal shapes")
+        check_floats("batch_norm_training_again", x=x, residual=residual)
         return x.with_shape(x.shape)
 
 

@@ -19,7 +19,7 @@ from edge_sdk.op import Op
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.ops.geometry import Activation, Padding, Pair, Precision
 from edge_sdk.ops.norm import BatchNormTraining
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, Spec, accumulated
 
 PARTS = 32
 WHOLE = 56
@@ -44,7 +44,7 @@ def part_bounds(lines: int, width: int) -> Array:
 
 
 def _statistics_of(y: Spec) -> Spec:
-    return Spec((PARTS, 3, y.shape[-1]), y.dtype)
+    return Spec((PARTS, 3, y.shape[-1]), accumulated(y.dtype))
 
 
 @dataclass(frozen=True)

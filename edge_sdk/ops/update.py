@@ -1,23 +1,34 @@
-"""Optimizer steps as operators: they return the new weights and state, which a graph's updates store."""
+"""Optimizer steps as operators: they return the new weights and state, which a graph's updates store.
+
+A gradient may be stored in 16 bits where its weight is float32. With a `factor` (a scalar) the gradient is multiplied
+by it; a factor of 0 skips the step, and weight and state stay as they are, whatever the gradient is (loss_scaling.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from edge_sdk.errors import ShapeError
 from edge_sdk.op import Members, Op
-from edge_sdk.spec import Spec
+from edge_sdk.spec import HALVES, Spec, accumulated
 
 
-def _check(name: str, weight: Spec, rate: Spec, *like_weight: Spec) -> None:
+def _check(name: str, weight: Spec, rate: Spec, *like_weight: Spec, factor: Spec | None = None) -> None:
     if any(other != weight for other in like_weight):
         raise ShapeError(
             f"{name}: weight {weight} needs a gradient and state like it, got {', '.join(map(str, like_weight))}"
         )
     if rate.shape != ():
         raise ShapeError(f"{name}: rate is {rate}, wanted a scalar")
+    if factor is not None and (factor.shape != () or factor.dtype != rate.dtype):
+        raise ShapeError(f"{name}: factor is {factor}, wanted a scalar of the type of the rate {rate}")
+
+
+def _like_weight(weight: Spec, gradient: Spec) -> Spec:
+    """The gradient in the weight's type, where it may come in 16 bits."""
+    narrow = weight.dtype == "float32" and gradient.dtype in HALVES
+    return Spec(gradient.shape, weight.dtype) if narrow else gradient
 
 
 def _check_step(name: str, step: Spec) -> None:
@@ -37,8 +48,10 @@ class SGDUpdate(Op, name="sgd_update"):
     weight_decay: float = 0.0
     in_place = {0: 0, 1: 3}
 
-    def infer(self, weight: Spec, gradient: Spec, rate: Spec, velocity: Spec) -> tuple[Spec, Spec]:
-        _check("sgd_update", weight, rate, gradient, velocity)
+    def infer(
+        self, weight: Spec, gradient: Spec, rate: Spec, velocity: Spec, factor: Spec | None = None
+    ) -> tuple[Spec, Spec]:
+        _check("sgd_update", weight, rate, _like_weight(weight, gradient), velocity, factor=factor)
         return weight, weight
 
 
@@ -57,9 +70,10 @@ class AdamUpdate(Op, name="adam_update"):
     in_place = {0: 0, 1: 3, 2: 4}
 
     def infer(
-        self, weight: Spec, gradient: Spec, rate: Spec, first: Spec, second: Spec, step: Spec
-    ) -> tuple[Spec, Spec, Spec]:
-        _check("adam_update", weight, rate, gradient, first, second)
+        self, weight: Spec, gradient: Spec, rate: Spec, first: Spec, second: Spec, step: Spec,
+        factor: Spec | None = None,
+    ) -> tuple[Spec, Spec, Spec]:  # fmt: skip
+        _check("adam_update", weight, rate, _like_weight(weight, gradient), first, second, factor=factor)
         _check_step("adam_update", step)
         return weight, weight, weight
 
@@ -74,8 +88,10 @@ class RMSPropUpdate(Op, name="rmsprop_update"):
     weight_decay: float = 0.0
     in_place = {0: 0, 1: 3, 2: 4}
 
-    def infer(self, weight: Spec, gradient: Spec, rate: Spec, square: Spec, velocity: Spec) -> tuple[Spec, Spec, Spec]:
-        _check("rmsprop_update", weight, rate, gradient, square, velocity)
+    def infer(
+        self, weight: Spec, gradient: Spec, rate: Spec, square: Spec, velocity: Spec, factor: Spec | None = None
+    ) -> tuple[Spec, Spec, Spec]:
+        _check("rmsprop_update", weight, rate, _like_weight(weight, gradient), square, velocity, factor=factor)
         return weight, weight, weight
 
 
@@ -148,62 +164,89 @@ OF_DENSE_LAYERS: Mapping[type[Op], type[Op]] = {
 """The form of each optimizer's operator that takes a dense layer's dy and x in place of the gradient."""
 
 
-def _infer_members(name: str, members: Members, rate: Spec, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """The specs of all outputs, from those of (weight, gradient, state …) of one parameter after the other."""
+def _infer_members(name: str, members: Members, shared: Sequence[Spec], specs: Sequence[Spec]) -> tuple[Spec, ...]:
+    """The specs of all outputs, from the rate and perhaps the factor, and from those of (weight, gradient, state …) of
+    one parameter after the other.
+    """
     if not specs or len(specs) % members.inputs:
         raise ShapeError(f"{name}: {len(specs)} weights, gradients and states; wanted all of one parameter or more")
+    rate, factor = shared[0], shared[1] if len(shared) > 1 else None
     results: list[Spec] = []
     for first in range(0, len(specs), members.inputs):
-        weight, *like_weight = specs[first : first + members.inputs]
-        _check(name, weight, rate, *like_weight)
+        weight, gradient, *states = specs[first : first + members.inputs]
+        _check(name, weight, rate, _like_weight(weight, gradient), *states, factor=factor)
         results += [weight] * members.outputs
     return tuple(results)
 
 
 @dataclass(frozen=True)
 class GroupedSGDUpdate(Op, name="grouped_sgd_update"):
-    """sgd_update of many parameters: members are (weight, gradient, velocity), one parameter after the other."""
+    """sgd_update of many parameters: members are (weight, gradient, velocity), one parameter after the other.
+
+    Before them come the rate and, where `factored`, the factor of all gradients.
+    """
 
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
-    members: ClassVar[Members] = Members(shared=1, inputs=3, outputs=2)
+    factored: bool = False
     in_place = {0: 0, 1: 2}
 
+    @property
+    def members(self) -> Members:
+        return Members(shared=1 + self.factored, inputs=3, outputs=2)
+
     def infer(self, rate: Spec, *parameters: Spec) -> tuple[Spec, ...]:
-        return _infer_members(self.name, self.members, rate, parameters)
+        border = int(self.factored)
+        return _infer_members(self.name, self.members, (rate, *parameters[:border]), parameters[border:])
 
 
 @dataclass(frozen=True)
 class GroupedAdamUpdate(Op, name="grouped_adam_update"):
-    """adam_update of many parameters: members are (weight, gradient, first moment, second moment)."""
+    """adam_update of many parameters: members are (weight, gradient, first moment, second moment).
+
+    Before them come rate, step and, where `factored`, the factor of all gradients.
+    """
 
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     decoupled: bool = False
-    members: ClassVar[Members] = Members(shared=2, inputs=4, outputs=3)
+    factored: bool = False
     in_place = {0: 0, 1: 2, 2: 3}
+
+    @property
+    def members(self) -> Members:
+        return Members(shared=2 + self.factored, inputs=4, outputs=3)
 
     def infer(self, rate: Spec, step: Spec, *parameters: Spec) -> tuple[Spec, ...]:
         _check_step("grouped_adam_update", step)
-        return _infer_members(self.name, self.members, rate, parameters)
+        border = int(self.factored)
+        return _infer_members(self.name, self.members, (rate, *parameters[:border]), parameters[border:])
 
 
 @dataclass(frozen=True)
 class GroupedRMSPropUpdate(Op, name="grouped_rmsprop_update"):
-    """rmsprop_update of many parameters: members are (weight, gradient, mean square, velocity)."""
+    """rmsprop_update of many parameters: members are (weight, gradient, mean square, velocity).
+
+    Before them come the rate and, where `factored`, the factor of all gradients.
+    """
 
     decay: float = 0.99
     epsilon: float = 1e-8
     momentum: float = 0.0
     weight_decay: float = 0.0
-    members: ClassVar[Members] = Members(shared=1, inputs=4, outputs=3)
+    factored: bool = False
     in_place = {0: 0, 1: 2, 2: 3}
 
+    @property
+    def members(self) -> Members:
+        return Members(shared=1 + self.factored, inputs=4, outputs=3)
+
     def infer(self, rate: Spec, *parameters: Spec) -> tuple[Spec, ...]:
-        return _infer_members(self.name, self.members, rate, parameters)
+        border = int(self.factored)
+        return _infer_members(self.name, self.members, (rate, *parameters[:border]), parameters[border:])
 
 
 GroupedUpdate = GroupedSGDUpdate | GroupedAdamUpdate | GroupedRMSPropUpdate
@@ -223,7 +266,7 @@ class GlobalNorm(Op, name="global_norm"):
     def infer(self, *gradients: Spec) -> Spec:
         if not gradients:
             raise ShapeError("global_norm: no gradients given")
-        return Spec((), gradients[0].dtype)
+        return Spec((), accumulated(gradients[0].dtype))
 
 
 @dataclass(frozen=True)

@@ -83,5 +83,5 @@ def cut_off_frozen(forward: TrainingForward, *, precise: bool = False) -> Frozen
     if rest.inputs != cut or any(not rest.specs[v].shape or rest.specs[v].shape[0] != BATCH for v in cut):
         return None
     graph, arrays = run_pipeline("execution", *run_pipeline("inference", *first))
-    part = TrainingForward(rest, workspace, forward.model, forward.trained)
+    part = TrainingForward(rest, workspace, forward.model, forward.trained, forward.activations)
     return FrozenPart(graph, arrays, {value: rest.specs[value] for value in cut}, part, precise)

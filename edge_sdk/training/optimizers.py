@@ -20,11 +20,14 @@ class Optimizer(Protocol):
     """Adds the update of one weight to a graph."""
 
     def update(
-        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
-    ) -> None:
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value,
+        factor: Value | None = None,
+    ) -> None:  # fmt: skip
         """Replace `weight` by its updated value when a run ends; state is created in `workspace` as zeros.
 
-        `rate` is the learning rate (float32 scalar), `step` counts from 1 (int64 scalar).
+        `rate` is the learning rate (float32 scalar), `step` counts from 1 (int64 scalar). Where there is a `factor`
+        (float32 scalar) the gradient is multiplied by it, and a step whose factor is 0 changes nothing; it is there
+        in training in 16 bits alone, where gradients may be stored so too.
         """
 
 
@@ -37,13 +40,14 @@ class SGD:
     weight_decay: float = 0.0
 
     def update(
-        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
-    ) -> None:
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value,
+        factor: Value | None = None,
+    ) -> None:  # fmt: skip
         """Add v ← momentum · v + gradient; weight ← weight - rate · v."""
         op = SGDUpdate(
             momentum=self.momentum, nesterov=self.nesterov, weight_decay=_decay(self.weight_decay, g, weight)
         )
-        _add_update(g, workspace, op, weight, (gradient, rate), ("velocity",), ())
+        _add_update(g, workspace, op, weight, (gradient, rate), ("velocity",), _given(factor))
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,14 @@ class Adam:
     decoupled: bool = False
 
     def update(
-        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
-    ) -> None:
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value,
+        factor: Value | None = None,
+    ) -> None:  # fmt: skip
         """Add the update by bias-corrected first and second moments."""
         decay = _decay(self.weight_decay, g, weight)
         op = AdamUpdate(self.beta1, self.beta2, self.epsilon, weight_decay=decay, decoupled=self.decoupled)
-        _add_update(g, workspace, op, weight, (gradient, rate), ("first_moment", "second_moment"), (step,))
+        states = ("first_moment", "second_moment")
+        _add_update(g, workspace, op, weight, (gradient, rate), states, (step, *_given(factor)))
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,12 @@ class RMSProp:
     weight_decay: float = 0.0
 
     def update(
-        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value
-    ) -> None:
+        self, g: Builder, workspace: Workspace, weight: Value, gradient: Value, rate: Value, step: Value,
+        factor: Value | None = None,
+    ) -> None:  # fmt: skip
         """Add the update by the gradient over the root of its running mean square."""
         op = RMSPropUpdate(self.decay, self.epsilon, self.momentum, weight_decay=_decay(self.weight_decay, g, weight))
-        _add_update(g, workspace, op, weight, (gradient, rate), ("mean_square", "velocity"), ())
+        _add_update(g, workspace, op, weight, (gradient, rate), ("mean_square", "velocity"), _given(factor))
 
 
 DEFAULT_RATES = {"sgd": 0.01, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
@@ -102,6 +109,10 @@ def named_optimizer(name: str, momentum: float = 0.9, weight_decay: float = 0.0)
 def _decay(weight_decay: float, g: Builder, weight: Value) -> float:
     """No decay on biases and normalisation parameters, which are vectors (He et al. 2019, "Bag of Tricks", 3.1)."""
     return weight_decay if g.spec(weight).rank > 1 else 0.0
+
+
+def _given(factor: Value | None) -> tuple[Value, ...]:
+    return () if factor is None else (factor,)
 
 
 def _add_update(

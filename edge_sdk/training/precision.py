@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.kernel import device_precisions
 
-FLOAT32, BF16 = "float32", "bf16"
-PRECISIONS = (FLOAT32, BF16)
+FLOAT32, FP16, BF16 = "float32", "fp16", "bf16"
+PRECISIONS = (FLOAT32, FP16, BF16)
+DTYPES: Mapping[str, str] = {FP16: "float16", BF16: "bfloat16"}
+"""What numbers are stored or multiplied in, by precision."""
+
+_NEEDS = {
+    FP16: "needs device 'gpu'; train with precision 'float32', or on a GPU",
+    BF16: (
+        "needs device 'gpu', or device 'cpu' on a processor with the instructions avx512_bf16 (AMD Zen 4, Intel Cooper "
+        "Lake or Sapphire Rapids, and later); train with precision 'float32'"
+    ),
+}
 
 
 def check_precision(precision: str, device: str = "cpu") -> None:
@@ -19,9 +31,10 @@ def check_precision(precision: str, device: str = "cpu") -> None:
         raise UsageError(
             f"precision {precision!r} is not one of {', '.join(PRECISIONS)}{suggestion(precision, PRECISIONS)}"
         )
-    if precision == BF16 and "bfloat16" not in device_precisions(device):
-        raise UsageError(
-            f"precision 'bf16' needs device 'cpu' on a processor with the instructions avx512_bf16 (AMD Zen 4, Intel "
-            f"Cooper Lake or Sapphire Rapids, and later), and device {device!r} here has none; train with precision "
-            "'float32'"
-        )
+    if precision != FLOAT32 and DTYPES[precision] not in device_precisions(device):
+        raise UsageError(f"precision {precision!r} on device {device!r}: it {_NEEDS[precision]}")
+
+
+def stores_halves(precision: str, device: str) -> bool:
+    """Tell whether activations are stored in 16 bits, as on a GPU, where on a processor only factors are rounded."""
+    return precision in DTYPES and device == "gpu"

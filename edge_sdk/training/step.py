@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,16 +19,18 @@ from edge_sdk.ops.loss import SoftmaxCrossEntropy
 from edge_sdk.ops.reduce import ReduceMean, ReduceSum
 from edge_sdk.ops.update import ClipByNorm, GlobalNorm
 from edge_sdk.passes.freeze import freeze as freeze_pass
+from edge_sdk.passes.half_precision import half_precision
 from edge_sdk.passes.mixed_precision import mixed_precision
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.passes.recompute import WORTHWHILE
 from edge_sdk.passes.recompute import recompute as recompute_pass
 from edge_sdk.passes.to_training import STEP, to_training
 from edge_sdk.session import Session
-from edge_sdk.spec import BATCH, Array, Spec, Value
+from edge_sdk.spec import BATCH, HALVES, Array, Spec, Value
 from edge_sdk.training.frozen import Freeze, trainable
+from edge_sdk.training.loss_scaling import add_factor, add_loss_scale, as_stored, keep_where_skipped
 from edge_sdk.training.optimizers import Optimizer, named_optimizer
-from edge_sdk.training.precision import BF16, check_precision
+from edge_sdk.training.precision import BF16, DTYPES, FP16, check_precision, stores_halves
 from edge_sdk.workspace import Workspace
 
 LABEL = "label"
@@ -68,6 +69,8 @@ class TrainingForward:
     workspace: Workspace
     model: Model
     trained: tuple[Value, ...]
+    activations: str = "float32"
+    """What a step stores the values between operators in; the graph here has them in float32."""
 
     def step(
         self,
@@ -88,19 +91,31 @@ class TrainingForward:
         if recompute not in RECOMPUTE:
             hint = suggestion(str(recompute), [kind for kind in RECOMPUTE if kind is not None])
             raise UsageError(f"recompute is {recompute!r}, wanted one of {', '.join(map(repr, RECOMPUTE))}{hint}")
-        workspace = self.workspace.restricted(self.graph)
-        g = Builder.extend(self.graph, name=f"{self.graph.name}_training")
+        graph, workspace = self.graph, self.workspace.restricted(self.graph)
+        if self.activations in HALVES:
+            graph, workspace = half_precision(graph, workspace, dtype=self.activations)
+        g = Builder.extend(graph, name=f"{graph.name}_training")
         label = g.input(LABEL, Spec((BATCH,), "int32"))
-        logits = self.graph.value(OUTPUT)
+        logits = graph.value(OUTPUT)
         losses = g.add(SoftmaxCrossEntropy(label_smoothing=label_smoothing), logits, label, name="losses")
         if distillation > 0:
             losses = _add_teacher(g, losses, logits, distillation)
         loss = g.add(ReduceMean(axes=(0,)), losses, name=LOSS)
-        gradients = gradient(g, loss, self.trained)
-        if clip_norm is not None:
+        scale = add_loss_scale(g, workspace) if self.activations == "float16" else None
+        gradients, factor = gradient(g, loss, self.trained, seed=scale), None
+        if self.activations in HALVES:
+            gradients = as_stored(g, gradients)
+            if scale is not None or clip_norm is not None:
+                factor = add_factor(g, workspace, gradients, scale, clip_norm)
+        elif clip_norm is not None:
             norm = g.add(GlobalNorm(), *gradients, name="gradient_norm")
             gradients = [g.add(ClipByNorm(max_norm=clip_norm), value, norm) for value in gradients]
-        _add_optimizer(g, workspace, optimizer, self.trained, gradients, learning_rate)
+        rate, step = _add_rate(g, workspace, learning_rate), _add_step(g, workspace)
+        if factor is not None:
+            keep_where_skipped(g, factor, list(dict.fromkeys([*graph.updates, Value(STEP)])))
+        for weight, slope in zip(self.trained, gradients, strict=True):
+            given = {} if factor is None else {"factor": factor}
+            optimizer.update(g, workspace, weight, slope, rate, step, **given)
         finished = g.build(loss, logits)
         if recompute is not None:
             least_work = WORTHWHILE if recompute == "auto" else 0
@@ -120,17 +135,25 @@ def training_step(
     seed: int = 0,
     precision: str = "float32",
     recompute: Recompute = "auto",
+    device: str = "cpu",
 ) -> TrainingStep:
     """Build the graph of one step on `image` (n, h, w, c) and `label` int32 (n,).
 
     Its outputs are `loss` (mean softmax cross-entropy) and `logits` (n, classes). The learning rate is the parameter
     `learning_rate`, to be written between steps; `step` counts the steps taken. With `clip_norm` the gradients are
-    scaled so that their common norm is at most that (Pascanu et al. 2013). With `precision="bf16"` products may round
-    their factors to bfloat16 (`mixed_precision`); weights, sums and everything else stay float32. Cheap activations are
-    made twice instead of being kept for the gradients, the same numbers in less memory: by "auto" where that takes
-    little time beside the gradients themselves, by "activations" all of them, with None none.
+    scaled so that their common norm is at most that (Pascanu et al. 2013). Cheap activations are made twice instead of
+    being kept for the gradients, the same numbers in less memory: by "auto" where that takes little time beside the
+    gradients themselves, by "activations" all of them, with None none.
+
+    On `device` "gpu" activations and gradients are stored in 16 bits with `precision="fp16"` or "bf16", weights, sums,
+    statistics and the optimizer's state in float32 (`half_precision`); with "fp16" the loss is scaled, and steps whose
+    gradients are not finite are skipped (`loss_scaling`). Elsewhere, with "bf16", products may round their factors to
+    bfloat16 (`mixed_precision`), and everything else stays float32.
+
+    Raises:
+        UsageError: precision "fp16" on another device than "gpu".
     """
-    forward = training_forward(model, freeze=freeze, seed=seed, precision=precision)
+    forward = training_forward(model, freeze=freeze, seed=seed, precision=precision, device=device)
     return forward.step(
         optimizer,
         learning_rate=learning_rate,
@@ -141,19 +164,25 @@ def training_step(
 
 
 def training_forward(
-    model: Model, *, freeze: Freeze = None, seed: int = 0, precision: str = "float32"
+    model: Model, *, freeze: Freeze = None, seed: int = 0, precision: str = "float32", device: str = "cpu"
 ) -> TrainingForward:
-    """Return the model in training form, frozen layers folded, on copies of the weights that change."""
+    """Return the model in training form, frozen layers folded, on copies of the weights that change.
+
+    What precisions mean depends on the device: see `training_step`.
+    """
+    if precision == FP16:
+        check_precision(precision, device)
     wanted = trainable(model.graph, freeze)
     frozen = [value for value in model.graph.params if value not in set(wanted)]
     graph, workspace = to_training(model.graph, model.workspace, trainable=wanted, seed=seed)
     graph, workspace = freeze_pass(graph, workspace, frozen=frozen)
     graph, workspace = run_pipeline("train", graph, workspace)
-    if precision == BF16:
+    activations = DTYPES[precision] if stores_halves(precision, device) else "float32"
+    if precision == BF16 and activations == "float32":
         graph, workspace = mixed_precision(graph, workspace)
     changing = (*wanted, *graph.updates)
     workspace.update({name: workspace[name].copy() for name in changing})
-    return TrainingForward(graph, workspace, model, wanted)
+    return TrainingForward(graph, workspace, model, wanted, activations)
 
 
 def training_session(
@@ -176,7 +205,7 @@ def training_session(
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
 
     `device`, `autotune`, `precise` and `threads` are the Session's; `autotune` is the model's own where it is None.
-    With `precision="bf16"` products may round their factors to bfloat16: faster, and accurate enough to train with.
+    `precision` "bf16" is faster and accurate enough to train with, and so is "fp16" on a GPU: see `training_step`.
 
     Raises:
         UsageError: the precision is unknown, or this machine cannot compute in it.
@@ -185,7 +214,7 @@ def training_session(
     chosen = named_optimizer(optimizer, momentum, weight_decay)
     step = training_step(
         model, chosen, learning_rate=learning_rate, freeze=freeze, label_smoothing=label_smoothing, seed=seed,
-        precision=precision, recompute=recompute,
+        precision=precision, recompute=recompute, device=device,
     )  # fmt: skip
     chosen_by_time = model.autotune if autotune is None else autotune
     return Session(step.graph, step.workspace, device, batch, autotune=chosen_by_time, precise=precise, threads=threads)
@@ -203,23 +232,19 @@ def _add_teacher(g: Builder, losses: Value, logits: Value, share: float) -> Valu
     return g.add(Add(), *parts, name="mixed_losses")
 
 
-def _add_optimizer(
-    g: Builder,
-    workspace: Workspace,
-    optimizer: Optimizer,
-    weights: Sequence[Value],
-    gradients: Sequence[Value],
-    learning_rate: float,
-) -> None:
+def _add_rate(g: Builder, workspace: Workspace, learning_rate: float) -> Value:
     rate = g.param(RATE, Spec((), "float32"))
     workspace[rate] = np.asarray(learning_rate, np.float32)
+    return rate
+
+
+def _add_step(g: Builder, workspace: Workspace) -> Value:
+    """The number of this step, counted from 1."""
     if STEP in g.params:  # dropout counts steps already
-        counted = g.updates[Value(STEP)]
-    else:
-        step = g.param(STEP, Spec((), "int64"))
-        workspace[step] = np.asarray(0, np.int64)
-        one = g.add(Full(shape=(), value=1.0, dtype="int64"), name="one")
-        counted = g.add(Add(), step, one, name=f"{STEP}:updated")
-        g.update(step, counted)
-    for weight, slope in zip(weights, gradients, strict=True):
-        optimizer.update(g, workspace, weight, slope, rate, counted)
+        return g.updates[Value(STEP)]
+    step = g.param(STEP, Spec((), "int64"))
+    workspace[step] = np.asarray(0, np.int64)
+    one = g.add(Full(shape=(), value=1.0, dtype="int64"), name="one")
+    counted = g.add(Add(), step, one, name=f"{STEP}:updated")
+    g.update(step, counted)
+    return counted

@@ -6,7 +6,7 @@ pieces dealt to tasks by their sizes alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.cpu.addresses import floats_at
 from edge_sdk.kernels.cpu.jit import parallel_jit, prange
-from edge_sdk.kernels.cpu.update import BLOCK, adam_numbers, rmsprop_numbers, sgd_numbers, update_some
+from edge_sdk.kernels.cpu.update import BLOCK, adam_numbers, is_skipped, rmsprop_numbers, sgd_numbers, update_some
 from edge_sdk.ops.update import GroupedAdamUpdate, GroupedRMSPropUpdate, GroupedSGDUpdate, GroupedUpdate
 from edge_sdk.spec import Array, Spec
 
@@ -59,11 +59,21 @@ def _pieces(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Pieces
     return Pieces(np.array(rows, np.int64).reshape(-1, ROW), np.array(starts, np.int64))
 
 
+def _call(numbers: Callable[..., tuple[Any, ...]], op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> Call:
+    """The call that updates all of them, or none: `numbers` reads what has changed since the last run."""
+    shared = inputs[: op.members.shared]
+    factor, changing = (shared[-1], shared[:-1]) if op.factored else (None, shared)
+    old = [array for member, _ in op.members.each(inputs, out) for array in (member[0], *member[2:])]
+    return Call(_update, (_pieces(op, out, *inputs), numbers, op, factor, out, old, changing))
+
+
 def _update(
-    pieces: Pieces, numbers: Callable[..., tuple[Any, ...]], op: GroupedUpdate, rate: Array, *step: Array
-) -> None:
-    """Update all of them: `numbers` reads what has changed since the last run."""
-    _update_pieces(*numbers(op, rate, *step), *pieces)
+    pieces: Pieces, numbers: Callable[..., tuple[Any, ...]], op: GroupedUpdate, factor: Array | None,
+    out: tuple[Array, ...], old: Sequence[Array], changing: tuple[Array, ...],
+) -> None:  # fmt: skip
+    if is_skipped(factor, out, old):
+        return
+    _update_pieces(*numbers(op, *changing, factor=1 if factor is None else float(factor)), *pieces)
 
 
 def _is_float32(op: GroupedUpdate, *inputs: Spec) -> bool:
@@ -72,17 +82,15 @@ def _is_float32(op: GroupedUpdate, *inputs: Spec) -> bool:
 
 
 @kernel(GroupedSGDUpdate, "cpu", when=_is_float32, binds=True)
-def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> Call:
-    return Call(_update, (_pieces(op, out, rate, *parameters), sgd_numbers, op, rate))
+def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], *inputs: Array) -> Call:
+    return _call(sgd_numbers, op, out, *inputs)
 
 
 @kernel(GroupedAdamUpdate, "cpu", when=_is_float32, binds=True)
-def grouped_adam_update(
-    op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *parameters: Array
-) -> Call:
-    return Call(_update, (_pieces(op, out, rate, step, *parameters), adam_numbers, op, rate, step))
+def grouped_adam_update(op: GroupedAdamUpdate, out: tuple[Array, ...], *inputs: Array) -> Call:
+    return _call(adam_numbers, op, out, *inputs)
 
 
 @kernel(GroupedRMSPropUpdate, "cpu", when=_is_float32, binds=True)
-def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> Call:
-    return Call(_update, (_pieces(op, out, rate, *parameters), rmsprop_numbers, op, rate))
+def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], *inputs: Array) -> Call:
+    return _call(rmsprop_numbers, op, out, *inputs)

@@ -5,6 +5,7 @@ dense layers, whose gradients are not stored, in dense_update.py.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from edge_sdk.ops.update import (
     RMSPropUpdate,
     SGDUpdate,
 )
-from edge_sdk.spec import Array
+from edge_sdk.spec import Array, Spec
 
 SGD, ADAM, RMSPROP = range(3)
 BLOCK = 4096  # weights of one task
@@ -48,11 +49,11 @@ def _put(x, place, value, count):  # type: ignore[no-untyped-def]  # noqa: ANN00
 
 @jit
 def _sgd(n, w, g, at, v, new_w, new_v, first, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    rate, momentum, decay, nesterov = n[0], n[1], n[2], n[3] > 0
+    rate, momentum, decay, nesterov, factor = n[0], n[1], n[2], n[3] > 0, n[4]
     for e in range(0, count, LANES):
         place, left = first + e, count - e
         weight = _get(w, place, left)
-        d = _get(g, at + e, left) + decay * weight
+        d = factor * _get(g, at + e, left) + decay * weight
         u = momentum * _get(v, place, left) + d
         _put(new_v, place, u, left)
         step = d + momentum * u if nesterov else u
@@ -62,11 +63,11 @@ def _sgd(n, w, g, at, v, new_w, new_v, first, count):  # type: ignore[no-untyped
 @jit
 def _adam(n, w, g, at, m, v, new_w, new_m, new_v, first, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     keep1, change1, keep2, change2, epsilon = splat(n[0]), splat(n[1]), splat(n[2]), splat(n[3]), splat(n[4])
-    decay, shrink, rate, correction = n[5], n[6], n[7], n[8]
+    decay, shrink, rate, correction, factor = n[5], n[6], n[7], n[8], n[9]
     for e in range(0, count, LANES):
         place, left = first + e, count - e
         weight = _get(w, place, left)
-        d = _get(g, at + e, left) + decay * weight
+        d = factor * _get(g, at + e, left) + decay * weight
         moment = keep1 * _get(m, place, left) + change1 * d
         square = keep2 * _get(v, place, left) + change2 * d * d
         _put(new_m, place, moment, left)
@@ -77,11 +78,11 @@ def _adam(n, w, g, at, m, v, new_w, new_m, new_v, first, count):  # type: ignore
 
 @jit
 def _rmsprop(n, w, g, at, s, v, new_w, new_s, new_v, first, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    rate, keep, change, epsilon, momentum, decay = n[0], n[1], n[2], splat(n[3]), n[4], n[5]
+    rate, keep, change, epsilon, momentum, decay, factor = n[0], n[1], n[2], splat(n[3]), n[4], n[5], n[6]
     for e in range(0, count, LANES):
         place, left = first + e, count - e
         weight = _get(w, place, left)
-        d = _get(g, at + e, left) + decay * weight
+        d = factor * _get(g, at + e, left) + decay * weight
         square = keep * _get(s, place, left) + change * d * d
         u = momentum * _get(v, place, left) + d / (square_root(square) + epsilon)
         _put(new_s, place, square, left)
@@ -113,48 +114,75 @@ def _update(rule, n, w, g, s, t, new_w, new_s, new_t):  # type: ignore[no-untype
         update_some(rule, n, w, g, first, s, t, new_w, new_s, new_t, first, min(BLOCK, w.size - first))
 
 
-def sgd_numbers(op: SGDUpdate | LinearSGDUpdate | GroupedSGDUpdate, rate: Array) -> Numbers:
-    """Return the numbers of w - rate · v."""
-    return SGD, np.array([float(rate), op.momentum, op.weight_decay, op.nesterov], np.float32)
+def sgd_numbers(op: SGDUpdate | LinearSGDUpdate | GroupedSGDUpdate, rate: Array, factor: float = 1) -> Numbers:
+    """Return the numbers of w - rate · v; gradients are multiplied by the factor."""
+    return SGD, np.array([float(rate), op.momentum, op.weight_decay, op.nesterov, factor], np.float32)
 
 
-def adam_numbers(op: AdamUpdate | LinearAdamUpdate | GroupedAdamUpdate, rate: Array, step: Array) -> Numbers:
+def adam_numbers(
+    op: AdamUpdate | LinearAdamUpdate | GroupedAdamUpdate, rate: Array, step: Array, factor: float = 1
+) -> Numbers:
     """Return the numbers of the bias-corrected step; (1 - β) is rounded once, not the difference of rounded numbers."""
     r, bias1, bias2 = float(rate), 1 - op.beta1 ** int(step), 1 - op.beta2 ** int(step)
     decay, shrink = (0.0, 1 - r * op.weight_decay) if op.decoupled else (op.weight_decay, 1.0)
     averages = (op.beta1, 1 - op.beta1, op.beta2, 1 - op.beta2, op.epsilon)
-    return ADAM, np.array([*averages, decay, shrink, r / bias1, 1 / math.sqrt(bias2)], np.float32)
+    return ADAM, np.array([*averages, decay, shrink, r / bias1, 1 / math.sqrt(bias2), factor], np.float32)
 
 
-def rmsprop_numbers(op: RMSPropUpdate | LinearRMSPropUpdate | GroupedRMSPropUpdate, rate: Array) -> Numbers:
+def rmsprop_numbers(
+    op: RMSPropUpdate | LinearRMSPropUpdate | GroupedRMSPropUpdate, rate: Array, factor: float = 1
+) -> Numbers:
     """Return the numbers of w - rate · v."""
     return RMSPROP, np.array(
-        [float(rate), op.decay, 1 - op.decay, op.epsilon, op.momentum, op.weight_decay], np.float32
+        [float(rate), op.decay, 1 - op.decay, op.epsilon, op.momentum, op.weight_decay, factor], np.float32
     )
 
 
-@kernel(SGDUpdate, "cpu")
+def is_skipped(factor: Array | None, out: Sequence[Array], old: Sequence[Array]) -> bool:
+    """Keep weight and state as they are where the factor is 0, and tell whether it is."""
+    if factor is None or float(factor):
+        return False
+    for result, array in zip(out, old, strict=True):
+        np.copyto(result, array)
+    return True
+
+
+def _float32(op: object, weight: Spec, gradient: Spec, *rest: Spec) -> bool:
+    """Gradients in 16 bits are for a GPU."""
+    return weight.dtype == gradient.dtype
+
+
+@kernel(SGDUpdate, "cpu", when=_float32)
 def sgd_update(
-    op: SGDUpdate, out: tuple[Array, Array], weight: Array, gradient: Array, rate: Array, velocity: Array
-) -> None:
+    op: SGDUpdate, out: tuple[Array, Array], weight: Array, gradient: Array, rate: Array, velocity: Array,
+    factor: Array | None = None,
+) -> None:  # fmt: skip
+    if is_skipped(factor, out, (weight, velocity)):
+        return
     w, g, v, new_w, new_v = (array.reshape(-1) for array in (weight, gradient, velocity, *out))
-    _update(*sgd_numbers(op, rate), w, g, v, v, new_w, new_v, new_v)
+    _update(*sgd_numbers(op, rate, 1 if factor is None else float(factor)), w, g, v, v, new_w, new_v, new_v)
 
 
-@kernel(AdamUpdate, "cpu")
+@kernel(AdamUpdate, "cpu", when=_float32)
 def adam_update(
     op: AdamUpdate, out: tuple[Array, Array, Array], weight: Array, gradient: Array, rate: Array, first: Array,
-    second: Array, step: Array,
+    second: Array, step: Array, factor: Array | None = None,
 ) -> None:  # fmt: skip
-    _update(*adam_numbers(op, rate, step), *(a.reshape(-1) for a in (weight, gradient, first, second, *out)))
+    if is_skipped(factor, out, (weight, first, second)):
+        return
+    numbers = adam_numbers(op, rate, step, 1 if factor is None else float(factor))
+    _update(*numbers, *(a.reshape(-1) for a in (weight, gradient, first, second, *out)))
 
 
-@kernel(RMSPropUpdate, "cpu")
+@kernel(RMSPropUpdate, "cpu", when=_float32)
 def rmsprop_update(
     op: RMSPropUpdate, out: tuple[Array, Array, Array], weight: Array, gradient: Array, rate: Array, square: Array,
-    velocity: Array,
+    velocity: Array, factor: Array | None = None,
 ) -> None:  # fmt: skip
-    _update(*rmsprop_numbers(op, rate), *(a.reshape(-1) for a in (weight, gradient, square, velocity, *out)))
+    if is_skipped(factor, out, (weight, square, velocity)):
+        return
+    numbers = rmsprop_numbers(op, rate, 1 if factor is None else float(factor))
+    _update(*numbers, *(a.reshape(-1) for a in (weight, gradient, square, velocity, *out)))
 
 
 @kernel(GlobalNorm, "cpu")

@@ -15,6 +15,7 @@ from edge_sdk.kernels.gpu import (
     linear,
     logic,
     loss,
+    loss_scaling,
     norm,
     pool,
     quantization,
@@ -26,8 +27,8 @@ from edge_sdk.kernels.gpu import (
     update,
 )
 
-PRECISIONS = ("float32",)
-"""To what factors of products can be rounded."""
+PRECISIONS = ("float32", "float16", "bfloat16")
+"""In what the factors of products can be stored."""
 
 __all__ = [
     "PRECISIONS",
@@ -43,6 +44,7 @@ __all__ = [
     "linear",
     "logic",
     "loss",
+    "loss_scaling",
     "norm",
     "pool",
     "quantization",

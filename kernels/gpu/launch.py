@@ -11,9 +11,13 @@ import numpy as np
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.driver import Driver, Function, Size, current_driver
 from edge_sdk.kernels.gpu.source import source
-from edge_sdk.spec import Array
+from edge_sdk.spec import BFLOAT16_BITS, Array
 
 THREADS = 256
+_COMPUTED = {
+    "float16": "float32", "bfloat16": "float32", BFLOAT16_BITS: "float32",
+    "int8": "int32", "uint8": "int32", "int16": "int32",
+}  # fmt: skip
 MAX_BLOCKS = 16384
 """Blocks of a grid whose threads loop: several times what any GPU runs at once."""
 
@@ -71,8 +75,7 @@ def nothing() -> Call:
 
 def number(value: float, dtype: str = "float32") -> np.generic:
     """Return a number in the type that kernels compute in for `dtype` (COMPUTE in CUDA C)."""
-    computed = {"float16": "float32", "bfloat16": "float32", "int8": "int32", "uint8": "int32", "int16": "int32"}
-    converted: np.generic = np.dtype(computed.get(dtype, dtype)).type(value)
+    converted: np.generic = np.dtype(_COMPUTED.get(dtype, dtype)).type(value)
     return converted
 
 

@@ -11,6 +11,7 @@ from edge_sdk.kernels.gpu.channels import THREADS, Walk, computed, part_count, w
 from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.launch import for_each, launch, nothing, number, sequence
 from edge_sdk.kernels.gpu.moments import moments
+from edge_sdk.op import Op
 from edge_sdk.ops.geometry import Activation
 from edge_sdk.ops.norm import (
     BatchNorm,
@@ -22,7 +23,7 @@ from edge_sdk.ops.norm import (
     LocalResponseNormGrad,
 )
 from edge_sdk.ops.statistics import BatchNormTrainingGathered
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, Spec, accumulated
 
 
 def _launch(kernel: str, grid: tuple[int, int, int], x: Array, *values: Any) -> Call:
@@ -33,12 +34,17 @@ def _after(activation: Activation) -> np.int32:
     return np.int32(ACTIVATIONS[activation])
 
 
+def _wide_channels(op: Op, x: Spec, *rest: Spec) -> bool:
+    """Whether what belongs to a channel (c) is stored in the type that is computed with."""
+    return all(spec.dtype == accumulated(x.dtype) for spec in rest if spec.rank == 1)
+
+
 def _per_channel(over: Walk) -> Walk:
     """The walk of a kernel that merges parts: a few channels a block."""
     return Walk(THREADS, over.channels)
 
 
-@kernel(BatchNorm, "gpu", binds=True)
+@kernel(BatchNorm, "gpu", when=_wide_channels, binds=True)
 def batch_norm(op: BatchNorm, out: Array, x: Array, scale: Array, offset: Array, mean: Array, variance: Array) -> Call:
     if not x.size:
         return nothing()
@@ -51,7 +57,7 @@ def _moments(op: BatchNormTraining, x: Spec, *_: Spec) -> tuple[Spec, ...]:
     return (Spec((part_count(x.shape), 3, x.shape[-1]), computed(x)),)
 
 
-@kernel(BatchNormTraining, "gpu", scratch=_moments, binds=True)
+@kernel(BatchNormTraining, "gpu", when=_wide_channels, scratch=_moments, binds=True)
 def batch_norm_training(
     op: BatchNormTraining, out: tuple[Array, ...], x: Array, scale: Array, offset: Array, mean: Array,
     variance: Array, residual: Array | None = None, *, scratch: tuple[Array, ...],
@@ -59,12 +65,12 @@ def batch_norm_training(
     over = walk(x)
     if not over.channels:
         return nothing()
-    finished = _finish(op, "finish_statistics", out, (mean, variance), scratch[0], over.parts, over)
+    finished = _finish(op, out, (mean, variance), scratch[0], over.parts, over)
     normalised = _normalise(op.activation, out[0], x, (scale, offset, out[3], out[4]), residual)
     return sequence((moments(scratch[0], x, over, 1, over.parts, 1), finished, normalised))
 
 
-@kernel(BatchNormTrainingGathered, "gpu", binds=True)
+@kernel(BatchNormTrainingGathered, "gpu", when=_wide_channels, binds=True)
 def batch_norm_training_gathered(
     op: BatchNormTrainingGathered, out: tuple[Array, ...], x: Array, scale: Array, offset: Array, mean: Array,
     variance: Array, statistics: Array, residual: Array | None = None,
@@ -72,19 +78,21 @@ def batch_norm_training_gathered(
     over = walk(x)
     if not over.channels:
         return nothing()
-    finished = _finish(op.norm, "finish_gathered", out, (mean, variance), statistics, statistics.shape[0], over)
+    finished = _finish(op.norm, out, (mean, variance), statistics, statistics.shape[0], over)
     return sequence((finished, _normalise(op.activation, out[0], x, (scale, offset, out[3], out[4]), residual)))
 
 
 def _finish(
-    op: BatchNormTraining, kernel: str, out: tuple[Array, ...], running: tuple[Array, Array], statistics: Array,
+    op: BatchNormTraining, out: tuple[Array, ...], running: tuple[Array, Array], statistics: Array,
     parts: int, over: Walk,
 ) -> Call:  # fmt: skip
     """The new running statistics, the batch's mean and its inverse deviation, from the first `parts` (part, 3, c)."""
     dtype, merged = out[0].dtype.name, _per_channel(over)
     settings = number(op.momentum, dtype), number(op.epsilon, dtype), np.int32(parts)
     sizes = np.int64(over.rows), np.int32(over.channels), np.int32(merged.lanes)
-    return _launch(kernel, (merged.tiles, 1, 1), out[0], *out[1:5], *running, statistics, *settings, *sizes)
+    return _launch(
+        "finish_statistics", (merged.tiles, 1, 1), out[0], *out[1:5], *running, statistics, *settings, *sizes
+    )
 
 
 def _normalise(
@@ -99,7 +107,7 @@ def _normalise(
     return _launch(f"normalise{over.suffix}", over.everywhere, x, y, x, *given, after, *over.sizes)
 
 
-@kernel(BatchNormTrainingAgain, "gpu", binds=True)
+@kernel(BatchNormTrainingAgain, "gpu", when=_wide_channels, binds=True)
 def batch_norm_training_again(
     op: BatchNormTrainingAgain, out: Array, x: Array, scale: Array, offset: Array, mean: Array,
     inverse_deviation: Array, residual: Array | None = None,
@@ -124,7 +132,7 @@ def _finish_gradient(
     return _launch("finish_gradient", (merged.tiles, 1, 1), out[0], *arrays, *settings, *sizes)
 
 
-@kernel(BatchNormTrainingGrad, "gpu", scratch=_sums, binds=True)
+@kernel(BatchNormTrainingGrad, "gpu", when=_wide_channels, scratch=_sums, binds=True)
 def batch_norm_training_grad(
     op: BatchNormTrainingGrad, out: tuple[Array, ...], dy: Array, x: Array, scale: Array, mean: Array,
     inverse_deviation: Array, offset: Array | None = None, y: Array | None = None, *, scratch: tuple[Array, ...],
@@ -141,7 +149,7 @@ def batch_norm_training_grad(
     return sequence((summed, _finish_gradient(out, scratch, inverse_deviation, None, over), spread))
 
 
-@kernel(BatchNormGrad, "gpu", scratch=_sums, binds=True)
+@kernel(BatchNormGrad, "gpu", when=_wide_channels, scratch=_sums, binds=True)
 def batch_norm_grad(
     op: BatchNormGrad, out: tuple[Array, ...], dy: Array, x: Array, scale: Array, mean: Array, variance: Array,
     *, scratch: tuple[Array, ...],

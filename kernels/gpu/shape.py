@@ -25,7 +25,7 @@ from edge_sdk.ops.shape import (
     Squeeze,
     Transpose,
 )
-from edge_sdk.spec import Array
+from edge_sdk.spec import Array, dtype_of
 
 TILE, TILE_ROWS = 32, 8  # of transpose.cu
 
@@ -132,7 +132,7 @@ def broadcast_to(op: BroadcastTo, out: Array, x: Array) -> Call:
 def cast(op: Cast, out: Array, x: Array) -> Call:
     if x.dtype == out.dtype:
         return copy(out, x)
-    return for_each("cast", f"cast_from_{x.dtype.name}", out.size, out, x, dtype=out.dtype.name)
+    return for_each("cast", f"cast_from_{dtype_of(x)}", out.size, out, x, dtype=out.dtype.name)
 
 
 def _padded_axes(shape: Sequence[int], paddings: Sequence[Pair]) -> list[tuple[int, ...]]:

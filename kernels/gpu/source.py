@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.spec import BFLOAT16_BITS
 
 FOLDER = Path(__file__).parent / "cuda"
 
@@ -70,7 +71,11 @@ class Source:
 
 @cache
 def source(name: str, dtype: str = "float32") -> Source:
-    """Return the file `name`.cu for numbers of `dtype`; raises UsageError for an unknown one."""
+    """Return the file `name`.cu for numbers of `dtype`; raises UsageError for an unknown one.
+
+    Arrays of the device hold bfloat16 as its bits, whose name for it is taken too.
+    """
+    dtype = "bfloat16" if dtype == BFLOAT16_BITS else dtype
     if not (FOLDER / f"{name}.cu").is_file():
         known = source_names()
         raise UsageError(f"no kernels/gpu/cuda/{name}.cu{suggestion(name, known)}")

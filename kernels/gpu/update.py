@@ -26,7 +26,7 @@ from edge_sdk.ops.update import (
     RMSPropUpdate,
     SGDUpdate,
 )
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, Spec, accumulated
 
 PIECE = 4096
 """Numbers of one parameter that a block goes through."""
@@ -35,72 +35,84 @@ Parameter = Sequence[Array]
 """Weight, gradient and states, then the new weight and states."""
 
 
-def _same_type(op: object, weight: Spec, gradient: Spec, rate: Spec, *rest: Spec) -> bool:
-    return rate.dtype == weight.dtype
+def _fits(gradients: Sequence[Spec], *others: Spec) -> bool:
+    """Whether gradients are of one type, and all else of the one that is computed with for it."""
+    stored = {spec.dtype for spec in gradients}
+    return len(stored) == 1 and {spec.dtype for spec in others} == {accumulated(stored.pop())}
 
 
-def _grouped_same_type(op: GroupedUpdate, rate: Spec, *rest: Spec) -> bool:
-    return all(spec.dtype == rate.dtype for spec in rest[op.members.shared - 1 :])
+def _one_fits(op: object, weight: Spec, gradient: Spec, rate: Spec, *rest: Spec) -> bool:
+    return _fits([gradient], weight, rate)
 
 
-@kernel(SGDUpdate, "gpu", when=_same_type, binds=True)
+def _all_fit(op: GroupedUpdate, rate: Spec, *rest: Spec) -> bool:
+    own = rest[op.members.shared - 1 :]
+    return _fits(own[1 :: op.members.inputs], rate, *own[:: op.members.inputs])
+
+
+@kernel(SGDUpdate, "gpu", when=_one_fits, binds=True)
 def sgd_update(
-    op: SGDUpdate, out: tuple[Array, Array], weight: Array, gradient: Array, rate: Array, velocity: Array
-) -> Call:
-    return _update("sgd", [(weight, gradient, velocity, *out)], rate, sgd_numbers(op, weight.dtype.name))
+    op: SGDUpdate, out: tuple[Array, Array], weight: Array, gradient: Array, rate: Array, velocity: Array,
+    factor: Array | None = None,
+) -> Call:  # fmt: skip
+    parameter = (weight, gradient, velocity, *out)
+    return _update("sgd", [parameter], factor, rate, sgd_numbers(op, weight.dtype.name))
 
 
-@kernel(AdamUpdate, "gpu", when=_same_type, binds=True)
+@kernel(AdamUpdate, "gpu", when=_one_fits, binds=True)
 def adam_update(
     op: AdamUpdate, out: tuple[Array, Array, Array], weight: Array, gradient: Array, rate: Array, first: Array,
-    second: Array, step: Array,
+    second: Array, step: Array, factor: Array | None = None,
 ) -> Call:  # fmt: skip
     parameter = (weight, gradient, first, second, *out)
-    return _update("adam", [parameter], rate, step, adam_numbers(op, weight.dtype.name))
+    return _update("adam", [parameter], factor, rate, step, adam_numbers(op, weight.dtype.name))
 
 
-@kernel(RMSPropUpdate, "gpu", when=_same_type, binds=True)
+@kernel(RMSPropUpdate, "gpu", when=_one_fits, binds=True)
 def rmsprop_update(
     op: RMSPropUpdate, out: tuple[Array, Array, Array], weight: Array, gradient: Array, rate: Array, square: Array,
-    velocity: Array,
+    velocity: Array, factor: Array | None = None,
 ) -> Call:  # fmt: skip
     parameter = (weight, gradient, square, velocity, *out)
-    return _update("rmsprop", [parameter], rate, rmsprop_numbers(op, weight.dtype.name))
+    return _update("rmsprop", [parameter], factor, rate, rmsprop_numbers(op, weight.dtype.name))
 
 
-@kernel(GroupedSGDUpdate, "gpu", when=_grouped_same_type, binds=True)
-def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> Call:
-    return _update("sgd", _members(op, out, rate, *parameters), rate, sgd_numbers(op, rate.dtype.name))
+@kernel(GroupedSGDUpdate, "gpu", when=_all_fit, binds=True)
+def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *rest: Array) -> Call:
+    factor, members = _members(op, out, rate, *rest)
+    return _update("sgd", members, factor, rate, sgd_numbers(op, rate.dtype.name))
 
 
-@kernel(GroupedAdamUpdate, "gpu", when=_grouped_same_type, binds=True)
-def grouped_adam_update(
-    op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *parameters: Array
-) -> Call:
-    members = _members(op, out, rate, step, *parameters)
-    return _update("adam", members, rate, step, adam_numbers(op, rate.dtype.name))
+@kernel(GroupedAdamUpdate, "gpu", when=_all_fit, binds=True)
+def grouped_adam_update(op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *rest: Array) -> Call:
+    factor, members = _members(op, out, rate, step, *rest)
+    return _update("adam", members, factor, rate, step, adam_numbers(op, rate.dtype.name))
 
 
-@kernel(GroupedRMSPropUpdate, "gpu", when=_grouped_same_type, binds=True)
-def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> Call:
-    return _update("rmsprop", _members(op, out, rate, *parameters), rate, rmsprop_numbers(op, rate.dtype.name))
+@kernel(GroupedRMSPropUpdate, "gpu", when=_all_fit, binds=True)
+def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *rest: Array) -> Call:
+    factor, members = _members(op, out, rate, *rest)
+    return _update("rmsprop", members, factor, rate, rmsprop_numbers(op, rate.dtype.name))
 
 
-def _members(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> list[Parameter]:
-    return [(*member, *results) for member, results in op.members.each(inputs, out)]
+def _members(op: GroupedUpdate, out: tuple[Array, ...], *inputs: Array) -> tuple[Array | None, list[Parameter]]:
+    """The factor, the last of what is shared, and the parameters."""
+    factor = inputs[op.members.shared - 1] if op.factored else None
+    return factor, [(*member, *results) for member, results in op.members.each(inputs, out)]
 
 
-def _update(kernel: str, parameters: Sequence[Parameter], rate: Array, *rest: Any) -> Call:
+def _update(kernel: str, parameters: Sequence[Parameter], factor: Array | None, rate: Array, *rest: Any) -> Call:
     """The launch of an optimizer's kernel on all parameters, a block for each piece."""
-    pieces = _pieces([parameter[0].size for parameter in parameters])
+    pieces = pieces_of([parameter[0].size for parameter in parameters])
     if not len(pieces):
         return nothing()
     table = address_table([array for parameter in parameters for array in parameter])
-    given = (table, _on_device(pieces), rate, *rest)
-    return launch("update", kernel, (len(pieces), 1, 1), (THREADS, 1, 1), *given, dtype=rate.dtype.name)
+    given = (table, on_device(pieces), rate if factor is None else factor, np.bool_(factor is not None), rate, *rest)
+    dtype = parameters[0][1].dtype.name
+    return launch("update", kernel, (len(pieces), 1, 1), (THREADS, 1, 1), *given, dtype=dtype)
 
 
-def _pieces(sizes: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def pieces_of(sizes: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return which array each piece is of, where it starts there, and how many elements it has."""
     rows = [
         (index, first, min(PIECE, size - first)) for index, size in enumerate(sizes) for first in range(0, size, PIECE)
@@ -108,7 +120,8 @@ def _pieces(sizes: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
-def _on_device(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Array:
+def on_device(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Array:
+    """Return whole numbers on the device, in a row."""
     driver = current_driver()
     array = driver.allocate(numbers.nbytes).view(np.int64)
     driver.write(array, numbers.reshape(-1))
@@ -116,27 +129,31 @@ def _on_device(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Array:
 
 
 def _parts(op: GlobalNorm, *gradients: Spec) -> tuple[Spec, ...]:
-    count = len(_pieces([spec.elements for spec in gradients]))
-    return (Spec((count,), number(0, gradients[0].dtype).dtype.name),)
+    count = sum(len(pieces_of([spec.elements])) for spec in gradients)
+    return (Spec((count,), accumulated(gradients[0].dtype)),)
 
 
-def _one_type(op: GlobalNorm, *gradients: Spec) -> bool:
-    return len({spec.dtype for spec in gradients}) == 1
+def _computed_alike(op: GlobalNorm, *gradients: Spec) -> bool:
+    return len({accumulated(spec.dtype) for spec in gradients}) == 1
 
 
-@kernel(GlobalNorm, "gpu", when=_one_type, scratch=_parts, binds=True)
+@kernel(GlobalNorm, "gpu", when=_computed_alike, scratch=_parts, binds=True)
 def global_norm(op: GlobalNorm, out: Array, *gradients: Array, scratch: tuple[Array]) -> Call:
-    dtype, parts = out.dtype.name, scratch[0]
-    pieces = _pieces([gradient.size for gradient in gradients])
-    last = launch("update", "norm_of_parts", (1, 1, 1), (1024, 1, 1), out, parts, np.int64(len(pieces)), dtype=dtype)
-    if not len(pieces):
-        return last
-    given = (parts, address_table(gradients), _on_device(pieces))
-    return sequence((launch("update", "squares", (len(pieces), 1, 1), (THREADS, 1, 1), *given, dtype=dtype), last))
+    """A launch for the gradients of each type, then one that adds their parts up."""
+    calls, done = [], 0
+    for dtype in dict.fromkeys(gradient.dtype.name for gradient in gradients):
+        chosen = [gradient for gradient in gradients if gradient.dtype.name == dtype]
+        pieces = pieces_of([gradient.size for gradient in chosen])
+        if len(pieces):
+            given = (scratch[0][done : done + len(pieces)], address_table(chosen), on_device(pieces))
+            calls.append(launch("update", "squares", (len(pieces), 1, 1), (THREADS, 1, 1), *given, dtype=dtype))
+        done += len(pieces)
+    last = (out, scratch[0], np.int64(done))
+    return sequence([*calls, launch("update", "norm_of_parts", (1, 1, 1), (1024, 1, 1), *last, dtype=out.dtype.name)])
 
 
 def _norm_of_same_type(op: ClipByNorm, gradient: Spec, norm: Spec) -> bool:
-    return gradient.dtype == norm.dtype
+    return accumulated(gradient.dtype) == norm.dtype
 
 
 @kernel(ClipByNorm, "gpu", when=_norm_of_same_type, binds=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from edge_sdk.kernel import kernel
@@ -12,6 +15,7 @@ from edge_sdk.ops.update import (
     GroupedAdamUpdate,
     GroupedRMSPropUpdate,
     GroupedSGDUpdate,
+    GroupedUpdate,
     LinearAdamUpdate,
     LinearRMSPropUpdate,
     LinearSGDUpdate,
@@ -23,9 +27,17 @@ from edge_sdk.spec import Array
 
 @kernel(SGDUpdate, "reference")
 def sgd_update(
-    op: SGDUpdate, out: tuple[Array, Array], weight: Array, gradient: Array, rate: Array, velocity: Array
+    op: SGDUpdate,
+    out: tuple[Array, Array],
+    weight: Array,
+    gradient: Array,
+    rate: Array,
+    velocity: Array,
+    factor: Array | None = None,
 ) -> None:
-    d = gradient + op.weight_decay * weight
+    if _skipped(factor, out, weight, velocity):
+        return
+    d = _times(gradient, factor) + op.weight_decay * weight
     v = op.momentum * velocity + d
     out[0][...] = weight - rate * (d + op.momentum * v if op.nesterov else v)
     out[1][...] = v
@@ -41,7 +53,11 @@ def adam_update(
     first: Array,
     second: Array,
     step: Array,
+    factor: Array | None = None,
 ) -> None:
+    if _skipped(factor, out, weight, first, second):
+        return
+    gradient = _times(gradient, factor)
     d = gradient if op.decoupled else gradient + op.weight_decay * weight
     m = op.beta1 * first + (1 - op.beta1) * d
     v = op.beta2 * second + (1 - op.beta2) * d * d
@@ -61,13 +77,29 @@ def rmsprop_update(
     rate: Array,
     square: Array,
     velocity: Array,
+    factor: Array | None = None,
 ) -> None:
-    d = gradient + op.weight_decay * weight
+    if _skipped(factor, out, weight, square, velocity):
+        return
+    d = _times(gradient, factor) + op.weight_decay * weight
     s = op.decay * square + (1 - op.decay) * d * d
     v = op.momentum * velocity + d / (np.sqrt(s) + op.epsilon)
     out[0][...] = weight - rate * v
     out[1][...] = s
     out[2][...] = v
+
+
+def _times(gradient: Array, factor: Array | None) -> Array:
+    return gradient if factor is None else gradient * factor
+
+
+def _skipped(factor: Array | None, out: tuple[Array, ...], *old: Array) -> bool:
+    """Keep everything as it is where the factor is 0, and tell whether it is."""
+    if factor is None or factor != 0:
+        return False
+    for result, array in zip(out, old, strict=True):
+        result[...] = array
+    return True
 
 
 @kernel(LinearSGDUpdate, "reference")
@@ -92,29 +124,32 @@ def linear_rmsprop_update(
 
 
 @kernel(GroupedSGDUpdate, "reference")
-def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> None:
-    for number in range(len(parameters) // 3):
-        weight, gradient, velocity = parameters[3 * number : 3 * number + 3]
-        results = (out[2 * number], out[2 * number + 1])
-        sgd_update(SGDUpdate(**op.attributes()), results, weight, gradient, rate, velocity)
+def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *rest: Array) -> None:
+    for (weight, gradient, velocity), results in op.members.each((rate, *rest), out):
+        sgd_update(_single(SGDUpdate, op), tuple(results), weight, gradient, rate, velocity, *_factor(op, rest))
 
 
 @kernel(GroupedAdamUpdate, "reference")
-def grouped_adam_update(
-    op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *parameters: Array
-) -> None:
-    for number in range(len(parameters) // 4):
-        weight, gradient, first, second = parameters[4 * number : 4 * number + 4]
-        results = (out[3 * number], out[3 * number + 1], out[3 * number + 2])
-        adam_update(AdamUpdate(**op.attributes()), results, weight, gradient, rate, first, second, step)
+def grouped_adam_update(op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *rest: Array) -> None:
+    for (weight, gradient, first, second), results in op.members.each((rate, step, *rest), out):
+        state = (first, second, step, *_factor(op, rest))
+        adam_update(_single(AdamUpdate, op), tuple(results), weight, gradient, rate, *state)
 
 
 @kernel(GroupedRMSPropUpdate, "reference")
-def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *parameters: Array) -> None:
-    for number in range(len(parameters) // 4):
-        weight, gradient, square, velocity = parameters[4 * number : 4 * number + 4]
-        results = (out[3 * number], out[3 * number + 1], out[3 * number + 2])
-        rmsprop_update(RMSPropUpdate(**op.attributes()), results, weight, gradient, rate, square, velocity)
+def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *rest: Array) -> None:
+    for (weight, gradient, square, velocity), results in op.members.each((rate, *rest), out):
+        state = (square, velocity, *_factor(op, rest))
+        rmsprop_update(_single(RMSPropUpdate, op), tuple(results), weight, gradient, rate, *state)
+
+
+def _single(form: Callable[..., Any], op: GroupedUpdate) -> Any:
+    """The operator on one parameter."""
+    return form(**{name: value for name, value in op.attributes().items() if name != "factored"})
+
+
+def _factor(op: GroupedUpdate, rest: Sequence[Array]) -> Sequence[Array]:
+    return rest[:1] if op.factored else ()
 
 
 @kernel(GlobalNorm, "reference")

@@ -10,7 +10,7 @@ from edge_sdk.kernel import Kernel, call_arguments
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.op import Op
 from edge_sdk.quantization.profile import DEFAULT
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import FLOATS, Array, Spec, spec_of
 
 GUARD = 512  # bytes before and behind an array
 UNTOUCHED = 0xFF
@@ -25,7 +25,8 @@ class _Guarded:
         driver.write(self._memory, np.full(spec.bytes + 2 * GUARD, UNTOUCHED, np.uint8))
         self.array: Array = self._memory[GUARD : GUARD + spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)
         if content is None:
-            content = np.full(spec.shape, np.nan if spec.dtype.startswith("float") else 77).astype(spec.numpy_dtype)
+            fill = 0x7FC0 if spec.dtype == "bfloat16" else np.nan if spec.dtype in FLOATS else 77
+            content = np.full(spec.shape, fill).astype(spec.numpy_dtype)
         if spec.elements:
             driver.write(self.array, content)
 
@@ -40,7 +41,7 @@ class _Guarded:
 
 def call_on_device(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Array, ...]:
     """Return what the kernel makes of the inputs; it must not change them, nor write outside outputs and scratch."""
-    specs = [Spec(x.shape, x.dtype.name) for x in inputs]
+    specs = [spec_of(x) for x in inputs]
     given = [_Guarded(spec, x) for spec, x in zip(specs, inputs, strict=True)]
     outputs = [_Guarded(spec) for spec in op.infer_outputs(specs)]
     scratch = [_Guarded(spec) for spec in kernel.scratch_specs(op, specs)]

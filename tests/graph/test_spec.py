@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_sdk.errors import EdgeError, ShapeError
-from edge_sdk.spec import BATCH, DTYPES, QuantParams, Spec
+from edge_sdk.spec import BATCH, DTYPES, QuantParams, Spec, spec_of
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_spec_reads_short(spec, text):
     assert str(spec) == text
 
 
-@pytest.mark.parametrize("dtype", sorted(DTYPES))
+@pytest.mark.parametrize("dtype", sorted(DTYPES - {"bfloat16"}))
 def test_bytes_are_numpys(dtype):
     """A spec takes the memory that NumPy's array of it takes."""
     array = np.zeros((2, 3, 4), dtype)
@@ -32,6 +32,15 @@ def test_bytes_are_numpys(dtype):
     spec = Spec(array.shape, dtype)
 
     assert (spec.rank, spec.elements, spec.bytes, spec.numpy_dtype) == (3, 24, array.nbytes, array.dtype)
+
+
+def test_bfloat16_is_held_as_its_bits():
+    """NumPy has no such type: two bytes, whose meaning an array's spec tells."""
+    spec = Spec((2, 3), "bfloat16")
+
+    assert (str(spec), spec.bytes, spec.numpy_dtype) == ("bf16[2,3]", 12, np.uint16)
+    assert spec_of(np.zeros((2, 3), np.uint16)) == spec
+    assert spec_of(np.zeros((2, 3), np.float16)) == Spec((2, 3), "float16")
 
 
 def test_a_scalar_has_one_element_and_an_empty_array_none():
@@ -77,7 +86,7 @@ def test_sizes_below_zero_are_refused(shape):
 @pytest.mark.parametrize("dtype", ["float", "complex64", "object", ""])
 def test_an_unknown_dtype_is_refused(dtype):
     """The message lists the known ones."""
-    with pytest.raises(ShapeError, match="is not one of bool, float16, float32"):
+    with pytest.raises(ShapeError, match="is not one of bfloat16, bool, float16, float32"):
         Spec((1,), dtype)
 
 

@@ -21,6 +21,8 @@ from edge_sdk.preprocess import Preprocess
 from edge_sdk.pretrained.solar_cells import load_solar_cells
 from edge_sdk.printer import program
 from edge_sdk.training.fit import LAST, Interrupted, Silent
+from edge_sdk.training.optimizers import SGD
+from edge_sdk.training.step import training_step
 
 SIDE = 32
 TYPES = ("mono", "poly")
@@ -157,8 +159,20 @@ def test_an_unknown_precision_gets_a_suggestion(photos):
 
 def test_the_reference_device_does_not_round():
     """It computes what the CPU is compared with."""
-    with pytest.raises(UsageError, match="device 'reference' here has none"):
+    with pytest.raises(UsageError, match="precision 'bf16' on device 'reference': it needs device 'gpu'"):
         edge.training_session(tiny_model(), batch=2, device="reference", precision="bf16")
+
+
+def test_float16_is_for_gpus():
+    """On a processor it is refused in one line, wherever it is asked for, before a photo is read."""
+    with pytest.raises(UsageError, match="precision 'fp16' on device 'cpu': it needs device 'gpu'") as error:
+        edge.training_session(tiny_model(), batch=2, precision="fp16")
+    with pytest.raises(UsageError, match="needs device 'gpu'"):
+        training_step(tiny_model(), SGD(), learning_rate=0.1, precision="fp16")
+    with pytest.raises(UsageError, match="needs device 'gpu'"):
+        edge.fit(tiny_model(), None, precision="fp16")
+
+    assert "\n" not in str(error.value)
 
 
 def test_a_processor_without_the_instructions_is_named():

@@ -12,14 +12,14 @@ KERNEL moments_4(COMPUTE* statistics, const SCALAR* x, index_t rows, int channel
 }
 
 // statistics[part] = those of `splits` pieces; y of the grid is the part.
-KERNEL merge_pieces(SCALAR* statistics, const COMPUTE* pieces, int channels, int lanes, int splits) {
+KERNEL merge_pieces(COMPUTE* statistics, const COMPUTE* pieces, int channels, int lanes, int splits) {
   const Place place = place_of<1>(lanes);
   COMPUTE mean, squares, count;
   merge_parts(mean, squares, count, pieces + (index_t)blockIdx.y * splits * 3 * channels, splits, channels, lanes,
               place);
   if (place.group || place.c >= channels) return;
-  SCALAR* to = statistics + (index_t)blockIdx.y * 3 * channels + place.c;
-  stored(to, 0, count);
-  stored(to, channels, mean);
-  stored(to, 2 * (index_t)channels, squares);
+  COMPUTE* to = statistics + (index_t)blockIdx.y * 3 * channels + place.c;
+  to[0] = count;
+  to[channels] = mean;
+  to[2 * (index_t)channels] = squares;
 }

@@ -88,15 +88,14 @@ __device__ void moments_of_rows(COMPUTE* statistics, const SCALAR* x, index_t ro
 }
 
 // Group 0 gets the moments of `count` parts in a row of one channel. Called by all threads of a block.
-template <class T>
-__device__ void merge_parts(COMPUTE& mean, COMPUTE& squares, COMPUTE& count, const T* statistics, int parts,
+__device__ void merge_parts(COMPUTE& mean, COMPUTE& squares, COMPUTE& count, const COMPUTE* statistics, int parts,
                             int channels, int lanes, const Place& place) {
   mean = squares = count = 0;
   if (place.c < channels)
     for (int part = place.group; part < parts; part += place.groups) {
-      const T* one = statistics + (index_t)part * 3 * channels + place.c;
-      const COMPUTE others = loaded(one, 0);
-      merge_moments(mean, squares, count, loaded(one, channels), loaded(one, 2 * (index_t)channels), others);
+      const COMPUTE* one = statistics + (index_t)part * 3 * channels + place.c;
+      const COMPUTE others = one[0];
+      merge_moments(mean, squares, count, one[channels], one[2 * (index_t)channels], others);
       count += others;
     }
   merge_groups<1>(&mean, &squares, count, lanes, place);

@@ -1,4 +1,6 @@
 // Batch normalization of rows of channels, and local response normalization. All are bound by memory.
+//
+// What belongs to a channel, parameters, statistics and their gradients, is COMPUTE: float where rows are of 16 bits.
 #include "activated.cuh"
 #include "moments.cuh"
 
@@ -44,17 +46,17 @@ __device__ void normalise_rows(SCALAR* y_, const SCALAR* x_, const SCALAR* resid
 
 // Inference: y may be x.
 #define BATCH_NORM(suffix, W)                                                                                         \
-  KERNEL batch_norm##suffix(SCALAR* y, const SCALAR* x, const SCALAR* scale, const SCALAR* offset,                    \
-                            const SCALAR* mean, const SCALAR* variance, COMPUTE epsilon, int activation,              \
+  KERNEL batch_norm##suffix(SCALAR* y, const SCALAR* x, const COMPUTE* scale, const COMPUTE* offset,                  \
+                            const COMPUTE* mean, const COMPUTE* variance, COMPUTE epsilon, int activation,            \
                             index_t rows, int channels, int lanes) {                                                  \
     const Place place = place_of<W>(lanes);                                                                           \
     if (place.c >= channels) return;                                                                                  \
     Channels<W> channel;                                                                                              \
     for (int i = 0; i < W; i++) {                                                                                     \
       const int c = place.c + i;                                                                                      \
-      channel.mean[i] = loaded(mean, c);                                                                              \
-      channel.factor[i] = loaded(scale, c) / (COMPUTE)sqrt((COMPUTE)(loaded(variance, c) + epsilon));                 \
-      channel.offset[i] = loaded(offset, c);                                                                          \
+      channel.mean[i] = mean[c];                                                                                      \
+      channel.factor[i] = scale[c] / (COMPUTE)sqrt((COMPUTE)(variance[c] + epsilon));                                 \
+      channel.offset[i] = offset[c];                                                                                  \
     }                                                                                                                 \
     normalise_rows<W>(y, x, x, false, channel, activation, rows, channels, place);                                    \
   }
@@ -62,48 +64,37 @@ WIDTHS(BATCH_NORM)
 
 // Training: from the batch's mean and inverse deviation. Without a residual any array stands in its place.
 #define NORMALISE(suffix, W)                                                                                          \
-  KERNEL normalise##suffix(SCALAR* y, const SCALAR* x, const SCALAR* scale, const SCALAR* offset, const SCALAR* mean, \
-                           const SCALAR* inverse, const SCALAR* residual, bool with_residual, int activation,         \
-                           index_t rows, int channels, int lanes) {                                                   \
+  KERNEL normalise##suffix(SCALAR* y, const SCALAR* x, const COMPUTE* scale, const COMPUTE* offset,                   \
+                           const COMPUTE* mean, const COMPUTE* inverse, const SCALAR* residual, bool with_residual,   \
+                           int activation, index_t rows, int channels, int lanes) {                                   \
     const Place place = place_of<W>(lanes);                                                                           \
     if (place.c >= channels) return;                                                                                  \
     Channels<W> channel;                                                                                              \
     for (int i = 0; i < W; i++) {                                                                                     \
       const int c = place.c + i;                                                                                      \
-      channel.mean[i] = loaded(mean, c);                                                                              \
-      channel.factor[i] = loaded(scale, c) * loaded(inverse, c);                                                      \
-      channel.offset[i] = loaded(offset, c);                                                                          \
+      channel.mean[i] = mean[c];                                                                                      \
+      channel.factor[i] = scale[c] * inverse[c];                                                                      \
+      channel.offset[i] = offset[c];                                                                                  \
     }                                                                                                                 \
     normalise_rows<W>(y, x, residual, with_residual, channel, activation, rows, channels, place);                     \
   }
 WIDTHS(NORMALISE)
 
 // The batch's statistics from their parts. New running values may lie where the old ones are.
-template <class T>
-__device__ void finish(SCALAR* new_mean, SCALAR* new_variance, SCALAR* batch_mean, SCALAR* inverse,
-                       const SCALAR* old_mean, const SCALAR* old_variance, const T* statistics, COMPUTE momentum,
-                       COMPUTE epsilon, int parts, index_t rows, int channels, int lanes) {
+KERNEL finish_statistics(COMPUTE* new_mean, COMPUTE* new_variance, COMPUTE* batch_mean, COMPUTE* inverse,
+                         const COMPUTE* old_mean, const COMPUTE* old_variance, const COMPUTE* statistics,
+                         COMPUTE momentum, COMPUTE epsilon, int parts, index_t rows, int channels, int lanes) {
   const Place place = place_of<1>(lanes);
   COMPUTE mean, squares, count;
   merge_parts(mean, squares, count, statistics, parts, channels, lanes, place);
   if (place.group || place.c >= channels) return;
   const int c = place.c;
   const COMPUTE variance = squares / count, free = rows > 1 ? rows - 1 : 1, unbiased = variance * rows / free;
-  stored(new_mean, c, (1 - momentum) * loaded(old_mean, c) + momentum * mean);
-  stored(new_variance, c, (1 - momentum) * loaded(old_variance, c) + momentum * unbiased);
-  stored(batch_mean, c, mean);
-  stored(inverse, c, inverse_deviation(variance, epsilon));
+  new_mean[c] = (1 - momentum) * old_mean[c] + momentum * mean;
+  new_variance[c] = (1 - momentum) * old_variance[c] + momentum * unbiased;
+  batch_mean[c] = mean;
+  inverse[c] = inverse_deviation(variance, epsilon);
 }
-
-#define FINISH(name, T)                                                                                               \
-  KERNEL name(SCALAR* new_mean, SCALAR* new_variance, SCALAR* batch_mean, SCALAR* inverse, const SCALAR* old_mean,    \
-              const SCALAR* old_variance, const T* statistics, COMPUTE momentum, COMPUTE epsilon, int parts,          \
-              index_t rows, int channels, int lanes) {                                                                \
-    finish(new_mean, new_variance, batch_mean, inverse, old_mean, old_variance, statistics, momentum, epsilon, parts, \
-           rows, channels, lanes);                                                                                    \
-  }
-FINISH(finish_statistics, COMPUTE)
-FINISH(finish_gathered, SCALAR)
 
 // What passes of dy: where y is given the activation's result decides, else its argument, computed again.
 template <int W>
@@ -140,20 +131,20 @@ __device__ void store_sums(COMPUTE* parts, COMPUTE* sums, int channels, int lane
 }
 
 template <int W>
-__device__ Channels<W> channels_at(int c, const SCALAR* scale, const SCALAR* mean, const SCALAR* inverse,
-                                   const SCALAR* offset) {
+__device__ Channels<W> channels_at(int c, const COMPUTE* scale, const COMPUTE* mean, const COMPUTE* inverse,
+                                   const COMPUTE* offset) {
   Channels<W> channel;
   for (int i = 0; i < W; i++) {
-    channel.mean[i] = loaded(mean, c + i);
-    channel.factor[i] = loaded(scale, c + i) * loaded(inverse, c + i);
-    channel.offset[i] = loaded(offset, c + i);
+    channel.mean[i] = mean[c + i];
+    channel.factor[i] = scale[c + i] * inverse[c + i];
+    channel.offset[i] = offset[c + i];
   }
   return channel;
 }
 
 #define GRADIENT_SUMS(suffix, W)                                                                                      \
-  KERNEL gradient_sums##suffix(COMPUTE* parts, const SCALAR* dy, const SCALAR* x, const SCALAR* scale,                \
-                               const SCALAR* mean, const SCALAR* inverse, const SCALAR* offset, const SCALAR* y,      \
+  KERNEL gradient_sums##suffix(COMPUTE* parts, const SCALAR* dy, const SCALAR* x, const COMPUTE* scale,               \
+                               const COMPUTE* mean, const COMPUTE* inverse, const COMPUTE* offset, const SCALAR* y,   \
                                bool with_y, int activation, index_t rows, int channels, int lanes) {                  \
     const Place place = place_of<W>(lanes);                                                                           \
     COMPUTE sums[2 * W] = {};                                                                                         \
@@ -176,8 +167,9 @@ WIDTHS(GRADIENT_SUMS)
 
 // totals[dscale, doffset][channel] in the type computed in, and the two as outputs. The variance gives the deviation of
 // the inference form, and the inverse deviation stands in its place in that of training.
-KERNEL finish_gradient(SCALAR* dscale, SCALAR* doffset, COMPUTE* totals, const COMPUTE* parts, const SCALAR* variance,
-                       bool is_inverse, COMPUTE epsilon, int count, int channels, int lanes) {
+KERNEL finish_gradient(COMPUTE* dscale, COMPUTE* doffset, COMPUTE* totals, const COMPUTE* parts,
+                       const COMPUTE* variance, bool is_inverse, COMPUTE epsilon, int count, int channels,
+                       int lanes) {
   __shared__ COMPUTE shared[2 * CHANNEL_THREADS];
   const Place place = place_of<1>(lanes);
   COMPUTE sums[2] = {};
@@ -188,19 +180,19 @@ KERNEL finish_gradient(SCALAR* dscale, SCALAR* doffset, COMPUTE* totals, const C
     }
   add_groups<2>(sums, shared, lanes, place);
   if (place.group || place.c >= channels) return;
-  const COMPUTE given = loaded(variance, place.c);
+  const COMPUTE given = variance[place.c];
   sums[0] *= is_inverse ? given : inverse_deviation(given, epsilon);
   totals[place.c] = sums[0];
   totals[channels + place.c] = sums[1];
-  stored(dscale, place.c, sums[0]);
-  stored(doffset, place.c, sums[1]);
+  dscale[place.c] = sums[0];
+  doffset[place.c] = sums[1];
 }
 
 // dx may be x and dresidual may be dy: a thread reads its numbers before it writes them.
 #define INPUT_GRADIENT(suffix, W)                                                                                     \
   KERNEL input_gradient##suffix(SCALAR* dx, SCALAR* dresidual, bool with_residual, const COMPUTE* totals,             \
-                                const SCALAR* dy, const SCALAR* x, const SCALAR* scale, const SCALAR* mean,           \
-                                const SCALAR* inverse, const SCALAR* offset, const SCALAR* y, bool with_y,            \
+                                const SCALAR* dy, const SCALAR* x, const COMPUTE* scale, const COMPUTE* mean,         \
+                                const COMPUTE* inverse, const COMPUTE* offset, const SCALAR* y, bool with_y,          \
                                 int activation, index_t rows, int channels, int lanes) {                              \
     const Place place = place_of<W>(lanes);                                                                           \
     if (place.c >= channels) return;                                                                                  \
@@ -208,7 +200,7 @@ KERNEL finish_gradient(SCALAR* dscale, SCALAR* doffset, COMPUTE* totals, const C
     const Slopes<W> slopes = {dy, x, y, activation, with_y};                                                          \
     COMPUTE steep[W], level[W];                                                                                       \
     for (int i = 0; i < W; i++) {                                                                                     \
-      steep[i] = totals[place.c + i] / rows * loaded(inverse, place.c + i);                                           \
+      steep[i] = totals[place.c + i] / rows * inverse[place.c + i];                                                   \
       level[i] = totals[channels + place.c + i] / rows;                                                               \
     }                                                                                                                 \
     FOR_EACH_ROW(row, place, rows) {                                                                                  \
@@ -226,15 +218,15 @@ WIDTHS(INPUT_GRADIENT)
 // The gradient of the inference form: dx and the sums in one pass.
 #define BATCH_NORM_GRADIENT(suffix, W)                                                                                \
   KERNEL batch_norm_gradient##suffix(SCALAR* dx, COMPUTE* parts, const SCALAR* dy, const SCALAR* x,                   \
-                                     const SCALAR* scale, const SCALAR* mean, const SCALAR* variance,                 \
+                                     const COMPUTE* scale, const COMPUTE* mean, const COMPUTE* variance,              \
                                      COMPUTE epsilon, index_t rows, int channels, int lanes) {                        \
     const Place place = place_of<W>(lanes);                                                                           \
     COMPUTE sums[2 * W] = {};                                                                                         \
     if (place.c < channels) {                                                                                         \
       COMPUTE center[W], factor[W];                                                                                   \
       for (int i = 0; i < W; i++) {                                                                                   \
-        center[i] = loaded(mean, place.c + i);                                                                        \
-        factor[i] = loaded(scale, place.c + i) * inverse_deviation(loaded(variance, place.c + i), epsilon);           \
+        center[i] = mean[place.c + i];                                                                                \
+        factor[i] = scale[place.c + i] * inverse_deviation(variance[place.c + i], epsilon);                           \
       }                                                                                                               \
       const index_t end = end_of_rows(rows);                                                                          \
       for (index_t row = first_row(rows) + place.group; row < end; row += place.groups) {                             \

@@ -70,7 +70,7 @@ KERNEL gathered(COMPUTE* slices, const SCALAR* y, Parts p) {
 }
 
 // Slices are merged in their order: statistics (part, 3, channels).
-KERNEL merged_slices(SCALAR* statistics, const COMPUTE* slices, int per_part, int channels, index_t count) {
+KERNEL merged_slices(COMPUTE* statistics, const COMPUTE* slices, int per_part, int channels, index_t count) {
   FOR_EACH(i, count) {
     const index_t part = i / channels, channel = i % channels;
     Moments all = {0, 0, 0};
@@ -78,9 +78,9 @@ KERNEL merged_slices(SCALAR* statistics, const COMPUTE* slices, int per_part, in
       const COMPUTE* found = slices + (part * per_part + slice) * 3 * channels + channel;
       all = merged(all, {found[0], found[channels], found[2 * channels]});
     }
-    SCALAR* result = statistics + part * 3 * channels + channel;
-    stored(result, 0, all.count);
-    stored(result, channels, all.mean);
-    stored(result, 2 * channels, all.squares);
+    COMPUTE* result = statistics + part * 3 * channels + channel;
+    result[0] = all.count;
+    result[channels] = all.mean;
+    result[2 * channels] = all.squares;
   }
 }
