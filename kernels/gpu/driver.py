@@ -39,6 +39,10 @@ class Driver(Protocol):
     def description(self) -> str:
         """What it is, for people."""
 
+    @property
+    def stream(self) -> int | None:
+        """The CUDA stream that all runs on, for NVIDIA's libraries; None where there is no such thing."""
+
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""
 

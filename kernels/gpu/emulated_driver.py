@@ -73,6 +73,7 @@ class EmulatedDriver:
 
     architecture = "emulated"
     description = "a processor that emulates a GPU"
+    stream = None
 
     def __init__(self) -> None:
         self.reversed = False
