@@ -66,12 +66,12 @@ class Descriptor:
         pointer = ctypes.c_void_p()
         library.check(kind.name, library.functions.cudnnBackendCreateDescriptor(kind, ctypes.byref(pointer)))
         self.kind, self.pointer = kind, pointer.value
-        self._library, self._kept = library, list[Any]()
+        self._library, self._kept = library, dict[Attribute, tuple[Any, ...]]()
         weakref.finalize(self, library.functions.cudnnBackendDestroyDescriptor, pointer.value).atexit = False
 
     def set(self, attribute: Attribute, kind: Type, *values: Any) -> None:
         """Set an attribute: to numbers, addresses or other descriptors."""
-        self._kept.append(values)
+        self._kept[attribute] = values
         plain = [value.pointer if isinstance(value, Descriptor) else value for value in values]
         elements = _elements(kind, len(plain))(*plain)
         status = self._library.functions.cudnnBackendSetAttribute(self.pointer, attribute, kind, len(plain), elements)
@@ -182,20 +182,19 @@ class Cudnn:
             configuration.set(Attribute.ENGINECFG_KNOB_CHOICES, Type.BACKEND_DESCRIPTOR, *choices)
         return configuration.finalized()
 
+    def engine_of(self, configuration: Descriptor) -> tuple[int, list[tuple[int, int]], frozenset[int]]:
+        """Return an engine's number, its knobs (type, value) and the notes (`Note`) on its numbers."""
+        engine = configuration.descriptors(Attribute.ENGINECFG_ENGINE, Backend.ENGINE)[0]
+        notes = engine.numbers(Attribute.ENGINE_NUMERICAL_NOTE, Type.NUMERICAL_NOTE, 2 * len(Note))
+        knobs = []
+        for choice in configuration.descriptors(Attribute.ENGINECFG_KNOB_CHOICES, Backend.KNOB_CHOICE, MOST_KNOBS):
+            kind = choice.numbers(Attribute.KNOB_CHOICE_KNOB_TYPE, Type.KNOB_TYPE)[0]
+            knobs.append((kind, choice.numbers(Attribute.KNOB_CHOICE_KNOB_VALUE, Type.INT64)[0]))
+        return engine.numbers(Attribute.ENGINE_GLOBAL_INDEX, Type.INT64)[0], knobs, frozenset(notes)
+
     def plan(self, graph: Descriptor, configuration: Descriptor) -> Plan:
         """Return the plan of an engine; raises CudnnError where it cannot compute this graph here."""
         return Plan(self, graph, configuration)
-
-
-def engine_of(configuration: Descriptor) -> tuple[int, list[tuple[int, int]], frozenset[int]]:
-    """Return an engine's number, its knobs (type, value) and the notes (`Note`) on its numbers."""
-    engine = configuration.descriptors(Attribute.ENGINECFG_ENGINE, Backend.ENGINE)[0]
-    notes = engine.numbers(Attribute.ENGINE_NUMERICAL_NOTE, Type.NUMERICAL_NOTE, 2 * len(Note))
-    knobs = []
-    for choice in configuration.descriptors(Attribute.ENGINECFG_KNOB_CHOICES, Backend.KNOB_CHOICE, MOST_KNOBS):
-        kind = choice.numbers(Attribute.KNOB_CHOICE_KNOB_TYPE, Type.KNOB_TYPE)[0]
-        knobs.append((kind, choice.numbers(Attribute.KNOB_CHOICE_KNOB_VALUE, Type.INT64)[0]))
-    return engine.numbers(Attribute.ENGINE_GLOBAL_INDEX, Type.INT64)[0], knobs, frozenset(notes)
 
 
 def loaded_functions() -> Any:

@@ -11,7 +11,7 @@ from functools import cache
 
 from edge_sdk.errors import DeviceError
 from edge_sdk.kernels.gpu.algorithm_cache import AlgorithmCache, Engine
-from edge_sdk.kernels.gpu.cudnn import Cudnn, CudnnError, Descriptor, Plan, engine_of, version_text
+from edge_sdk.kernels.gpu.cudnn import Cudnn, CudnnError, Descriptor, Plan, version_text
 from edge_sdk.kernels.gpu.cudnn_graph import Convolution, graph_of
 from edge_sdk.kernels.gpu.cudnn_names import Heuristic, Note
 from edge_sdk.kernels.gpu.driver import current_driver
@@ -71,7 +71,7 @@ class Engines:
         with contextlib.suppress(CudnnError):
             if rank < len(engines):
                 plan = self._made(graph, engines[rank])
-                notes = engine_of(plan.configuration)[2]
+                notes = self.library.engine_of(plan.configuration)[2]
                 return plan if plan.workspace <= MOST_WORKSPACE and not notes & refused(wanted) else None
         return None
 
@@ -84,7 +84,7 @@ class Engines:
         with contextlib.suppress(CudnnError):
             graph = graph_of(self.library, wanted)
             for configuration in self._proposed(graph):
-                index, knobs, notes = engine_of(configuration)
+                index, knobs, notes = self.library.engine_of(configuration)
                 engine = (index, tuple(knobs))
                 if notes & refused(wanted) or engine in engines:
                     continue
