@@ -29,7 +29,7 @@ from edge_sdk.kernels.gpu.cublas_names import (
     Reduction,
 )
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.libraries import ALIGNMENT, load_library
+from edge_sdk.kernels.gpu.libraries import ALIGNMENT, first_line, load_library
 
 HINT = "pip install 'edge-sdk[cudnn-cuda13]' or 'edge-sdk[cudnn-cuda12]'"
 TYPES = {"float32": Data.FLOAT, "float16": Data.HALF, "bfloat16": Data.BFLOAT16}
@@ -217,6 +217,6 @@ def report() -> str:
     try:
         version = version_text(loaded_functions().cublasLtGetVersion())
     except DeviceError as error:
-        return f"not used: {error}"
+        return f"not used: {first_line(error)}"
     opened = _opened()
-    return version if isinstance(opened, Cublas) else f"{version}, not used: {opened}"
+    return version if isinstance(opened, Cublas) else f"{version}, not used: {first_line(opened)}"

@@ -30,7 +30,7 @@ from edge_sdk.kernels.gpu.cudnn_names import (
     Type,
 )
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.libraries import load_if_found, load_library
+from edge_sdk.kernels.gpu.libraries import first_line, load_if_found, load_library
 
 HINT = "pip install 'edge-sdk[cudnn-cuda13]' or 'edge-sdk[cudnn-cuda12]'"
 OLDEST = 90000
@@ -208,8 +208,9 @@ def loaded_functions() -> Any:
 
 
 def version_text(version: int) -> str:
-    """Return the number of a version of cuDNN 9, such as 92801, as people write it: "9.28.1"."""
-    return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
+    """Return a version of cuDNN, such as 92801 or, of those before 9, 8907, as people write it: "9.28.1", "8.9.7"."""
+    major, rest = divmod(version, 10000 if version >= OLDEST else 1000)
+    return f"{major}.{rest // 100}.{rest % 100}"
 
 
 @cache
@@ -239,6 +240,6 @@ def report() -> str:
     try:
         version = version_text(loaded_functions().cudnnGetVersion())
     except DeviceError as error:
-        return f"not used: {error}"
+        return f"not used: {first_line(error)}"
     opened = _opened()
-    return version if isinstance(opened, Cudnn) else f"{version}, not used: {opened}"
+    return version if isinstance(opened, Cudnn) else f"{version}, not used: {first_line(opened)}"

@@ -99,8 +99,26 @@ def spec_of(array: Array) -> Spec:
     return Spec(array.shape, "bfloat16" if array.dtype.name == "uint16" else array.dtype.name)
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    return str(error).partition("\n")[0]
+
+
 def report() -> dict[str, str]:
     """Return one line about each library: its version, or why it is not used."""
     from edge_sdk.kernels.gpu import cublas, cudnn
 
     return {"cuDNN": cudnn.report(), "cuBLAS": cublas.report()}
+
+
+def report_with_searches() -> dict[str, str]:
+    """Return the same, and for how many of the convolutions seen on this device cuDNN has no engine that may run."""
+    from edge_sdk.kernels.gpu import cudnn
+    from edge_sdk.kernels.gpu.cudnn_engines import engines_of
+
+    lines, library = report(), cudnn.current_cudnn()
+    if library is not None:
+        none, seen = engines_of(library).kept.without_engine()
+        if none:
+            lines["cuDNN"] += f"; {none} of {seen} convolutions seen here run on the package's own kernels"
+    return lines
