@@ -34,6 +34,7 @@ def command(as_json: bool) -> None:
         "versions": _versions(),
         "processor": _processor(),
         "gpu": _gpu(),
+        "gpu_libraries": _gpu_libraries(),
         "caches": [_cache(kind) for kind in CACHES],
         "runtimes": {name: _version(name) for name in RUNTIMES},
     }
@@ -52,6 +53,7 @@ def command(as_json: bool) -> None:
         ),
         ("threads", f"{processor['threads']} ({VARIABLE}), run by {processor['threading_layer']}"),
         ("GPU", gpu["description"] or f"none: {gpu['reason']}"),
+        *facts["gpu_libraries"].items(),
         *(
             (cache["kind"], f"{cache['folder']}: {_files(cache['files'])}, {size(cache['bytes'])}")
             for cache in facts["caches"]
@@ -106,6 +108,14 @@ def _gpu() -> dict[str, str | None]:
         return {"description": device_module("gpu", "driver").current_driver().description, "reason": None}
     except EdgeError as error:
         return {"description": None, "reason": str(error).partition("\n")[0]}
+
+
+def _gpu_libraries() -> dict[str, str]:
+    """The versions of NVIDIA's libraries, or in one line each why it is not used."""
+    from edge_sdk.kernel import device_module
+
+    lines: dict[str, str] = device_module("gpu", "libraries").report_with_searches()
+    return lines
 
 
 def _cache(kind: Literal["weights", "features", "tuning", "kernels"]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ import numpy as np
 
 from edge_sdk.atomic import atomic_write_bytes
 from edge_sdk.cache_folder import cache_folder
-from edge_sdk.kernel import Choice, Kernel, call_arguments, choose_by_cost, device_module, switched_on
-from edge_sdk.memory_plan import aligned_bytes
+from edge_sdk.device_memory import ON_HOST, DeviceMemory, memory_of
+from edge_sdk.kernel import Call, Choice, Kernel, call_arguments, choose_by_cost, device_module, switched_on
 from edge_sdk.op import Op
 from edge_sdk.spec import Array, Spec
 
@@ -56,7 +55,7 @@ class Autotuner:
     """
 
     def __init__(self, device: str) -> None:
-        self._machine = device_module(device, "machine")
+        self._device, self._machine = device, device_module(device, "machine")
         self._identity: dict[str, str | int] = self._machine.identity()
         digest = hashlib.sha256(json.dumps(self._identity, sort_keys=True).encode()).hexdigest()[:12]
         self.path = tuning_folder() / f"{device}-{self._identity['processor']}-{digest}.json"
@@ -69,7 +68,7 @@ class Autotuner:
         """Time the candidates of a node, unless that has been done."""
         key = _key(op, inputs, constant)
         if _can_measure(candidates, inputs) and not self._knows(key, candidates):
-            seconds = measured_seconds(candidates, op, inputs, constant, self._machine)
+            seconds = measured_seconds(candidates, op, inputs, constant, self._device)
             times = {c.algorithm: round(1e3 * s, 6) for c, s in zip(candidates, seconds, strict=True)}
             self._known[key] = self._new[key] = times | self._known.get(key, {})
 
@@ -133,20 +132,20 @@ def _key(op: Op, inputs: Sequence[Spec], constant: Collection[int]) -> str:
 
 
 def measured_seconds(
-    candidates: Sequence[Kernel], op: Op, inputs: Sequence[Spec], constant: Collection[int], machine: Any
+    candidates: Sequence[Kernel], op: Op, inputs: Sequence[Spec], constant: Collection[int], device: str
 ) -> list[float]:
     """Return the seconds of each candidate, run in turns on scratch arrays: the median of the faster half of its runs.
 
     (The slower half is where other programs had the processor.) Between runs other memory is read, as other nodes do,
     then the inputs that are no weights, as if the node before had just written them. A weight that is not constant is
-    packed in every run.
+    packed in every run. On a device of its own memory a run is what a Session makes of it, there a captured graph.
     """
-    generator = np.random.default_rng(0)
-    arrays = [_filled(spec, generator) for spec in inputs]
+    memory, machine, generator = memory_of(device), device_module(device, "machine"), np.random.default_rng(0)
+    arrays = [_filled(spec, generator, memory) for spec in inputs]
     weights = {c.packing.input for c in candidates if c.packing is not None} | set(constant)
     warm = [array for index, array in enumerate(arrays) if index not in weights and array.dtype == np.float32]
-    outputs = call_arguments([_empty(spec) for spec in op.infer_outputs(tuple(inputs))])
-    works = [_work(candidate, op, inputs, constant, arrays, outputs) for candidate in candidates]
+    outputs = call_arguments([_empty(spec, memory) for spec in op.infer_outputs(tuple(inputs))])
+    works = [_work(candidate, op, inputs, constant, arrays, outputs, memory) for candidate in candidates]
 
     def run(work: Callable[[], None]) -> float:
         machine.disturb_caches()
@@ -154,10 +153,13 @@ def measured_seconds(
             machine.read(array)
         start = time.perf_counter()
         work()
+        memory.wait()
         return time.perf_counter() - start
 
     for work in works:
         work()  # compiles
+        if device not in ON_HOST:
+            work()  # is captured
     times = [[run(work), run(work)] for work in works]
     fastest = min(map(min, times))
     hopeful = [index for index, first in enumerate(times) if min(first) < HOPELESS * fastest]
@@ -171,38 +173,33 @@ def measured_seconds(
 
 
 def _work(
-    candidate: Kernel, op: Op, inputs: Sequence[Spec], constant: Collection[int], arrays: Sequence[Array], outputs: Any
-) -> Callable[[], None]:
+    candidate: Kernel, op: Op, inputs: Sequence[Spec], constant: Collection[int], arrays: Sequence[Array], outputs: Any,
+    memory: DeviceMemory,
+) -> Callable[[], None]:  # fmt: skip
     """The node by one candidate, with the packing of weights that are not constant."""
-    scratch = [_empty(spec) for spec in candidate.scratch_specs(op, inputs)]
-    packed = [_empty(spec) for spec in candidate.packed_specs(op, inputs)]
-    function = candidate.bind(op, outputs, arrays, candidate.keywords(scratch, packed))
+    scratch = [_empty(spec, memory) for spec in candidate.scratch_specs(op, inputs)]
+    packed = [_empty(spec, memory) for spec in candidate.packed_specs(op, inputs)]
+    call = candidate.bind(op, outputs, arrays, candidate.keywords(scratch, packed))
     packing = candidate.packing
     if packing is None:
-        return function
-    pack = partial(packing.pack, op, tuple(packed), tuple(inputs), arrays[packing.input])
+        return memory.program((call,))
+    pack = Call(packing.pack, (op, tuple(packed), tuple(inputs), arrays[packing.input]))
     if packing.input in constant:
         pack()
-        return function
-
-    def pack_and_run() -> None:
-        pack()
-        function()
-
-    return pack_and_run
+        return memory.program((call,))
+    return memory.program((pack, call))
 
 
-def _empty(spec: Spec) -> Array:
-    return aligned_bytes(spec.bytes)[: spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)
+def _empty(spec: Spec, memory: DeviceMemory) -> Array:
+    return memory.allocate(spec.bytes)[: spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)
 
 
-def _filled(spec: Spec, generator: np.random.Generator) -> Array:
+def _filled(spec: Spec, generator: np.random.Generator, memory: DeviceMemory) -> Array:
     """Numbers as they are in a network, or zeros for integers, which may be places."""
-    array = _empty(spec)
-    if array.dtype == np.float32:
-        generator.standard_normal(out=array, dtype=np.float32)
-    else:
-        array[...] = 0
+    array, content = _empty(spec, memory), np.zeros(spec.shape, spec.numpy_dtype)
+    if content.dtype.kind == "f":
+        content = generator.standard_normal(spec.shape, dtype=np.float32).astype(content.dtype)
+    memory.write(array, content)
     return array
 
 

@@ -71,6 +71,11 @@ class CudaDriver:
         memory = properties["totalGlobalMem"] / 2**30
         self.description = f"{properties['name'].decode()}, {memory:.0f} GiB, {self.architecture}"
 
+    @property
+    def stream(self) -> int:
+        """The CUDA stream that all runs on."""
+        return int(self._stream.ptr)
+
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""
         from cupy_backends.cuda.api import driver

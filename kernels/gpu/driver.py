@@ -44,6 +44,10 @@ class Driver(Protocol):
     def runs_ahead(self) -> int:
         """How many runs can be launched before the outputs of the first are asked for."""
 
+    @property
+    def stream(self) -> int | None:
+        """The CUDA stream that all runs on, for NVIDIA's libraries; None where there is no such thing."""
+
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""
 

@@ -87,6 +87,7 @@ class EmulatedDriver:
     architecture = "emulated"
     description = "a processor that emulates a GPU"
     runs_ahead = 1
+    stream = None
 
     def __init__(self) -> None:
         self.reversed = False

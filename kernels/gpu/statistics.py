@@ -31,7 +31,8 @@ def _slices(rows: int, channels: int) -> int:
     return max(min(2 * WANTED_BLOCKS // max(blocks, 1), rows // PARTS // SLICE_ROWS), 1)
 
 
-def _scratch(op: Statistics, x: Spec, w: Spec, *rest: Spec) -> tuple[Spec, ...]:
+def statistics_scratch(op: Statistics, x: Spec, w: Spec, *rest: Spec) -> tuple[Spec, ...]:
+    """Return the scratch in which `gather` merges slices."""
     y = op.infer_outputs((x, w, *rest))[0].shape
     return (Spec((PARTS, _slices(math.prod(y[:3]), y[3]), 3, y[3])),)
 
@@ -53,7 +54,7 @@ def gather(statistics: Array, y: Array, slices: Array) -> Call:
     )
 
 
-@kernel(Conv2DStatistics, "gpu", scratch=_scratch, binds=True)
+@kernel(Conv2DStatistics, "gpu", scratch=statistics_scratch, binds=True)
 def conv2d_statistics(
     op: Conv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None, *,
     scratch: tuple[Array, ...],
@@ -61,7 +62,7 @@ def conv2d_statistics(
     return sequence([conv.forward(op.convolution, out[0], x, w, b, None), gather(out[1], out[0], scratch[0])])
 
 
-@kernel(DepthwiseConv2DStatistics, "gpu", scratch=_scratch, binds=True)
+@kernel(DepthwiseConv2DStatistics, "gpu", scratch=statistics_scratch, binds=True)
 def depthwise_conv2d_statistics(
     op: DepthwiseConv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None, *,
     scratch: tuple[Array, ...],

@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs on the emulated device."""
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents and not item.get_closest_marker("cuda_sources"):
+        if here in item.path.parents and not any(map(item.get_closest_marker, ("cuda_sources", "nvidia_libraries"))):
             item.add_marker(pytest.mark.emulated)
 
 

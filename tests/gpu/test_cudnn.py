@@ -1,0 +1,134 @@
+"""Convolutions through cuDNN: described to the real library, whose reading of the descriptors is then computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gpu.computed_cudnn import ENGINES, ComputedCudnn, Engine
+from gpu.library_rows import Row, convolutions
+from gpu.real_libraries import cudnn_functions
+
+from edge_sdk.kernel import find_kernel, load_device
+from edge_sdk.kernels.gpu import cudnn, cudnn_conv
+from edge_sdk.kernels.gpu.cudnn_engines import NEVER, Engines, engines_of, refused
+from edge_sdk.kernels.gpu.cudnn_graph import TYPES, Convolution, convolution, graph_of
+from edge_sdk.kernels.gpu.cudnn_names import Attribute, Note, Type
+from edge_sdk.ops.conv import Conv2D
+from edge_sdk.spec import Spec
+
+for _device in ("gpu", "reference"):
+    load_device(_device)
+
+pytestmark = pytest.mark.nvidia_libraries
+
+WANTED = Convolution(
+    "result", "float32", (2, 8, 8, 4), (6, 3, 3, 4), (2, 8, 8, 6), (1, 1), (1, 1), (1, 1), (1, 1), rounds=False
+)
+Opens = Callable[..., ComputedCudnn]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opens:
+    """Open the stand-in, with its own folder of remembered engines, in the place of a GPU's cuDNN."""
+    functions = cudnn_functions()
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path))
+
+    def open_it(engines: tuple[Engine, ...] = ENGINES) -> ComputedCudnn:
+        library = ComputedCudnn(functions, engines)
+        monkeypatch.setattr(cudnn, "current_cudnn", lambda: library)
+        return library
+
+    return open_it
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("row", list(convolutions()), ids=str)
+def test_what_cudnn_is_told_is_the_operator(row: Row, dtype: str, opened: Opens) -> None:
+    """Tensors and geometry as cuDNN reads them from its descriptors, at the addresses given, are the operator's."""
+    opened()
+
+    kernels = row.kernels(dtype, cudnn_conv.ALGORITHMS)
+
+    assert len(kernels) == (3 if dtype == "float16" else 2)
+    assert max(row.worst_error(kernel, dtype) for kernel in kernels) <= 1
+
+
+def test_engines_that_depend_on_time_or_round_are_not_taken(opened: Opens) -> None:
+    """Of float32, engines with neither TF32 nor another order of sums each time; TF32 where it is asked for."""
+    library = opened()
+    engines = engines_of(library)
+    rounding = convolution(
+        Conv2D(precision="bfloat16", padding="same"), "result", "float32", WANTED.image, WANTED.weights, WANTED.result
+    )
+
+    exact, fast = engines.count(WANTED), engines.count(rounding)
+
+    assert (exact, fast) == (2, 3)
+    assert engines.kept.get(repr(WANTED)) == [(1, ((3, 1), (5, 0))), (5, ((3, 1),))]
+    assert engines.kept.get(repr(rounding)) == [(4, ((3, 1),)), (1, ((3, 1), (5, 0))), (5, ((3, 1),))]
+
+
+def test_a_search_is_remembered_on_disk(opened: Opens) -> None:
+    """A second process asks for no proposals; another device, or another version, does."""
+    first = opened()
+    found = Engines(first, "one GPU").count(WANTED)
+
+    second = opened()
+    again = Engines(second, "one GPU")
+    assert (found, again.count(WANTED), again.plan(WANTED, 1).configuration.index) == (2, 2, 5)
+    assert second.asked.searches == 0
+
+    Engines(second, "another GPU").count(WANTED)
+    assert second.asked.searches > 0
+
+
+def test_a_remembered_engine_that_does_not_run_is_searched_anew(opened: Opens) -> None:
+    """What a file says is checked by the library: another driver, or a damaged file, costs a search and no more."""
+    Engines(opened(), "one GPU").count(WANTED)
+    other = opened((Engine(3),))
+
+    plan = Engines(other, "one GPU").plan(WANTED, 1)
+
+    assert plan.configuration.index == 3
+    assert other.asked.searches > 0
+
+
+def test_a_remembered_engine_must_still_be_one_that_may_run(opened: Opens) -> None:
+    """An engine that a file names but that depends on time is not taken."""
+    engines = Engines(opened(), "one GPU")
+    engines.kept.put(repr(WANTED), [(7, ((3, 1),))])
+
+    assert engines.plan(WANTED, 0).configuration.index == 1
+
+
+def test_without_an_engine_our_own_kernel_runs(opened: Opens) -> None:
+    """Where cuDNN has nothing that gives the same bytes each time, none of its alternatives applies."""
+    opened((Engine(7, notes=frozenset({Note.NONDETERMINISTIC})),))
+
+    kernel = find_kernel(Conv2D(padding="same"), "gpu", [Spec(WANTED.image), Spec(WANTED.weights)])
+
+    assert kernel is not None
+    assert kernel.algorithm == "conv2d"
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("sought", ["result", "image", "weights"])
+def test_the_real_engines_say_how_they_compute(sought: str, dtype: str) -> None:
+    """Among the engines that cuDNN makes without a GPU are some that may run; gradients also have some that may not."""
+    library = cudnn.Cudnn(cudnn_functions(), None)
+    wanted = convolution(Conv2D(padding="same"), sought, dtype, WANTED.image, WANTED.weights, WANTED.result)
+    graph = graph_of(library, wanted)
+
+    noted = []
+    for index in range(100):
+        try:
+            engine = library.engine(graph, index)
+        except cudnn.CudnnError:
+            continue
+        noted.append(frozenset(engine.numbers(Attribute.ENGINE_NUMERICAL_NOTE, Type.NUMERICAL_NOTE, 2 * len(Note))))
+
+    assert any(not notes & refused(wanted) for notes in noted)
+    if sought != "result" and dtype != "bfloat16":
+        assert any(notes & NEVER for notes in noted)
