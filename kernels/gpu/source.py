@@ -47,6 +47,8 @@ class Source:
 
     name: str
     dtype: str = "float32"
+    tensor_cores: bool = False
+    """Whether products are left to tensor cores; of float32 they round factors to TF32."""
 
     @cached_property
     def text(self) -> str:
@@ -55,6 +57,8 @@ class Source:
         defined = [f"#define SCALAR {scalar.stored}", f"#define COMPUTE {scalar.computed}"]
         if scalar.switch:
             defined.append(f"#define {scalar.switch} 1")
+        if self.tensor_cores:
+            defined.append("#define TENSOR_CORES 1")
         return "\n".join([*defined, _with_includes(f"{self.name}.cu", set())])
 
     @property
@@ -69,14 +73,14 @@ class Source:
 
 
 @cache
-def source(name: str, dtype: str = "float32") -> Source:
+def source(name: str, dtype: str = "float32", tensor_cores: bool = False) -> Source:
     """Return the file `name`.cu for numbers of `dtype`; raises UsageError for an unknown one."""
     if not (FOLDER / f"{name}.cu").is_file():
         known = source_names()
         raise UsageError(f"no kernels/gpu/cuda/{name}.cu{suggestion(name, known)}")
     if dtype not in SCALARS:
         raise UsageError(f"no CUDA kernel stores {dtype}; known are {', '.join(SCALARS)}{suggestion(dtype, SCALARS)}")
-    return Source(name, dtype)
+    return Source(name, dtype, tensor_cores)
 
 
 def source_names() -> tuple[str, ...]:
