@@ -54,10 +54,11 @@ if TYPE_CHECKING:
 @click.option("--precise", is_flag=True, help="Leave out kernels that round more than a direct sum; some are slower.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bf16"]),
+    type=click.Choice(["float32", "bf16", "tf32"]),
     default="float32",
     show_default=True,
-    help="bf16 multiplies in bfloat16 and keeps weights and sums in float32; needs a processor with AVX-512 BF16.",
+    help="bf16 multiplies in bfloat16 and keeps weights and sums in float32; needs a processor with AVX-512 BF16. tf32 "
+    "multiplies numbers of 11 bits on a GPU's tensor cores.",
 )
 @click.option(
     "--recompute", type=click.Choice(["auto", "activations", "none"]), default="auto", show_default=True,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.kernel import device_precisions
 
-FLOAT32, BF16 = "float32", "bf16"
-PRECISIONS = (FLOAT32, BF16)
+FLOAT32, BF16, TF32 = "float32", "bf16", "tf32"
+PRECISIONS = (FLOAT32, BF16, TF32)
 
 
 def check_precision(precision: str, device: str = "cpu") -> None:
@@ -24,4 +24,8 @@ def check_precision(precision: str, device: str = "cpu") -> None:
             f"precision 'bf16' needs device 'cpu' on a processor with the instructions avx512_bf16 (AMD Zen 4, Intel "
             f"Cooper Lake or Sapphire Rapids, and later), and device {device!r} here has none; train with precision "
             "'float32'"
+        )
+    if precision == TF32 and TF32 not in device_precisions(device):
+        raise UsageError(
+            f"precision 'tf32' needs an NVIDIA GPU, and device is {device!r}; train with precision 'float32'"
         )

@@ -19,6 +19,7 @@ from edge_sdk.ops.elementwise import Add, Mul, Sub
 from edge_sdk.ops.loss import SoftmaxCrossEntropy
 from edge_sdk.ops.reduce import ReduceMean, ReduceSum
 from edge_sdk.ops.update import ClipByNorm, GlobalNorm
+from edge_sdk.passes.allow_tf32 import allow_tf32
 from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.mixed_precision import mixed_precision
 from edge_sdk.passes.pipelines import run_pipeline
@@ -29,7 +30,7 @@ from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Array, Spec, Value
 from edge_sdk.training.frozen import Freeze, trainable
 from edge_sdk.training.optimizers import Optimizer, named_optimizer
-from edge_sdk.training.precision import BF16, check_precision
+from edge_sdk.training.precision import BF16, TF32, check_precision
 from edge_sdk.workspace import Workspace
 
 LABEL = "label"
@@ -126,9 +127,10 @@ def training_step(
     Its outputs are `loss` (mean softmax cross-entropy) and `logits` (n, classes). The learning rate is the parameter
     `learning_rate`, to be written between steps; `step` counts the steps taken. With `clip_norm` the gradients are
     scaled so that their common norm is at most that (Pascanu et al. 2013). With `precision="bf16"` products may round
-    their factors to bfloat16 (`mixed_precision`); weights, sums and everything else stay float32. Cheap activations are
-    made twice instead of being kept for the gradients, the same numbers in less memory: by "auto" where that takes
-    little time beside the gradients themselves, by "activations" all of them, with None none.
+    their factors to bfloat16 (`mixed_precision`), with "tf32" to TF32 where a GPU has it (`allow_tf32`); weights, sums
+    and everything else stay float32. Cheap activations are made twice instead of being kept for the gradients, the same
+    numbers in less memory: by "auto" where that takes little time beside the gradients themselves, by "activations" all
+    of them, with None none.
     """
     forward = training_forward(model, freeze=freeze, seed=seed, precision=precision)
     return forward.step(
@@ -151,6 +153,8 @@ def training_forward(
     graph, workspace = run_pipeline("train", graph, workspace)
     if precision == BF16:
         graph, workspace = mixed_precision(graph, workspace)
+    elif precision == TF32:
+        graph, workspace = allow_tf32(graph, workspace)
     changing = (*wanted, *graph.updates)
     workspace.update({name: workspace[name].copy() for name in changing})
     return TrainingForward(graph, workspace, model, wanted)
@@ -176,7 +180,8 @@ def training_session(
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
 
     `device`, `autotune`, `precise` and `threads` are the Session's; `autotune` is the model's own where it is None.
-    With `precision="bf16"` products may round their factors to bfloat16: faster, and accurate enough to train with.
+    With `precision="bf16"` products may round their factors to bfloat16: faster, and accurate enough to train with; so
+    they are with "tf32" on a GPU.
 
     Raises:
         UsageError: the precision is unknown, or this machine cannot compute in it.

@@ -26,7 +26,7 @@ from edge_sdk.kernels.gpu import (
     update,
 )
 
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "tf32")
 """To what factors of products can be rounded."""
 
 __all__ = [

@@ -46,10 +46,11 @@ class Arithmetic:
 def arithmetic(factor: Array, precision: str = "float32") -> Arithmetic:
     """Return by what the current device multiplies factors like this one.
 
-    Numbers of 16 bits go to its tensor cores where it has such; float32 only where an operator's precision is "tf32".
+    Numbers of 16 bits go to its tensor cores where it has such; float32 only where the precision of an operator allows
+    it to be rounded.
     """
     dtype = stored_dtype(factor)
-    wanted = dtype != "float32" or precision == "tf32"
+    wanted = dtype != "float32" or precision != "float32"
     return Arithmetic(dtype, wanted and has_tensor_cores(current_driver().architecture, dtype))
 
 
@@ -135,7 +136,7 @@ def sum_parts(
     name: str, out: Array, partial: Array, bias: Array | None = None, activation: int = 0, columns: int = 1,
     by: Arithmetic | None = None,
 ) -> Call:  # fmt: skip
-    """Return the launch that adds the parts of `out` up, in their order; `by` says of what factors, if not its dtype."""
+    """Return the launch that adds the parts of `out` up, in their order; `by` says of what factors, if of others."""
     by = by or Arithmetic(stored_dtype(out))
     numbers = (partial.shape[0], columns, int(bias is not None), activation)
     kernel, added = "summed_unrounded" if is_unrounded(out, by) else "summed", partial if bias is None else bias
