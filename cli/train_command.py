@@ -56,11 +56,11 @@ if TYPE_CHECKING:
 @click.option("--precise", is_flag=True, help="Leave out kernels that round more than a direct sum; some are slower.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "fp16", "bf16"]),
+    type=click.Choice(["float32", "fp16", "bf16", "tf32"]),
     default="float32",
     show_default=True,
-    help="On a GPU fp16 and bf16 store activations in 16 bits; a processor with AVX-512 BF16 multiplies so with bf16. "
-    "Weights and sums stay float32.",
+    help="On a GPU fp16 and bf16 store activations in 16 bits, and tf32 multiplies numbers of 11 bits; a processor with "
+    "AVX-512 BF16 multiplies in bfloat16 with bf16. Weights and sums stay float32.",
 )
 @click.option(
     "--recompute", type=click.Choice(["auto", "activations", "none"]), default="auto", show_default=True,

@@ -12,8 +12,10 @@ Padding: TypeAlias = Literal["same", "valid"] | tuple[tuple[int, int], tuple[int
 """TensorFlow's "same" and "valid", or explicit ((top, bottom), (left, right)) pixels."""
 Activation: TypeAlias = Literal["relu", "relu6"] | None
 """What an operator applies to its result before storing it."""
-Precision: TypeAlias = Literal["float32", "bfloat16"]
-"""To what a kernel may round the factors of products, where it is the faster for it; sums and results stay float32."""
+Precision: TypeAlias = Literal["float32", "bfloat16", "tf32"]
+"""To what a kernel may round the factors of products, where it is the faster for it; sums and results stay float32.
+
+TF32 are float32 numbers of 10 bits behind the point instead of 23, which NVIDIA's tensor cores multiply."""
 
 
 def resolve_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.kernel import device_precisions
 
-FLOAT32, FP16, BF16 = "float32", "fp16", "bf16"
-PRECISIONS = (FLOAT32, FP16, BF16)
+FLOAT32, FP16, BF16, TF32 = "float32", "fp16", "bf16", "tf32"
+PRECISIONS = (FLOAT32, FP16, BF16, TF32)
 DTYPES: Mapping[str, str] = {FP16: "float16", BF16: "bfloat16"}
 """What numbers are stored or multiplied in, by precision."""
 
@@ -18,6 +18,7 @@ _NEEDS = {
         "needs device 'gpu', or device 'cpu' on a processor with the instructions avx512_bf16 (AMD Zen 4, Intel Cooper "
         "Lake or Sapphire Rapids, and later); train with precision 'float32'"
     ),
+    TF32: "needs an NVIDIA GPU, device 'gpu'; train with precision 'float32'",
 }
 
 
@@ -31,7 +32,7 @@ def check_precision(precision: str, device: str = "cpu") -> None:
         raise UsageError(
             f"precision {precision!r} is not one of {', '.join(PRECISIONS)}{suggestion(precision, PRECISIONS)}"
         )
-    if precision != FLOAT32 and DTYPES[precision] not in device_precisions(device):
+    if precision != FLOAT32 and DTYPES.get(precision, precision) not in device_precisions(device):
         raise UsageError(f"precision {precision!r} on device {device!r}: it {_NEEDS[precision]}")
 
 

@@ -18,6 +18,7 @@ from edge_sdk.ops.elementwise import Add, Mul, Sub
 from edge_sdk.ops.loss import SoftmaxCrossEntropy
 from edge_sdk.ops.reduce import ReduceMean, ReduceSum
 from edge_sdk.ops.update import ClipByNorm, GlobalNorm
+from edge_sdk.passes.allow_tf32 import allow_tf32
 from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.half_precision import half_precision
 from edge_sdk.passes.mixed_precision import mixed_precision
@@ -30,7 +31,7 @@ from edge_sdk.spec import BATCH, HALVES, Array, Spec, Value
 from edge_sdk.training.frozen import Freeze, trainable
 from edge_sdk.training.loss_scaling import add_factor, add_loss_scale, as_stored, keep_where_skipped
 from edge_sdk.training.optimizers import Optimizer, named_optimizer
-from edge_sdk.training.precision import BF16, DTYPES, FP16, check_precision, stores_halves
+from edge_sdk.training.precision import BF16, DTYPES, FP16, TF32, check_precision, stores_halves
 from edge_sdk.workspace import Workspace
 
 LABEL = "label"
@@ -147,8 +148,9 @@ def training_step(
 
     On `device` "gpu" activations and gradients are stored in 16 bits with `precision="fp16"` or "bf16", weights, sums,
     statistics and the optimizer's state in float32 (`half_precision`); with "fp16" the loss is scaled, and steps whose
-    gradients are not finite are skipped (`loss_scaling`). Elsewhere, with "bf16", products may round their factors to
-    bfloat16 (`mixed_precision`), and everything else stays float32.
+    gradients are not finite are skipped (`loss_scaling`); with "tf32" products may round their factors to TF32
+    (`allow_tf32`). Elsewhere, with "bf16", products may round their factors to bfloat16 (`mixed_precision`), and
+    everything else stays float32.
 
     Raises:
         UsageError: precision "fp16" on another device than "gpu".
@@ -180,6 +182,8 @@ def training_forward(
     activations = DTYPES[precision] if stores_halves(precision, device) else "float32"
     if precision == BF16 and activations == "float32":
         graph, workspace = mixed_precision(graph, workspace)
+    elif precision == TF32:
+        graph, workspace = allow_tf32(graph, workspace)
     changing = (*wanted, *graph.updates)
     workspace.update({name: workspace[name].copy() for name in changing})
     return TrainingForward(graph, workspace, model, wanted, activations)
@@ -205,7 +209,8 @@ def training_session(
     """Return a Session whose `run({"image": x, "label": y})` takes one step and returns `loss` and `logits`.
 
     `device`, `autotune`, `precise` and `threads` are the Session's; `autotune` is the model's own where it is None.
-    `precision` "bf16" is faster and accurate enough to train with, and so is "fp16" on a GPU: see `training_step`.
+    `precision` "bf16" is faster and accurate enough to train with, and so are "fp16" and "tf32" on a GPU: see
+    `training_step`.
 
     Raises:
         UsageError: the precision is unknown, or this machine cannot compute in it.

@@ -29,8 +29,8 @@ from edge_sdk.kernels.gpu import (
     update,
 )
 
-PRECISIONS = ("float32", "float16", "bfloat16")
-"""In what the factors of products can be stored."""
+PRECISIONS = ("float32", "float16", "bfloat16", "tf32")
+"""In what the factors of products can be stored, or to what they can be rounded."""
 
 __all__ = [
     "PRECISIONS",

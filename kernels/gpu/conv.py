@@ -11,12 +11,13 @@ from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.geometry import geometry
 from edge_sdk.kernels.gpu.launch import nothing, sequence
 from edge_sdk.kernels.gpu.products import (
+    Plan,
+    arithmetic,
+    is_unrounded,
     launch_tiles,
-    part_terms,
-    parts_of,
-    parts_scratch,
+    plan,
     sum_parts,
-    tiles,
+    whole_sums,
 )
 from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight, ConvTranspose2D
 from edge_sdk.ops.geometry import Pair
@@ -31,10 +32,9 @@ def forward(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None, residua
     described = geometry(op, x.shape, out.shape, w.shape[1:3])
     flags = (int(b is not None), int(residual is not None), ACTIVATIONS[op.activation])
     added = [out if one is None else one for one in (b, residual)]
-    return launch_tiles(
-        "conv", "conv2d", n * p * q, k // op.groups, op.groups, out, x, w, *added, *map(np.int32, flags), described,
-        dtype=out.dtype.name,
-    )  # fmt: skip
+    planned = whole_sums(n * p * q, k // op.groups, math.prod(w.shape[1:]), op.groups)
+    by = arithmetic(x, op.precision)
+    return launch_tiles("conv", "conv2d", planned, out, x, w, *added, *map(np.int32, flags), described, by=by)
 
 
 @kernel(Conv2D, "gpu", binds=True)
@@ -62,21 +62,19 @@ def _backward(
     described = geometry(op, image.shape, result.shape, kernel)
     n, h, w, c = image.shape
     rows = n * -(-h // op.stride[0]) * -(-w // op.stride[1])
-    products = op.groups * math.prod(op.stride)
-    return launch_tiles(
-        "conv", name, rows, c // op.groups, products, image, result, *rest, described, dtype=image.dtype.name
-    )  # fmt: skip
+    terms = -(-math.prod(kernel) // math.prod(op.stride)) * result.shape[3] // op.groups
+    planned = whole_sums(rows, c // op.groups, terms, op.groups * math.prod(op.stride))
+    by = arithmetic(result, getattr(op, "precision", "float32"))
+    return launch_tiles("conv", name, planned, image, result, *rest, described, by=by)
 
 
-def _weight_sizes(op: Conv2DGradWeight, dy: tuple[int, ...], x: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Rows and columns of a group's weights, the terms of a sum, and how many blocks make all groups."""
-    rows, columns = dy[3] // op.groups, math.prod(op.kernel_size) * (x[3] // op.groups)
-    return rows, columns, math.prod(dy[:3]), tiles(rows, columns) * op.groups
+def _weight_plan(op: Conv2DGradWeight, dy: tuple[int, ...], x: tuple[int, ...]) -> Plan:
+    columns = math.prod(op.kernel_size) * (x[3] // op.groups)
+    return plan(dy[3] // op.groups, columns, math.prod(dy[:3]), op.groups)
 
 
 def _weight_scratch(op: Conv2DGradWeight, dy: Spec, x: Spec) -> tuple[Spec, ...]:
-    rows, columns, terms, blocks = _weight_sizes(op, dy.shape, x.shape)
-    return parts_scratch(parts_of(terms, blocks), op.groups * rows * columns)
+    return _weight_plan(op, dy.shape, x.shape).scratch
 
 
 @kernel(Conv2DGradWeight, "gpu", scratch=_weight_scratch, binds=True)
@@ -85,10 +83,9 @@ def conv2d_grad_weight(
 ) -> Call:  # fmt: skip
     if not out.size:
         return nothing()
-    rows, columns, terms, blocks = _weight_sizes(op, dy.shape, x.shape)
+    planned, by = _weight_plan(op, dy.shape, x.shape), arithmetic(dy, op.precision)
     described = geometry(op, x.shape, dy.shape, op.kernel_size)
-    parts, dtype = parts_of(terms, blocks), out.dtype.name
-    target, name = (scratch[0], "conv2d_grad_weight_parts") if scratch else (out, "conv2d_grad_weight")
-    values = (target, dy, x, np.int32(part_terms(terms, blocks)), described)
-    first = launch_tiles("conv", name, rows, columns, op.groups * parts, *values, dtype=dtype)
-    return sequence([first, sum_parts("conv", out, scratch[0])]) if scratch else first
+    target, in_full = (scratch[0], True) if scratch else (out, is_unrounded(out, by))
+    name = "conv2d_grad_weight_parts" if in_full else "conv2d_grad_weight"
+    first = launch_tiles("conv", name, planned, target, dy, x, np.int32(planned.part_terms), described, by=by)
+    return sequence([first, sum_parts("conv", out, scratch[0], by=by)]) if scratch else first

@@ -10,7 +10,7 @@ from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.geometry import geometry
 from edge_sdk.kernels.gpu.launch import for_each, launch, nothing, sequence
-from edge_sdk.kernels.gpu.products import countable, part_terms, parts_of, sum_parts
+from edge_sdk.kernels.gpu.products import Arithmetic, countable, part_terms, parts_of, stored_dtype, sum_parts
 from edge_sdk.ops.conv import DepthwiseConv2D, DepthwiseConv2DGradInput, DepthwiseConv2DGradWeight
 from edge_sdk.spec import Array, Spec
 
@@ -25,7 +25,7 @@ def forward(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None
     described = geometry(op, x.shape, out.shape, (w.shape[1], w.shape[2]))
     flags = (np.int32(b is not None), np.int32(ACTIVATIONS[op.activation]))
     values = (out, x, w, out if b is None else b, *flags, described)
-    return for_each("depthwise_conv", "depthwise_conv2d", out.size, *values, dtype=out.dtype.name)
+    return for_each("depthwise_conv", "depthwise_conv2d", out.size, *values, dtype=stored_dtype(out))
 
 
 @kernel(DepthwiseConv2D, "gpu", binds=True)
@@ -39,7 +39,7 @@ def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Ar
         return nothing()
     described = geometry(op, out.shape, dy.shape, (w.shape[1], w.shape[2]))
     values = (out, dy, w, described)
-    return for_each("depthwise_conv", "depthwise_conv2d_grad_input", out.size, *values, dtype=out.dtype.name)
+    return for_each("depthwise_conv", "depthwise_conv2d_grad_input", out.size, *values, dtype=stored_dtype(out))
 
 
 def _blocks(op: DepthwiseConv2DGradWeight, outputs: int) -> int:
@@ -62,6 +62,6 @@ def depthwise_conv2d_grad_weight(
     blocks, pixels = _blocks(op, dy.shape[3]), math.prod(dy.shape[:3])
     grid = countable("depthwise_conv2d_grad_weight: blocks", blocks * scratch[0].shape[0])
     values = (scratch[0], dy, x, np.int32(part_terms(pixels, blocks)), described)
-    name, dtype = "depthwise_conv2d_grad_weight", out.dtype.name
-    gather = launch("depthwise_conv", name, (grid, 1, 1), (LANES * ROWS, 1, 1), *values, dtype=dtype)
-    return sequence([gather, sum_parts("depthwise_conv", out, scratch[0])])
+    name, by = "depthwise_conv2d_grad_weight", Arithmetic(stored_dtype(dy))
+    gather = launch("depthwise_conv", name, (grid, 1, 1), (LANES * ROWS, 1, 1), *values, dtype=by.dtype)
+    return sequence([gather, sum_parts("depthwise_conv", out, scratch[0], by=by)])

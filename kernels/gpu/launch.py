@@ -44,14 +44,15 @@ class Launch:
 
 
 def launch(
-    name: str, kernel: str, grid: Size, block: Size, *values: Any, dtype: str = "float32", shared: int = 0
-) -> Call:
+    name: str, kernel: str, grid: Size, block: Size, *values: Any, dtype: str = "float32", shared: int = 0,
+    tensor_cores: bool = False,
+) -> Call:  # fmt: skip
     """Return the launch of `kernel` in `name`.cu for numbers of `dtype`, with `shared` bytes of dynamic shared memory.
 
     `values` are arrays of the device and NumPy scalars (structures too) of exactly the declared types.
     """
     driver = current_driver()
-    function = driver.function(source(name, dtype), kernel)
+    function = driver.function(source(name, dtype, tensor_cores), kernel)
     return Call(Launch(driver, function, grid, block, shared, values), ())
 
 

@@ -11,19 +11,19 @@ from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.launch import nothing, sequence
 from edge_sdk.kernels.gpu.products import (
+    Plan,
+    arithmetic,
     countable,
+    is_unrounded,
     launch_tiles,
-    part_terms,
-    parts_of,
-    parts_scratch,
+    plan,
     structure,
     sum_parts,
-    tiles,
 )
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.spec import Array, Spec
 
-PRODUCT = np.dtype(
+FACTORS = np.dtype(
     [
         *[(name, "i4") for name in ("rows", "columns", "terms", "batches", "part_terms", "has_bias", "activation")],
         *[(name, "i8") for name in ("left_batch", "left_row", "left_term")],
@@ -31,7 +31,7 @@ PRODUCT = np.dtype(
     ],
     align=True,
 )
-"""The struct Product of linear.cu."""
+"""The struct Factors of linear.cu."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,13 @@ class _Sizes:
     batches: int = 1
 
     @property
-    def blocks(self) -> int:
-        return tiles(self.rows, self.columns) * self.batches
-
-    @property
-    def scratch(self) -> tuple[Spec, ...]:
-        return parts_scratch(parts_of(self.terms, self.blocks), self.batches * self.rows * self.columns)
+    def plan(self) -> Plan:
+        return plan(self.rows, self.columns, self.terms, self.batches)
 
 
 def multiply(
     out: Array, left: Array, right: Array, sizes: _Sizes, scratch: tuple[Array, ...], *, left_along: bool = True,
-    right_along: bool = True, bias: Array | None = None, activation: int = 0,
+    right_along: bool = True, bias: Array | None = None, activation: int = 0, precision: str = "float32",
 ) -> Call:  # fmt: skip
     """Return the launches of out (batch, row, column) = Σ left(row, term) · right(column, term).
 
@@ -62,22 +58,21 @@ def multiply(
         return nothing()
     rows, columns, terms, batches = astuple(sizes)
     countable("linear: terms of a sum", terms)
-    parts = len(scratch) and scratch[0].shape[0]
-    name = f"{'rows' if left_along else 'columns'}_by_{'columns' if right_along else 'rows'}"
+    planned, by = sizes.plan, arithmetic(left, precision)
     steps = [
         *((rows * terms, terms, 1) if left_along else (rows * terms, 1, rows)),
         *((columns * terms, terms, 1) if right_along else (columns * terms, 1, columns)),
     ]
-    finishing = (0, 0) if parts else (int(bias is not None), activation)
-    numbers = (rows, columns, terms, batches, part_terms(terms, sizes.blocks), *finishing)
-    struct = structure(PRODUCT, (*numbers, *steps))
-    target, kernel_name = (scratch[0], f"{name}_parts") if parts else (out, name)
-    dtype, added = out.dtype.name, out if bias is None else bias
-    products = batches * (parts or 1)
-    first = launch_tiles(
-        "linear", kernel_name, rows, columns, products, target, left, right, added, struct, dtype=dtype
-    )
-    return sequence([first, sum_parts("linear", out, scratch[0], bias, activation, columns)]) if parts else first
+    finishing = (0, 0) if scratch else (int(bias is not None), activation)
+    struct = structure(FACTORS, (rows, columns, terms, batches, planned.part_terms, *finishing, *steps))
+    target, in_full = (scratch[0], True) if scratch else (out, is_unrounded(out, by))
+    name = f"{'rows' if left_along else 'columns'}_by_{'columns' if right_along else 'rows'}"
+    name = f"{name}_parts" if in_full else name
+    added = left if bias is None else bias
+    first = launch_tiles("linear", name, planned, target, left, right, added, struct, by=by)
+    if not scratch:
+        return first
+    return sequence([first, sum_parts("linear", out, scratch[0], bias, activation, columns, by)])
 
 
 def _linear_sizes(op: Linear, x: Spec, w: Spec, *_: Spec) -> _Sizes:
@@ -85,13 +80,14 @@ def _linear_sizes(op: Linear, x: Spec, w: Spec, *_: Spec) -> _Sizes:
 
 
 def _linear_scratch(op: Linear, *inputs: Spec) -> tuple[Spec, ...]:
-    return _linear_sizes(op, *inputs).scratch
+    return _linear_sizes(op, *inputs).plan.scratch
 
 
 @kernel(Linear, "gpu", scratch=_linear_scratch, binds=True)
 def linear(op: Linear, out: Array, x: Array, w: Array, b: Array | None = None, *, scratch: tuple[Array, ...]) -> Call:
     sizes = _Sizes(x.shape[0], w.shape[0], x.shape[1])
-    return multiply(out, x, w, sizes, scratch, bias=b, activation=ACTIVATIONS[op.activation])
+    finish = ACTIVATIONS[op.activation]
+    return multiply(out, x, w, sizes, scratch, bias=b, activation=finish, precision=op.precision)
 
 
 def _matmul_sizes(op: MatMul, a: tuple[int, ...], b: tuple[int, ...]) -> _Sizes:
@@ -100,12 +96,12 @@ def _matmul_sizes(op: MatMul, a: tuple[int, ...], b: tuple[int, ...]) -> _Sizes:
 
 
 def _matmul_scratch(op: MatMul, a: Spec, b: Spec) -> tuple[Spec, ...]:
-    return _matmul_sizes(op, a.shape, b.shape).scratch
+    return _matmul_sizes(op, a.shape, b.shape).plan.scratch
 
 
 @kernel(MatMul, "gpu", scratch=_matmul_scratch, binds=True)
 def matmul(op: MatMul, out: Array, a: Array, b: Array, *, scratch: tuple[Array, ...]) -> Call:
     sizes = _matmul_sizes(op, a.shape, b.shape)
     return multiply(
-        out, a, b, sizes, scratch, left_along=not op.transpose_a, right_along=op.transpose_b
+        out, a, b, sizes, scratch, left_along=not op.transpose_a, right_along=op.transpose_b, precision=op.precision
     )  # fmt: skip

@@ -18,6 +18,7 @@ NEEDS_COMPILER = (
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _SPILLS = re.compile(r"(\d+) bytes spill stores")
 _REGISTERS = re.compile(r"Used (\d+) registers")
+_SHARED = re.compile(r"(\d+) bytes smem")
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,16 @@ class KernelUse:
 
     registers: int
     spilled_bytes: int
+    shared_bytes: int
+    """Of static shared memory."""
 
 
 @dataclass(frozen=True)
 class CompiledSource:
-    """Machine code, and what each kernel in it uses."""
+    """Machine code, the PTX that it was made of, and what each kernel in it uses."""
 
     code: bytes
+    ptx: str
     uses: dict[str, KernelUse]
 
 
@@ -51,7 +55,8 @@ def compile_source(source: Source, architecture: str) -> CompiledSource:
     program = nvrtc.createProgram(source.text, f"{source.name}.cu", (), ())
     try:
         nvrtc.compileProgram(program, options)
-        return CompiledSource(nvrtc.getCUBIN(program), _uses(nvrtc.getProgramLog(program)))
+        ptx = nvrtc.getPTX(program).decode()
+        return CompiledSource(nvrtc.getCUBIN(program), ptx, _uses(nvrtc.getProgramLog(program)))
     except nvrtc.NVRTCError as error:
         log = nvrtc.getProgramLog(program)
         raise RuntimeError(f"{source.name}.cu for {source.dtype} on {architecture}: {error}\n{log[:4000]}") from error
@@ -103,5 +108,6 @@ def _uses(log: str) -> dict[str, KernelUse]:
         elif registers := _REGISTERS.search(part):
             if spills := _SPILLS.search(part):
                 spilled = int(spills.group(1))
-            uses[name] = KernelUse(int(registers.group(1)), spilled)
+            shared = _SHARED.search(part)
+            uses[name] = KernelUse(int(registers.group(1)), spilled, int(shared.group(1)) if shared else 0)
     return uses

@@ -48,6 +48,8 @@ class Source:
 
     name: str
     dtype: str = "float32"
+    tensor_cores: bool = False
+    """Whether products are left to tensor cores; of float32 they round factors to TF32."""
 
     @cached_property
     def text(self) -> str:
@@ -56,6 +58,8 @@ class Source:
         defined = [f"#define SCALAR {scalar.stored}", f"#define COMPUTE {scalar.computed}"]
         if scalar.switch:
             defined.append(f"#define {scalar.switch} 1")
+        if self.tensor_cores:
+            defined.append("#define TENSOR_CORES 1")
         return "\n".join([*defined, _with_includes(f"{self.name}.cu", set())])
 
     @property
@@ -70,7 +74,7 @@ class Source:
 
 
 @cache
-def source(name: str, dtype: str = "float32") -> Source:
+def source(name: str, dtype: str = "float32", tensor_cores: bool = False) -> Source:
     """Return the file `name`.cu for numbers of `dtype`; raises UsageError for an unknown one.
 
     Arrays of the device hold bfloat16 as its bits, whose name for it is taken too.
@@ -81,7 +85,7 @@ def source(name: str, dtype: str = "float32") -> Source:
         raise UsageError(f"no kernels/gpu/cuda/{name}.cu{suggestion(name, known)}")
     if dtype not in SCALARS:
         raise UsageError(f"no CUDA kernel stores {dtype}; known are {', '.join(SCALARS)}{suggestion(dtype, SCALARS)}")
-    return Source(name, dtype)
+    return Source(name, dtype, tensor_cores)
 
 
 def source_names() -> tuple[str, ...]:

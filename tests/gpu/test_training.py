@@ -32,6 +32,21 @@ def test_a_network_learns_the_same_as_on_the_reference_device(optimizer: str) ->
         assert float(np.abs(arrays["gpu"][name] - wanted).max(initial=0)) <= 2e-3 * largest, name
 
 
+def test_training_in_tf32_is_within_its_rounding() -> None:
+    """Losses of three steps are float32's to three digits, and not its bytes: the precision reaches every product."""
+    losses = {}
+    for precision in ("float32", "tf32"):
+        model = tiny_model()
+        session = training_session(model, 4, "sgd", 0.01, device="gpu", recompute=None, precision=precision)
+        rng = np.random.default_rng(1)
+        image = rng.standard_normal((4, *model.preprocess.shape), np.float32)
+        feeds = {"image": image, "label": np.arange(4, dtype=np.int32) % len(model.labels)}
+        losses[precision] = [float(session.run(feeds)["loss"]) for _ in range(3)]
+
+    assert losses["tf32"] != losses["float32"]
+    assert losses["tf32"] == pytest.approx(losses["float32"], rel=1e-3)
+
+
 def test_what_was_learnt_is_fetched_when_it_is_asked_for() -> None:
     """Parameters stay on the device between steps; the workspace gives the newest, and takes what is put into it."""
     model = tiny_model()

@@ -175,6 +175,13 @@ def test_float16_is_for_gpus():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_tf32_is_for_gpus(device):
+    """Elsewhere it would be float32 by another name."""
+    with pytest.raises(UsageError, match="needs an NVIDIA GPU"):
+        edge.training_session(tiny_model(), batch=2, device=device, precision="tf32")
+
+
 def test_a_processor_without_the_instructions_is_named():
     """Compiled for an older one: the message says what is needed and what to do instead."""
     call = "import edge_sdk as edge; edge.fit(None, None, precision='bf16', device='cpu')"

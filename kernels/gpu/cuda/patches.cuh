@@ -91,51 +91,10 @@ struct Patches {
     const int t = by_channels.quotient(number), i = by_taps.quotient(t), j = t - i * (int)by_taps.divisor;
     return {i * vertical.dilation, j * horizontal.dilation, number - t * (int)by_channels.divisor};
   }
-  __device__ COMPUTE at(const Pixel& pixel, const Tap& tap) const {
+  // Where what a pixel sees by a tap lies; nullptr outside of the image, where it is 0.
+  __device__ const SCALAR* at(const Pixel& pixel, const Tap& tap) const {
     const int row = pixel.row + tap.row, column = pixel.column + tap.column;
-    if ((unsigned)row >= (unsigned)vertical.size || (unsigned)column >= (unsigned)horizontal.size) return 0;
-    return loaded(image, pixel.image + (index_t)(row * horizontal.size + column) * stride + tap.channel);
+    if ((unsigned)row >= (unsigned)vertical.size || (unsigned)column >= (unsigned)horizontal.size) return nullptr;
+    return image + (pixel.image + (index_t)(row * horizontal.size + column) * stride + tap.channel);
   }
-};
-
-// Operands of a product (gemm.cuh): a line for each pixel, or one for each tap and channel.
-struct PixelLines {
-  static constexpr bool ALONG_TERMS = true;
-  typedef Pixel Line;
-  typedef Tap Term;
-  const Patches& patches;
-  __device__ Pixel line(int number) const { return patches.pixel(number); }
-  __device__ Tap term(int number) const { return patches.tap(number); }
-  __device__ COMPUTE value(const Pixel& pixel, const Tap& tap) const { return patches.at(pixel, tap); }
-};
-struct TapLines {
-  static constexpr bool ALONG_TERMS = false;
-  typedef Tap Line;
-  typedef Pixel Term;
-  const Patches& patches;
-  __device__ Tap line(int number) const { return patches.tap(number); }
-  __device__ Pixel term(int number) const { return patches.pixel(number); }
-  __device__ COMPUTE value(const Tap& tap, const Pixel& pixel) const { return patches.at(pixel, tap); }
-};
-
-// The weights that belong to those patches, on the way back: only some taps, and lines that may be the last axis.
-template <bool along_terms>
-struct TapWeights {
-  static constexpr bool ALONG_TERMS = along_terms;
-  typedef index_t Line;
-  typedef index_t Term;
-  const SCALAR* start;
-  int lines, width;  // of the whole kernel
-  index_t line_step, tap_step, channel_step;
-  const Patches& patches;
-
-  __device__ Line line(int number) const { return number < lines ? number * line_step : -1; }
-  __device__ Term term(int number) const {
-    const int t = patches.by_channels.quotient(number), channel = number - t * (int)patches.by_channels.divisor;
-    const int i = patches.by_taps.quotient(t), j = t - i * (int)patches.by_taps.divisor;
-    const int row = patches.vertical.first_tap + i * patches.vertical.tap_step;
-    const int column = patches.horizontal.first_tap + j * patches.horizontal.tap_step;
-    return (row * width + column) * tap_step + channel * channel_step;
-  }
-  __device__ COMPUTE value(Line line, Term term) const { return line < 0 ? (COMPUTE)0 : loaded(start, line + term); }
 };

@@ -50,11 +50,17 @@ namespace emulation {
 
 enum class State { ready, at_block, at_warp, done };
 
+struct Copy {
+  void* to;
+  const void* from;
+};
+
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack;
   dim3 thread;
   State state;
+  std::vector<std::vector<Copy>> copies;  // under way, by groups; the last one is still open
 };
 
 static constexpr std::size_t STACK = 128 << 10;
@@ -95,6 +101,7 @@ static bool run_block(int threads, bool reversed) {
     Fiber& fiber = fibers[i];
     if (!fiber.stack) fiber.stack = std::make_unique<char[]>(STACK);
     fiber.state = State::ready;
+    fiber.copies.assign(1, {});
     fiber.thread = dim3(i % blockDim.x, (i / blockDim.x) % blockDim.y, i / (blockDim.x * blockDim.y));
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
@@ -237,4 +244,97 @@ static inline __nv_bfloat16 __float2bfloat16(float x) {
   unsigned u = __float_as_uint(x);
   if (x != x) return {(uint16_t)((u >> 16) | 0x40)};
   return {(uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16)};
+}
+
+// Tensor cores, and copies beside the arithmetic: the functions of cuda/fragments.cuh, after the tables of the PTX ISA for
+// mma.m16n8k16 (numbers of 16 bits), mma.m16n8k8 (TF32), ldmatrix and cp.async.
+
+namespace emulation {
+
+struct Operands {
+  unsigned left[4], right[2];
+};
+static Operands held[1024];
+static const void* matrix_rows[1024];
+
+template <class T>
+static float number_at(unsigned bits, int place);
+template <>
+float number_at<__half>(unsigned bits, int place) {
+  uint16_t half = (uint16_t)(bits >> 16 * place);
+  __half number;
+  std::memcpy(&number, &half, 2);
+  return __half2float(number);
+}
+template <>
+float number_at<__nv_bfloat16>(unsigned bits, int place) {
+  return __bfloat162float({(uint16_t)(bits >> 16 * place)});
+}
+template <>
+float number_at<float>(unsigned bits, int) {
+  return __uint_as_float(bits & 0xFFFFE000u);  // the other bits are not looked at
+}
+
+template <bool transposed>
+static void matrices(unsigned (&registers)[4], const void* row) {
+  const int self = running, lane = self % 32, warp = self - lane;
+  matrix_rows[self] = row;
+  wait(State::at_warp);
+  for (int matrix = 0; matrix < 4; matrix++) {
+    uint16_t pair[2];
+    for (int i = 0; i < 2; i++) {
+      const int line = transposed ? lane % 4 * 2 + i : lane / 4, place = transposed ? lane / 4 : lane % 4 * 2 + i;
+      pair[i] = ((const uint16_t*)matrix_rows[warp + matrix * 8 + line])[place];
+    }
+    registers[matrix] = pair[0] | (unsigned)pair[1] << 16;
+  }
+  wait(State::at_warp);
+}
+
+}  // namespace emulation
+
+template <class T>
+static void multiply_fragment(float (&sums)[4], const unsigned (&left)[4], unsigned first, unsigned second) {
+  using namespace emulation;
+  const int self = running, lane = self % 32, warp = self - lane, group = lane / 4, within = lane % 4;
+  constexpr int OF_REGISTER = 4 / sizeof(T), TERMS = 8 * OF_REGISTER;
+  std::memcpy(held[self].left, left, sizeof(left));
+  held[self].right[0] = first;
+  held[self].right[1] = second;
+  wait(State::at_warp);
+  for (int i = 0; i < 4; i++) {
+    const int row = group + i / 2 * 8, column = within * 2 + i % 2;
+    for (int term = 0; term < TERMS; term++) {
+      const int half = term / (TERMS / 2), lane_of_term = term % (TERMS / 2) / OF_REGISTER, place = term % OF_REGISTER;
+      const unsigned a = held[warp + row % 8 * 4 + lane_of_term].left[half * 2 + row / 8];
+      const unsigned b = held[warp + column * 4 + lane_of_term].right[half];
+      sums[i] += number_at<T>(a, place) * number_at<T>(b, place);
+    }
+  }
+  wait(State::at_warp);
+}
+static void load_matrices(unsigned (&registers)[4], const void* row) { emulation::matrices<false>(registers, row); }
+static void load_transposed_matrices(unsigned (&registers)[4], const void* row) {
+  emulation::matrices<true>(registers, row);
+}
+static inline unsigned to_tf32(unsigned number) {
+  return std::isfinite(__uint_as_float(number)) ? (number + 0x1000u) & 0xFFFFE000u : number;
+}
+
+// What a copy brings is there once it has been waited for, and no number before.
+static inline void copy_async(uint4* to, const void* from) {
+  std::memset((void*)to, 0xFF, sizeof(*to));
+  emulation::fibers[emulation::running].copies.back().push_back({to, from});
+}
+static inline void commit_copies() { emulation::fibers[emulation::running].copies.emplace_back(); }
+template <int left>
+static void wait_copies() {
+  auto& groups = emulation::fibers[emulation::running].copies;
+  while ((int)groups.size() > left + 1) {
+    for (const emulation::Copy& copy : groups.front()) {
+      if (copy.from) std::memcpy(copy.to, copy.from, sizeof(uint4));
+      else std::memset(copy.to, 0, sizeof(uint4));
+    }
+    groups.erase(groups.begin());
+  }
 }
