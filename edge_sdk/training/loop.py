@@ -76,7 +76,13 @@ class Loop:
         """Train; the errors are those of `fit`."""
         settings = self.settings
         checkpoint = self._folder.found(resume=resume)
-        forward = training_forward(self.model, freeze=settings.freeze, seed=settings.seed, precision=settings.precision)
+        forward = training_forward(
+            self.model,
+            freeze=settings.freeze,
+            seed=settings.seed,
+            precision=settings.precision,
+            device=self.model.device,
+        )
         loader = self._loader()
         features = None  # a teacher looks at the photo itself
         if self.teacher is None:
