@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from edge_sdk import __version__
-from edge_sdk.errors import EdgeError, suggestion
+from edge_sdk.errors import EdgeError, UsageError, suggestion
 
 # Name → one line for `edge --help`; the command itself is `command` in edge_sdk.cli.<name>.
 COMMANDS = {
@@ -32,6 +32,9 @@ COMMANDS = {
     "zoo": "List, download, check and remove published weights.",
 }
 
+ARGUMENTS = "edge.arguments"
+"""Under which the command line is found in a context's `meta`."""
+
 
 class Commands(click.Group):
     """Finds commands by module name; an unknown one gets a suggestion."""
@@ -39,6 +42,11 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return sorted(COMMANDS)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments for a command that starts processes with the same ones."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command."""
@@ -79,10 +87,12 @@ def edge(context: click.Context, threads: int | None) -> None:
       edge --threads 1 predict runs/a photo.jpg
     """
     from edge_sdk.cli.compile_display import CompileDisplay
+    from edge_sdk.parallel.communicator import current_communicator
     from edge_sdk.threads import preferring
 
     context.with_resource(CompileDisplay())
-    context.with_resource(preferring(threads, "--threads"))
+    if current_communicator().size == 1:  # else whoever started this process has shared the threads out
+        context.with_resource(preferring(threads, "--threads"))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -90,6 +100,15 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path or a label may have what the terminal cannot show
     sys.exit(_run(arguments))
+
+
+def run_in_process(arguments: tuple[str, ...]) -> int:
+    """Run the command line as one of several processes; raises EdgeError for the caller's mistakes."""
+    try:
+        result: Any = edge.main(args=list(arguments), prog_name="edge", standalone_mode=False)
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from error
+    return result if isinstance(result, int) else 0
 
 
 def _run(arguments: list[str] | None) -> int:

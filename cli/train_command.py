@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "fp16", "bf16", "tf32"]),
     default="float32",
     show_default=True,
-    help="On a GPU fp16 and bf16 store activations in 16 bits, and tf32 multiplies numbers of 11 bits; a processor with "
-    "AVX-512 BF16 multiplies in bfloat16 with bf16. Weights and sums stay float32.",
+    help="On a GPU fp16 and bf16 store activations in 16 bits, and tf32 multiplies numbers of 11 bits; a processor "
+    "with AVX-512 BF16 multiplies in bfloat16 with bf16. Weights and sums stay float32.",
 )
 @click.option(
     "--recompute", type=click.Choice(["auto", "activations", "none"]), default="auto", show_default=True,
@@ -81,12 +81,17 @@ if TYPE_CHECKING:
     "--profile", type=click.Choice(PROFILES), default=DEFAULT, show_default=True,
     help="Whose kernels' 8-bit arithmetic epochs are validated by, with --quantization-aware.",
 )  # fmt: skip
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Train in so many processes, each on its part of every batch and, with --device gpu, on its own GPU.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @json_option
 def command(
     data: Path, name: str, weights: str, image_size: int | None, out: Path, freeze: tuple[str, ...], device: str,
     autotune: bool, precise: bool, resume: bool, no_feature_cache: bool, recompute: str, target_runtime: str | None,
-    target_precision: TFLitePrecision | None, quantization_aware: bool, profile: Profile, as_json: bool,
+    target_precision: TFLitePrecision | None, quantization_aware: bool, profile: Profile, processes: int,
+    as_json: bool,
     **settings: Any,
 ) -> int:  # fmt: skip
     """Fine-tune a network on DATA, a folder with one sub-folder of photos a class (or train/ and val/ of those).
@@ -103,12 +108,20 @@ def command(
       edge train photos/ --freeze backbone --out runs/c
       edge train photos/ --precision bf16 --out runs/d
       edge train photos/ --device auto --out runs/g
+      edge train photos/ --device gpu --processes 4 --batch-size 256 --out runs/h
       edge train photos/ --model resnet18 --target-runtime 2.14 --target-precision int8 --out runs/e
       edge train photos/ --model runs/a/best.edge --quantization-aware --out runs/f
     """
     from edge_sdk.data.folder import ImageFolder
+    from edge_sdk.parallel.communicator import current_communicator
     from edge_sdk.training.fit import Interrupted, fit
 
+    if processes > current_communicator().size:
+        from edge_sdk.cli.main import ARGUMENTS, run_in_process
+        from edge_sdk.parallel.launch import run_processes
+
+        status: int = run_processes(processes, run_in_process, click.get_current_context().meta[ARGUMENTS])
+        return status
     place = device_for(device)  # before anything that takes long
     folder = ImageFolder.scan(data)
     for warning in folder.warnings:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edge_sdk.graph import Graph
     from edge_sdk.model import Model
     from edge_sdk.opening import load
+    from edge_sdk.parallel.launch import run_processes
     from edge_sdk.preprocess import Preprocess
     from edge_sdk.quantization.post_training import quantize
     from edge_sdk.quantization.quantization_aware import quantize_aware
@@ -65,6 +66,7 @@ _HOMES = {
     "prune_channels": "edge_sdk.compression.prune",
     "quantize": "edge_sdk.quantization.post_training",
     "quantize_aware": "edge_sdk.quantization.quantization_aware",
+    "run_processes": "edge_sdk.parallel.launch",
     "set_threads": "edge_sdk.threads",
     "training_session": "edge_sdk.training.step",
 }
@@ -93,6 +95,7 @@ __all__ = [
     "prune_channels",
     "quantize",
     "quantize_aware",
+    "run_processes",
     "set_threads",
     "training_session",
 ]

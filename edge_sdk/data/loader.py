@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -77,8 +77,10 @@ class Loader:
     caller's thread; None takes up to four). `prefetch` batches are decoded ahead. `cache_bytes` bounds the memory in
     which the crops of photos are kept from epoch to epoch (they can be kept unless `augment` crops at random). With
     `pixels` photos are uint8 in the order of `preprocess.channels`, not normalised: the graph does that
-    (`edge_sdk.passes.pixel_input`). Photos that cannot be read are recorded in `unreadable`, and handed to
-    `on_unreadable` once each; when they are more than a tenth of the dataset, DataError is raised.
+    (`edge_sdk.passes.pixel_input`). Of training batches that several loaders share, the one whose `part` is (k, n)
+    reads the k-th of n equal parts: `batch_size` are its own rows. Photos that cannot be read are recorded in
+    `unreadable`, and handed to `on_unreadable` once each; when they are more than a tenth of the dataset, DataError is
+    raised.
     """
 
     dataset: Dataset
@@ -92,6 +94,7 @@ class Loader:
     prefetch: int = 2
     cache_bytes: int = 0
     pixels: bool = False
+    part: tuple[int, int] = (0, 1)
     on_unreadable: Callable[[Unreadable], None] | None = None
     unreadable: list[Unreadable] = field(default_factory=list, init=False)
 
@@ -102,13 +105,15 @@ class Loader:
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= least) and not (name == "threads" and value is None):
                 raise UsageError(f"loader: {name} must be a whole number of at least {least}; found {value!r}")
+        if self.part != (0, 1) and not (self.drop_last and 0 <= self.part[0] < self.part[1]):
+            raise UsageError(f"loader: part {self.part} makes no sense; (k, n) with 0 <= k < n, of training batches")
         self._cache = PixelCache(self.cache_bytes)
 
     @property
     def batches(self) -> int:
         """The number of batches of an epoch; an evaluation yields fewer if all photos of a batch are unreadable."""
         if self.drop_last:
-            return max(1, len(self.dataset) // self.batch_size)
+            return max(1, len(self.dataset) // (self.batch_size * self.part[1]))
         return -(-len(self.dataset) // self.batch_size)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -136,17 +141,22 @@ class Loader:
 
     def _epoch(self, epoch: int, start_batch: int) -> Generator[Batch, None, None]:
         order = self.order(epoch)
-        end = self.batches * self.batch_size if self.drop_last else len(order)
-        rows = self._rows(order, epoch, range(start_batch * self.batch_size, end))
+        number, parts = self.part
+        step = self.batch_size * parts
+        end = self.batches * step if self.drop_last else len(order)
+        starts = range(start_batch * step + number * self.batch_size, end, step)
+        counts = [min(self.batch_size, end - start) for start in starts]
+        positions = [at for start, count in zip(starts, counts, strict=True) for at in range(start, start + count)]
+        rows = self._rows(order, epoch, positions)
         try:
-            for start in range(start_batch * self.batch_size, end, self.batch_size):
-                batch = self._assemble(rows, min(self.batch_size, end - start))
+            for count in counts:
+                batch = self._assemble(rows, count)
                 if batch.count:
                     yield batch
         finally:
             rows.close()
 
-    def _rows(self, order: NDArray[np.int64], epoch: int, positions: range) -> Generator[_Row, None, None]:
+    def _rows(self, order: NDArray[np.int64], epoch: int, positions: Sequence[int]) -> Generator[_Row, None, None]:
         """Yield the row of each position, in order, at most `prefetch` batches ahead of the caller."""
         stop = threading.Event()
         threads = _default_threads() if self.threads is None else self.threads

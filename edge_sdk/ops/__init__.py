@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_sdk.ops import (
     activation,
+    communication,
     control,
     conv,
     elementwise,
@@ -27,6 +28,7 @@ from edge_sdk.ops import (
 
 __all__ = [
     "activation",
+    "communication",
     "control",
     "conv",
     "elementwise",

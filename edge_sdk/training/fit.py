@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edge_sdk.device_choice import chosen_device
 from edge_sdk.errors import DataError, UsageError, suggestion
 from edge_sdk.model import Model
+from edge_sdk.parallel.communicator import current_communicator
 from edge_sdk.threads import preferring
 from edge_sdk.training.batches import Deployment
 from edge_sdk.training.listener import Listener, Silent
@@ -54,6 +55,10 @@ def fit(
     `device` computes: "cpu", "gpu", or "auto", the GPU where there is one; None takes the model's own, "cpu" unless it
     was replaced. It is recorded in the run's folder; a run may be resumed on another one.
 
+    Called by several processes (`edge_sdk.run_processes`), each trains on its part of every batch, by the mean of all
+    gradients. The first validates and writes; batch norms take the statistics of a process's own part, and the model
+    has those of the first. No features are computed once then.
+
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.
         UsageError: settings that make no sense on this machine, an `out` that holds another run, nothing to resume.
@@ -65,7 +70,8 @@ def fit(
         if name not in known:
             raise UsageError(f"fit has no setting {name!r}{suggestion(name, known)}; it has {', '.join(sorted(known))}")
     chosen = Settings(**settings)
-    listener = listener or Silent()
+    communicator = current_communicator()
+    listener = listener if listener is not None and communicator.rank == 0 else Silent()
     place = chosen_device(model.device if device is None else device, listener.on_note)
     check_precision(chosen.precision, place)
     _check_teacher(teacher, model, chosen)
@@ -81,6 +87,7 @@ def fit(
         threads=threads,
         teacher=None if teacher is None else teacher.replace(device=place),
         deployment=deployment,
+        communicator=communicator,
     )
     with preferring(compute_threads, "fit"):
         run = loop.run(resume=resume)

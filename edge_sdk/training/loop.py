@@ -17,6 +17,7 @@ from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.memory_need import DeviceMemoryError
 from edge_sdk.model import INPUT, Model
+from edge_sdk.parallel.communicator import Alone, Communicator
 from edge_sdk.passes.pixel_input import PIXELS, pixel_input
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
     from edge_sdk.data.loader import Loader
 
+SEED_STRIDE = 1_000_003
+"""Between the seeds of processes, whose dropout differs."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -69,6 +73,8 @@ class Loop:
     threads: int | None
     teacher: Model | None = None
     deployment: Deployment | None = None
+    communicator: Communicator = field(default_factory=Alone)
+    """Connects the processes that train on a part of each batch; the first of them validates and writes."""
     progress: Progress = field(default_factory=Progress)
     best: Model | None = None
 
@@ -79,13 +85,13 @@ class Loop:
         forward = training_forward(
             self.model,
             freeze=settings.freeze,
-            seed=settings.seed,
+            seed=settings.seed + SEED_STRIDE * self.communicator.rank,
             precision=settings.precision,
             device=self.model.device,
         )
         loader = self._loader()
-        features = None  # a teacher looks at the photo itself
-        if self.teacher is None:
+        features = None  # a teacher looks at the photo itself, and a process has but a part of the photos
+        if self.teacher is None and self.communicator.size == 1:
             features = features_for(forward, loader, self.validation, settings, self.listener)
         part = forward if features is None else features.training.part.rest
         step = self._step(part, settings.recompute)
@@ -96,7 +102,7 @@ class Loop:
             self._folder.save(self.progress, step)  # from here on a kill leaves something to resume
         batches, validation = self._sources(loader, features)
         self.listener.on_start(settings.epochs, batches.batches, self.progress)
-        steps = Steps(session)
+        steps = Steps(session, self.communicator)
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is stopped by its loss, with a reason
             while self.progress.epoch < settings.epochs:
                 self._epoch(steps, step, batches, validation)
@@ -112,6 +118,7 @@ class Loop:
             clip_norm=settings.clip_norm,
             recompute=recompute,
             distillation=settings.distillation,
+            processes=self.communicator.size,
         )
 
     def _session(self, step: TrainingStep, part: TrainingForward, loader: Loader) -> Session:
@@ -139,7 +146,7 @@ class Loop:
     def _sources(self, loader: Loader, features: RunFeatures | None) -> tuple[Batches, Validation | None]:
         """What the steps are fed, and what is validated on."""
         if features is None:
-            held_out = self.validation
+            held_out = self.validation if self._is_first else None
             photos: Batches = PhotoBatches(loader)
             if self.teacher is not None:
                 photos = TaughtBatches(photos, self.teacher, precise=self.settings.precise)
@@ -158,14 +165,29 @@ class Loop:
         return Loader(
             self.training,
             self.model.preprocess,
-            batch_size=min(self.settings.batch_size, len(self.training)),
+            batch_size=self._rows_of_batch(),
             shuffle=True,
             seed=self.settings.seed,
             augment=Augment.named(self.settings.augment),
             drop_last=True,
+            part=(self.communicator.rank, self.communicator.size),
             threads=self.threads,
             on_unreadable=self.listener.on_unreadable,
         )
+
+    def _rows_of_batch(self) -> int:
+        """How many rows of each batch are this process's."""
+        batch, processes = min(self.settings.batch_size, len(self.training)), self.communicator.size
+        if batch % processes:
+            raise UsageError(
+                f"batch_size: {batch} photos cannot be shared equally by {processes} processes; give a multiple of "
+                f"{processes}"
+            )
+        return batch // processes
+
+    @property
+    def _is_first(self) -> bool:
+        return self.communicator.rank == 0
 
     def _epoch(self, steps: Steps, step: TrainingStep, batches: Batches, validation: Validation | None) -> None:
         epoch = self.progress.epoch
@@ -178,6 +200,7 @@ class Loop:
                 with held_back():  # a checkpoint between steps has the weights of whole ones, and counts them all
                     self._count(figures := steps.take(feed, schedule.rate(taken)))
                 self._tell(figures)
+                steps.stop_if_asked()
                 if self._folder.seconds > CHECKPOINT_SECONDS:
                     self._count(steps.finish())
                     self._folder.save(self.progress, step)
@@ -223,7 +246,7 @@ class Loop:
         metrics = EpochMetrics(
             epoch=done.epoch,
             loss=done.loss_sum / batches.batches,
-            train_accuracy=done.correct / (batches.batches * batches.batch_size),
+            train_accuracy=done.correct / (batches.batches * batches.batch_size * self.communicator.size),
             validation_accuracy=accuracy,
             learning_rate=schedule.rate((done.epoch + 1) * batches.batches - 1),
             device=self._device,
@@ -262,7 +285,7 @@ class Loop:
 
     @cached_property
     def _folder(self) -> RunFolder:
-        return RunFolder(self.path, self._identity())
+        return RunFolder(self.path, self._identity(), self._is_first)
 
     def _identity(self) -> Mapping[str, Any]:
         """What must be the same for a checkpoint to be continued exactly; the device need not be."""

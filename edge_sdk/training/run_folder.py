@@ -35,13 +35,14 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class RunFolder:
-    """Writes a run to `path`, or nothing where that is None.
+    """Writes a run to `path`, or nothing where that is None, or another process of the run `writes`.
 
     `identity` is what must be the same for a checkpoint to be continued exactly.
     """
 
     path: Path | None
     identity: Mapping[str, Any]
+    writes: bool = True
     _saved: float = field(default_factory=time.monotonic)
     _unsaved: dict[str, Model] = field(default_factory=dict)
 
@@ -91,7 +92,7 @@ class RunFolder:
     def save(self, progress: Progress, step: TrainingStep) -> None:
         """Write the models that are new, and the checkpoint that follows."""
         self._saved = time.monotonic()
-        if self.path is None:
+        if self.path is None or not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         last, best = self._unsaved.pop(LAST, None), self._unsaved.pop(BEST, None)

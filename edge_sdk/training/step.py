@@ -25,9 +25,11 @@ from edge_sdk.passes.mixed_precision import mixed_precision
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.passes.recompute import WORTHWHILE
 from edge_sdk.passes.recompute import recompute as recompute_pass
+from edge_sdk.passes.start_early import start_early
 from edge_sdk.passes.to_training import STEP, to_training
 from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, HALVES, Array, Spec, Value
+from edge_sdk.training.data_parallel import mean_over_processes
 from edge_sdk.training.frozen import Freeze, trainable
 from edge_sdk.training.loss_scaling import add_factor, add_loss_scale, as_stored, keep_where_skipped
 from edge_sdk.training.optimizers import Optimizer, named_optimizer
@@ -82,12 +84,14 @@ class TrainingForward:
         clip_norm: float | None = None,
         recompute: Recompute = "auto",
         distillation: float = 0.0,
+        processes: int = 1,
     ) -> TrainingStep:
         """Add loss, gradients and optimizer; the arguments are those of `training_step`.
 
         With `distillation` the step is also fed the `teacher`'s logits (n, classes), and the loss is (1 - distillation)
         · cross-entropy + distillation · Σ p · log(p / q), p the teacher's probabilities and q the network's (Hinton et
-        al. 2015, at temperature 1).
+        al. 2015, at temperature 1). Of several `processes`, which all take such a step on their own part of a batch,
+        each takes it by the mean of their gradients.
         """
         if recompute not in RECOMPUTE:
             hint = suggestion(str(recompute), [kind for kind in RECOMPUTE if kind is not None])
@@ -106,6 +110,9 @@ class TrainingForward:
         gradients, factor = gradient(g, loss, self.trained, seed=scale), None
         if self.activations in HALVES:
             gradients = as_stored(g, gradients)
+        if processes > 1:
+            gradients = mean_over_processes(g, gradients)
+        if self.activations in HALVES:
             if scale is not None or clip_norm is not None:
                 factor = add_factor(g, workspace, gradients, scale, clip_norm)
         elif clip_norm is not None:
@@ -122,6 +129,7 @@ class TrainingForward:
             least_work = WORTHWHILE if recompute == "auto" else 0
             finished, workspace = recompute_pass(finished, workspace, loss=loss, least_work=least_work)
         finished, workspace = run_pipeline("step", finished, workspace)
+        finished, workspace = start_early(finished, workspace)
         return TrainingStep(finished, workspace.restricted(finished), self.model)
 
 

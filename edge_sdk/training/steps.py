@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_sdk.model import OUTPUT
+from edge_sdk.parallel.communicator import Communicator
+from edge_sdk.parallel.stop import stop_asked
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
 from edge_sdk.training.step import LABEL, LOSS, RATE
@@ -26,11 +28,12 @@ class Steps:
     """Takes the steps of a training Session.
 
     On a GPU a step is launched before the figures of the one before are read, so that it never waits for the host; on
-    the CPU each step's figures are there when it has been taken.
+    the CPU each step's figures are there when it has been taken. Of several processes each gets the figures of all.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, communicator: Communicator) -> None:
+        self._session, self._communicator = session, communicator
+        self._stops = False
         self._under_way: deque[tuple[Callable[[], dict[str, Array]], Array]] = deque()
 
     @property
@@ -46,6 +49,11 @@ class Steps:
         self._under_way.append((self._session.start(feeds), np.array(feeds[LABEL])))
         return list(self._figures(self._session.runs_ahead))
 
+    def stop_if_asked(self) -> None:
+        """Raise KeyboardInterrupt if any process was asked to stop: all come to know it with the same figures."""
+        if self._stops:
+            raise KeyboardInterrupt
+
     def finish(self) -> list[StepFigures]:
         """Wait for all steps, and return the figures that are still to come."""
         return list(self._figures(0))
@@ -54,4 +62,8 @@ class Steps:
         while len(self._under_way) > left:
             outputs, label = self._under_way.popleft()
             result = outputs()
-            yield StepFigures(float(result[LOSS]), int((result[OUTPUT].argmax(axis=1) == label).sum()))
+            right = int((result[OUTPUT].argmax(axis=1) == label).sum())
+            figures = np.array([float(result[LOSS]) / self._communicator.size, right, stop_asked()], np.float64)
+            self._communicator.allreduce_(figures)
+            self._stops |= bool(figures[2])
+            yield StepFigures(float(figures[0]), int(figures[1]))

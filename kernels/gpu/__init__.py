@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_sdk.kernels.gpu import (
     activation,
+    communication,
     control,
     conv,
     cublas_products,
@@ -35,6 +36,7 @@ PRECISIONS = ("float32", "float16", "bfloat16", "tf32")
 __all__ = [
     "PRECISIONS",
     "activation",
+    "communication",
     "control",
     "conv",
     "cublas_products",

@@ -11,9 +11,11 @@ from edge_sdk.errors import DeviceError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
+from edge_sdk.kernels.gpu.exchange import Exchange, HostExchange, NcclExchange
 from edge_sdk.kernels.gpu.nvrtc import check_compiler, compile_source, compiler_version
 from edge_sdk.kernels.gpu.source import Source
 from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
+from edge_sdk.parallel.communicator import Communicator
 from edge_sdk.spec import Array
 
 SMALL_WRITE, SMALL_WRITES = 4 << 10, 256 << 10
@@ -65,6 +67,7 @@ class CudaDriver:
         self._streams = {Queue.COMPUTING: self._stream, Queue.COPIES: self._copies}
         self._small_writes, self._used = self.pinned(SMALL_WRITES), 0
         self._modules: dict[Source, Any] = {}
+        self._exchange: NcclExchange | None = None
         device = cupy.cuda.Device()
         properties = cupy.cuda.runtime.getDeviceProperties(device.id)
         self.architecture = f"sm_{device.compute_capability}"
@@ -151,6 +154,14 @@ class CudaDriver:
     def wait(self) -> None:
         """Wait for the stream that computes."""
         self._stream.synchronize()
+
+    def exchange(self, communicator: Communicator) -> Exchange:
+        """Return one through NCCL, made once: all processes meet for that."""
+        if communicator.size == 1:
+            return HostExchange(communicator)
+        if self._exchange is None:
+            self._exchange = NcclExchange(communicator, self._stream)
+        return self._exchange
 
     def pinned(self, size: int) -> Array:
         """Return page-locked bytes of the host (cudaHostAlloc)."""

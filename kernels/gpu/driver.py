@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 from edge_sdk.errors import UsageError
 from edge_sdk.kernel import Call
+from edge_sdk.kernels.gpu.exchange import Exchange
 from edge_sdk.kernels.gpu.source import Source
 from edge_sdk.kernels.gpu.transfer import StagedTransfer
+from edge_sdk.parallel.communicator import Communicator
 from edge_sdk.spec import Array
 
 VARIABLE = "EDGE_GPU"
@@ -83,6 +85,9 @@ class Driver(Protocol):
 
     def wait(self) -> None:
         """Wait for all that was launched."""
+
+    def exchange(self, communicator: Communicator) -> Exchange:
+        """Return what averages arrays of the devices of all processes that a communicator connects."""
 
 
 @cache

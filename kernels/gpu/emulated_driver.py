@@ -26,8 +26,10 @@ from edge_sdk.errors import DeviceError, UsageError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
+from edge_sdk.kernels.gpu.exchange import Exchange, HostExchange
 from edge_sdk.kernels.gpu.source import Source
 from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
+from edge_sdk.parallel.communicator import Communicator
 from edge_sdk.spec import Array
 
 SHIM = Path(__file__).parent / "emulation"
@@ -171,6 +173,10 @@ class EmulatedDriver:
 
     def wait(self) -> None:
         """Everything has happened when a launch returns."""
+
+    def exchange(self, communicator: Communicator) -> Exchange:
+        """Return one through the host's memory."""
+        return HostExchange(communicator)
 
     def pinned(self, size: int) -> Array:
         """Return bytes of the host."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_sdk.kernels.reference import (
     activation,
+    communication,
     control,
     conv,
     elementwise,
@@ -32,6 +33,7 @@ PRECISIONS = ("float32",)
 __all__ = [
     "PRECISIONS",
     "activation",
+    "communication",
     "control",
     "conv",
     "elementwise",
