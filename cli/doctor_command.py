@@ -11,6 +11,7 @@ import click
 from edge_sdk.cli.output import json_option, print_json, size
 
 LIBRARIES = ("numpy", "numba", "llvmlite", "pillow", "onnx")
+GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc")
 RUNTIMES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "coremltools")
 CACHES: tuple[Literal["weights", "features", "tuning", "kernels"], ...] = ("weights", "features", "tuning", "kernels")
 FLOAT_BITS = 32
@@ -52,7 +53,7 @@ def command(as_json: bool) -> None:
             f"{processor['name']}, {processor['processors']} processors, vectors of {processor['simd_bits']} bits",
         ),
         ("threads", f"{processor['threads']} ({VARIABLE}), run by {processor['threading_layer']}"),
-        ("GPU", gpu["description"] or f"none: {gpu['reason']}"),
+        ("GPU", _shown(gpu)),
         *facts["gpu_libraries"].items(),
         *(
             (cache["kind"], f"{cache['folder']}: {_files(cache['files'])}, {size(cache['bytes'])}")
@@ -99,15 +100,27 @@ def _processor() -> dict[str, Any]:
     }
 
 
-def _gpu() -> dict[str, str | None]:
-    """What device "gpu" is, or in one line why there is none."""
+def _gpu() -> dict[str, Any]:
+    """What device "gpu" is and has free, or in one line why there is none; and the packages for one."""
     from edge_sdk.errors import EdgeError
     from edge_sdk.kernel import device_module
 
+    facts: dict[str, Any] = {"description": None, "free_bytes": None, "reason": None}
     try:
-        return {"description": device_module("gpu", "driver").current_driver().description, "reason": None}
+        driver = device_module("gpu", "driver").current_driver()
+        facts |= {"description": driver.description, "free_bytes": driver.free_bytes()}
     except EdgeError as error:
-        return {"description": None, "reason": str(error).partition("\n")[0]}
+        facts["reason"] = str(error).partition("\n")[0]
+    found = {name: _version(name) for name in GPU_PACKAGES}
+    return {**facts, "packages": {name: version for name, version in found.items() if version is not None}}
+
+
+def _shown(gpu: dict[str, Any]) -> str:
+    packages = "".join(f", {name} {version}" for name, version in gpu["packages"].items())
+    if gpu["description"] is None:
+        return f"none: {gpu['reason']}{packages}"
+    free = "" if gpu["free_bytes"] is None else f", {gpu['free_bytes'] / 2**30:.1f} GiB free"
+    return f"{gpu['description']}{free}{packages}"
 
 
 def _gpu_libraries() -> dict[str, str]:

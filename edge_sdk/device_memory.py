@@ -38,6 +38,10 @@ class DeviceMemory(Protocol):
     def runs_ahead(self) -> int:
         """How many runs can be launched before the outputs of the first are asked for, so that it never stands idle."""
 
+    @property
+    def reserve(self) -> int:
+        """What training leaves free: for what the device needs beside the arrays that are planned."""
+
     def allocate(self, size: int) -> Array:
         """Return `size` bytes on the device, aligned for any kernel."""
 
@@ -74,6 +78,7 @@ class HostMemory:
 
     description = "the processor"
     runs_ahead = 0
+    reserve = 0
 
     def allocate(self, size: int) -> Array:
         """Return `size` bytes that start at a cache line."""

@@ -66,7 +66,7 @@ class DeviceMemoryError(DeviceError):
 
 @dataclass(frozen=True)
 class Room:
-    """What a device has for a Session: `free` bytes, beside the parameters that are `there` already."""
+    """What a device has for a Session: `free` bytes, of which `kept` are for others, and parameters already `there`."""
 
     device: str
     memory: DeviceMemory
@@ -74,10 +74,11 @@ class Room:
     precise: bool
     free: int
     there: int
+    kept: int = 0
 
     def fits(self, need: MemoryNeed) -> bool:
         """Whether so much can be taken."""
-        return need.total - self.there <= self.free
+        return need.total - self.there + self.kept <= self.free
 
     def largest_batch(self, graph: Graph, below: int) -> int:
         """Return the largest batch less than `below` that fits for a graph with an open one; 0 where none does.
@@ -115,6 +116,7 @@ def check_fits(need: MemoryNeed, room: Room, graph: Graph, batch: int | None) ->
         return
     size = "" if batch is None else f" in batches of {batch}"
     found = f"device {room.device!r}: {graph.name}{size} needs {need}, and {_amount(room.free)} are free"
+    found += f", of which {_amount(room.kept)} are for validation and features" if room.kept else ""
     if batch is None:
         raise DeviceMemoryError(found, need, room)
     largest = room.largest_batch(graph, batch)

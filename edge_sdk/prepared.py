@@ -34,7 +34,7 @@ class Prepared:
 
 
 def prepare(graph: Graph, device: str, threads: int, *, autotune: bool, precise: bool) -> Prepared:
-    """Choose the kernels of a bound graph, by measuring them with `autotune`, and plan its arena; no memory is taken.
+    """Choose a bound graph's kernels and plan its arena; no memory is taken. With `autotune` the CPU's are measured.
 
     Raises:
         GraphError: an operator has no kernel on the device.
@@ -77,7 +77,7 @@ def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, 
         raise GraphError(
             f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
         )
-    if autotune:
+    if autotune and device == "cpu":
         with turn(threads, alone=True):  # times are honest when nothing else runs
             return bound_choices(nodes, device)
     return [choose_by_cost(candidates, op, inputs, unchanging) for op, candidates, inputs, unchanging in nodes]

@@ -55,6 +55,8 @@ class Session:
     Python threads may call `run`, of one Session or of several: runs that write weights go alone, the others at the
     same time as long as there are processors for all their threads.
 
+    What is taken of the device's memory is `need`. It must be there, with `kept_free` bytes to spare.
+
     Raises:
         UsageError: the batch is open and none is given, the device is unknown, or `threads` cannot be had.
         GraphError: an operator has no kernel on the device, or a parameter has no fitting array.
@@ -73,6 +75,7 @@ class Session:
         precise: bool | None = None,
         threads: int | None = None,
         profile: Profile = DEFAULT,
+        kept_free: int = 0,
     ) -> None:
         load_device(device)
         self._profile = checked_profile(profile)
@@ -91,8 +94,9 @@ class Session:
         self.need = need_of(prepared, self._memory)
         """What is taken of the device's memory."""
         if (free := self._memory.free_bytes()) is not None:
+            free = max(0, free - self._memory.reserve) if self.graph.updates else free
             there = bytes_there(self.graph, workspace, device, self._memory)
-            room = Room(device, self._memory, self.threads, precise, free, there)
+            room = Room(device, self._memory, self.threads, precise, free, there, kept_free)
             check_fits(self.need, room, graph, batch if symbolic else None)
         self._choices, self.memory = prepared.choices, prepared.memory
         self._kernels = [choice.kernel for choice in self._choices]

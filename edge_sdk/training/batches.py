@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_sdk.errors import DataError
 from edge_sdk.evaluation import Classifier, evaluate
+from edge_sdk.graph import Graph
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.passes.pixel_input import PIXELS
@@ -186,6 +187,12 @@ class FeatureValidation:
     """On features that were computed once."""
 
     features: Features
+
+    def program(self) -> tuple[Graph, int]:
+        """Return the graph that is run, and on how many rows at most."""
+        rest = self.features.part.rest
+        graph, _ = run_pipeline("inference", rest.graph, rest.workspace)
+        return graph, min(EVALUATED, len(self.features.views.dataset))
 
     def accuracy(self, step: TrainingStep) -> float:
         """Return the share of the photos whose best label is right."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_sdk.device_choice import described
-from edge_sdk.device_memory import ON_HOST
 from edge_sdk.errors import UsageError
-from edge_sdk.graph import Graph
-from edge_sdk.memory_need import DeviceMemoryError
-from edge_sdk.model import INPUT, Model
+from edge_sdk.model import Model
 from edge_sdk.parallel.communicator import Alone, Communicator
-from edge_sdk.passes.pixel_input import PIXELS, pixel_input
+from edge_sdk.passes.pixel_input import PIXELS
 from edge_sdk.session import Session
-from edge_sdk.spec import Array
 from edge_sdk.training.batches import (
     Batches,
     Deployment,
@@ -32,6 +28,7 @@ from edge_sdk.training.batches import (
     Validation,
 )
 from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress
+from edge_sdk.training.device_step import Program, device_session, inference_of
 from edge_sdk.training.feature_plan import RunFeatures, features_for
 from edge_sdk.training.interrupts import held_back
 from edge_sdk.training.listener import Listener
@@ -97,7 +94,7 @@ class Loop:
         step = self._step(part, settings.recompute)
         if checkpoint is not None:
             self._restore(checkpoint, step)
-        session = self._session(step, part, loader)
+        session = self._session(step, part, loader, features)
         if checkpoint is None:
             self._folder.save(self.progress, step)  # from here on a kill leaves something to resume
         batches, validation = self._sources(loader, features)
@@ -121,27 +118,30 @@ class Loop:
             processes=self.communicator.size,
         )
 
-    def _session(self, step: TrainingStep, part: TrainingForward, loader: Loader) -> Session:
-        """Bind the step to the device; raises DeviceMemoryError, which names what would fit."""
-        graph, arrays = self._on_device(step)
-        step.workspace.update(arrays)
-        loader.pixels = PIXELS in graph.inputs
-        device, batch, tuned, precise = self.model.device, loader.batch_size, self.model.autotune, self.settings.precise
-        try:
-            return Session(graph, step.workspace, device, batch, autotune=tuned, precise=precise)
-        except DeviceMemoryError as error:
-            if self.settings.recompute == "activations":
-                raise
-            smaller, _ = self._on_device(self._step(part, "activations"))
-            largest = error.room.largest_batch(smaller, batch + 1)
-            hint = f"; with recompute activations it is {largest}" if largest > error.largest_batch else ""
-            raise error.with_hint(hint) from None
+    def _session(
+        self, step: TrainingStep, part: TrainingForward, loader: Loader, features: RunFeatures | None
+    ) -> Session:
+        session = device_session(
+            step,
+            loader.batch_size,
+            as_pixels=self.teacher is None,  # which looks at the photos too
+            precise=self.settings.precise,
+            beside=self._beside(loader.batch_size, features),
+            recomputed=None if self.settings.recompute == "activations" else lambda: self._step(part, "activations"),
+        )
+        loader.pixels = PIXELS in session.graph.inputs
+        return session
 
-    def _on_device(self, step: TrainingStep) -> tuple[Graph, dict[str, Array]]:
-        """A step as it is bound: photos go to a GPU as bytes, unless a teacher looks at them."""
-        if self.model.device in ON_HOST or self.teacher is not None or INPUT not in step.graph.inputs:
-            return step.graph, {}
-        return pixel_input(step.graph, self.model.preprocess)
+    def _beside(self, batch: int, features: RunFeatures | None) -> Iterator[Program]:
+        """What else runs on the device of a run."""
+        if features is not None:
+            yield features.training.part.graph, features.training.part.block
+            if features.validation is not None:
+                yield FeatureValidation(features.validation).program()
+        elif self.validation is not None and self.deployment is None:
+            yield from inference_of(self.model, min(batch, len(self.validation)))
+        if self.teacher is not None:
+            yield from inference_of(self.teacher, batch)
 
     def _sources(self, loader: Loader, features: RunFeatures | None) -> tuple[Batches, Validation | None]:
         """What the steps are fed, and what is validated on."""

@@ -22,8 +22,6 @@ SMALL_WRITE, SMALL_WRITES = 4 << 10, 256 << 10
 """Bytes that are written without waiting: at a time, and before the host waits for all of them once."""
 ALIGNMENT = 64
 POOL_UNIT = 512
-RESERVE = 256 << 20
-"""Bytes that are left to the driver: kernels' code and tables, captured graphs, and what it rounds up."""
 
 
 class _CudaFunction:
@@ -41,6 +39,7 @@ class CudaDriver:
     """The current CUDA device: a stream on which everything runs in order, and one for copies of the next inputs."""
 
     runs_ahead = 1
+    reserve = 256 << 20
 
     def __init__(self) -> None:
         try:
@@ -103,9 +102,9 @@ class CudaDriver:
         return -(-size // POOL_UNIT) * POOL_UNIT
 
     def free_bytes(self) -> int | None:
-        """Return what the driver and CuPy's pool have left, less `RESERVE`."""
+        """Return what the driver and CuPy's pool have left."""
         free, _ = self._cupy.cuda.runtime.memGetInfo()
-        return max(0, int(free) + int(self._cupy.get_default_memory_pool().free_bytes()) - RESERVE)
+        return int(free) + int(self._cupy.get_default_memory_pool().free_bytes())
 
     def staging_bytes(self, inputs: Sequence[int]) -> int:
         """Return what a transfer takes for inputs of so many bytes."""

@@ -53,6 +53,10 @@ class Driver(Protocol):
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""
 
+    @property
+    def reserve(self) -> int:
+        """What training leaves free: for kernels' code and tables, captured graphs, and what is rounded up."""
+
     def allocate(self, size: int) -> Array:
         """Return `size` bytes on the device, aligned to 256."""
 

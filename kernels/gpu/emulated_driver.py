@@ -35,8 +35,6 @@ from edge_sdk.spec import Array
 SHIM = Path(__file__).parent / "emulation"
 OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off", "-w")
 ALIGNMENT = 256
-RESERVE = 64 << 10
-"""Bytes that are left to kernels' tables."""
 MEMORY_VARIABLE = "EDGE_GPU_MEMORY"
 GRID_LIMIT, THREADS_LIMIT, SHARED_LIMIT = (2**31 - 1, 65535, 65535), 1024, 48 << 10
 
@@ -90,6 +88,7 @@ class EmulatedDriver:
     description = "a processor that emulates a GPU"
     runs_ahead = 1
     stream = None
+    reserve = 64 << 10
 
     def __init__(self) -> None:
         self.reversed = False
@@ -130,8 +129,8 @@ class EmulatedDriver:
         return -(-size // ALIGNMENT) * ALIGNMENT
 
     def free_bytes(self) -> int | None:
-        """Return what is left of the memory that it is said to have, less `RESERVE`."""
-        return None if self.memory_bytes is None else max(0, self.memory_bytes - self.used_bytes - RESERVE)
+        """Return what is left of the memory that it is said to have."""
+        return None if self.memory_bytes is None else self.memory_bytes - self.used_bytes
 
     def staging_bytes(self, inputs: Sequence[int]) -> int:
         """Return what a transfer takes for inputs of so many bytes."""

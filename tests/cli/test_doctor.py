@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import edge_sdk
-from edge_sdk.cli.doctor_command import RUNTIMES
+from edge_sdk.cli.doctor_command import GPU_PACKAGES, RUNTIMES
 from edge_sdk.kernels.gpu import driver
+
+
+def installed(names):
+    """The packages among these that are installed, with their versions."""
+    found = {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
+    return {name: found[name] for name in names if name in found}
 
 
 @pytest.fixture
@@ -69,22 +76,32 @@ def test_the_reason_for_no_gpu_is_one_line(run, no_gpu):
     result = run("doctor", "--json")
 
     assert result.code == 0
-    assert result.json["gpu"] == {"description": None, "reason": "EDGE_GPU is 'cuda' or 'emulated', not 'abacus'"}
+    assert result.json["gpu"] == {
+        "description": None, "free_bytes": None, "reason": "EDGE_GPU is 'cuda' or 'emulated', not 'abacus'",
+        "packages": installed(GPU_PACKAGES),
+    }  # fmt: skip
 
 
 def test_the_gpu_is_described(run, monkeypatch):
-    """With the driver's own words."""
-    monkeypatch.setattr(driver, "current_driver", lambda: type("Driver", (), {"description": "a fine GPU"}))
+    """With the driver's own words, what it has free, and the packages that drive it."""
+    fine = SimpleNamespace(description="a fine GPU", free_bytes=lambda: 3 << 29)
+    monkeypatch.setattr(driver, "current_driver", lambda: fine)
 
-    assert run("doctor", "--json").json["gpu"] == {"description": "a fine GPU", "reason": None}
+    gpu = run("doctor", "--json").json["gpu"]
+    shown = next(line for line in run("doctor").out.splitlines() if line.startswith("GPU "))
+
+    packages = installed(GPU_PACKAGES)
+    assert gpu == {"description": "a fine GPU", "free_bytes": 3 << 29, "reason": None, "packages": packages}
+    assert "a fine GPU, 1.5 GiB free" in shown
+    assert all(f", {name} {version}" in shown for name, version in packages.items())
 
 
 def test_runtimes_that_are_installed_have_a_version(run):
     """Each that is looked for is there or null."""
     runtimes = run("doctor", "--json").json["runtimes"]
 
-    installed = {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
-    assert runtimes == {name: installed.get(name) for name in RUNTIMES}
+    assert {name: version for name, version in runtimes.items() if version} == installed(RUNTIMES)
+    assert set(runtimes) == set(RUNTIMES)
 
 
 def test_people_get_a_line_each(run, cache, no_gpu):
@@ -94,7 +111,7 @@ def test_people_get_a_line_each(run, cache, no_gpu):
     lines = dict(line.split("  ", 1) for line in result.out.splitlines())
     assert result.err == ""
     assert f"edge-sdk {edge_sdk.__version__}" in lines["versions"]
-    assert lines["GPU"].strip() == "none: EDGE_GPU is 'cuda' or 'emulated', not 'abacus'"
+    assert lines["GPU"].strip().startswith("none: EDGE_GPU is 'cuda' or 'emulated', not 'abacus'")
     assert lines["weights"].strip() == f"{cache}: 1 file, 0.0 kB"
     assert lines["features"].strip() == f"{cache / 'features'}: 1 file, 0.0 kB"
     assert set(RUNTIMES) <= set(lines)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from own_cache import own_cache
 from tiny_models import tiny_model, write_photos
 
 from edge_sdk.cli.main import main
 from edge_sdk.errors import UsageError
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.emulated_driver import MEMORY_VARIABLE, RESERVE, EmulatedDriver
+from edge_sdk.kernels.gpu.emulated_driver import MEMORY_VARIABLE, EmulatedDriver
 from edge_sdk.memory_need import DeviceMemoryError
+from edge_sdk.training.fit import fit
 from edge_sdk.training.step import training_session
 
 FEEDS = {"image": np.zeros((4, 16, 16, 3), np.float32), "label": np.zeros(4, np.int32)}
@@ -33,7 +36,7 @@ def limit(driver: EmulatedDriver, size: int) -> None:
     """Leave this much beside what other tests still hold."""
     driver.memory_bytes = None
     gc.collect()
-    driver.memory_bytes = size + RESERVE + driver.used_bytes
+    driver.memory_bytes = size + driver.reserve + driver.used_bytes
 
 
 def test_what_is_planned_is_what_is_taken(driver: EmulatedDriver) -> None:
@@ -44,7 +47,7 @@ def test_what_is_planned_is_what_is_taken(driver: EmulatedDriver) -> None:
     session.run(FEEDS)
 
     taken = driver.used_bytes - before
-    assert session.need.total <= taken <= session.need.total + RESERVE
+    assert session.need.total <= taken <= session.need.total + driver.reserve
     assert session.need.staging >= 2 * 4 * (16 * 16 * 3 * 4)
     assert session.plan.peak_bytes == session.need.total
 
@@ -75,6 +78,30 @@ def test_weights_that_are_there_already_are_not_asked_for_again(driver: Emulated
     assert second.need == first.need
 
 
+@pytest.mark.parametrize("more", [{}, {"freeze": "backbone"}, {"distillation": 0.5}])
+def test_a_run_that_is_started_is_not_stopped_by_memory(
+    driver: EmulatedDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    """Validation, features and a teacher are planned too: with what is asked for and no more, epochs end."""
+    monkeypatch.setenv("EDGE_CACHE", str(own_cache(tmp_path / "cache")))
+    photos = write_photos(tmp_path / "photos", 6)
+    settings = {"epochs": 2, "batch_size": 4, "device": "gpu", **more}
+    settings["teacher"] = tiny_model(1) if "distillation" in more else None
+    limit(driver, 0)
+    with pytest.raises(DeviceMemoryError) as refused:
+        fit(tiny_model(), photos, **settings)
+    wanted = refused.value.need.total + refused.value.room.kept
+    del refused
+
+    limit(driver, wanted - 256)
+    with pytest.raises(DeviceMemoryError, match="are for validation and features"):
+        fit(tiny_model(), photos, **settings)
+    limit(driver, wanted)
+    run = fit(tiny_model(), photos, **settings)
+
+    assert len(run.history) == 2
+
+
 def test_the_command_line_refuses_in_one_line(
     driver: EmulatedDriver, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,7 +128,7 @@ def test_the_limit_is_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -
     taken = small.allocate(300)
     monkeypatch.setenv(MEMORY_VARIABLE, "1 GB")
 
-    assert (small.free_bytes(), small.taken(300), taken.nbytes) == (1_000_000 - RESERVE - 512, 512, 300)
+    assert (small.free_bytes(), small.taken(300), taken.nbytes) == (1_000_000 - 512, 512, 300)
     with pytest.raises(MemoryError):
         small.allocate(1_000_000)
     with pytest.raises(UsageError, match="in bytes, not '1 GB'"):
