@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from edge_sdk.graph import Graph, Node
-from edge_sdk.op import Op
-from edge_sdk.ops.update import GROUPED
+from edge_sdk.ops.update import GROUPED, GroupedUpdate
 from edge_sdk.passes.rewrite import last_values, rebuild
 from edge_sdk.spec import Value
 from edge_sdk.workspace import Workspace
@@ -26,7 +25,7 @@ def group_updates(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]
     themselves. Every weight and state may be overwritten as before.
     """
     last = last_values(graph)
-    groups: dict[tuple[Op, str, tuple[Value, ...]], list[Node]] = {}
+    groups: dict[tuple[GroupedUpdate, str, tuple[Value, ...]], list[Node]] = {}
     for node in graph.nodes:
         form = GROUPED.get(type(node.op))
         if form is None or not last.issuperset(node.outputs):
@@ -38,13 +37,13 @@ def group_updates(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]
             key = (op, stored, tuple(shared[name] for name in SHARED if name in shared))
             groups.setdefault(key, []).append(node)
     changed: dict[Value, Node | None] = {}  # what takes the place of a node, by its first output; None for nothing
-    for (op, _, shared_values), members in groups.items():
+    for (grouped, _, shared_values), members in groups.items():
         if len(members) < 2:
             continue
         own = [value for node in members for name, value in _inputs(node) if name not in SHARED]
         results = tuple(value for node in members for value in node.outputs)
         changed.update({node.outputs[0]: None for node in members})
-        changed[members[-1].outputs[0]] = Node(op, (*shared_values, *own), results)
+        changed[members[-1].outputs[0]] = Node(grouped, (*shared_values, *own), results)
     nodes = [changed.get(node.outputs[0], node) for node in graph.nodes]
     return rebuild(graph, [node for node in nodes if node is not None]), workspace.restricted(graph)
 

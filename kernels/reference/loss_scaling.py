@@ -15,7 +15,7 @@ def gradient_factor(op: GradientFactor, out: Array, norm: Array, scale: Array | 
     if not np.isfinite(norm):
         out[...] = 0
         return
-    true_norm = max(float(norm) / divisor, np.finfo(np.float32).tiny)
+    true_norm = max(float(norm) / divisor, float(np.finfo(np.float32).tiny))
     out[...] = (1.0 if op.max_norm is None else min(1.0, op.max_norm / true_norm)) / divisor
 
 

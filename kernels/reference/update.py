@@ -125,22 +125,23 @@ def linear_rmsprop_update(
 
 @kernel(GroupedSGDUpdate, "reference")
 def grouped_sgd_update(op: GroupedSGDUpdate, out: tuple[Array, ...], rate: Array, *rest: Array) -> None:
-    for (weight, gradient, velocity), results in op.members.each((rate, *rest), out):
-        sgd_update(_single(SGDUpdate, op), tuple(results), weight, gradient, rate, velocity, *_factor(op, rest))
+    for (weight, gradient, velocity), (new, state) in op.members.each((rate, *rest), out):
+        given = (weight, gradient, rate, velocity, *_factor(op, rest))
+        sgd_update(_single(SGDUpdate, op), (new, state), *given)
 
 
 @kernel(GroupedAdamUpdate, "reference")
 def grouped_adam_update(op: GroupedAdamUpdate, out: tuple[Array, ...], rate: Array, step: Array, *rest: Array) -> None:
-    for (weight, gradient, first, second), results in op.members.each((rate, step, *rest), out):
-        state = (first, second, step, *_factor(op, rest))
-        adam_update(_single(AdamUpdate, op), tuple(results), weight, gradient, rate, *state)
+    for (weight, gradient, *states), (new, first, second) in op.members.each((rate, step, *rest), out):
+        given = (weight, gradient, rate, *states, step, *_factor(op, rest))
+        adam_update(_single(AdamUpdate, op), (new, first, second), *given)
 
 
 @kernel(GroupedRMSPropUpdate, "reference")
 def grouped_rmsprop_update(op: GroupedRMSPropUpdate, out: tuple[Array, ...], rate: Array, *rest: Array) -> None:
-    for (weight, gradient, square, velocity), results in op.members.each((rate, *rest), out):
-        state = (square, velocity, *_factor(op, rest))
-        rmsprop_update(_single(RMSPropUpdate, op), tuple(results), weight, gradient, rate, *state)
+    for (weight, gradient, *states), (new, square, velocity) in op.members.each((rate, *rest), out):
+        given = (weight, gradient, rate, *states, *_factor(op, rest))
+        rmsprop_update(_single(RMSPropUpdate, op), (new, square, velocity), *given)
 
 
 def _single(form: Callable[..., Any], op: GroupedUpdate) -> Any:

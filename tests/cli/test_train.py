@@ -69,6 +69,15 @@ def test_the_precision_is_chosen_and_recorded(run, refused, photos, untrained, t
     assert edge.load(out).provenance["training"]["settings"]["precision"] == "bf16"
 
 
+def test_float16_without_a_gpu_is_refused_in_one_line(refused, photos, untrained, tmp_path):
+    """The message says what it needs and what to do instead."""
+    call = ("train", photos, "--model", untrained, "--out", tmp_path / "run", "--precision", "fp16")
+
+    message = refused(*call)
+
+    assert "precision 'fp16' on device 'cpu': it needs device 'gpu'; train with precision 'float32'" in message
+
+
 def test_a_zoo_network_trains_at_a_small_size(run, photos, tmp_path):
     """A network by name, with random weights and small photos, gets the folder's classes and says what to do next."""
     out = tmp_path / "run"

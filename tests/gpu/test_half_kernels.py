@@ -27,7 +27,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.cost import node_multiply_adds
 from edge_sdk.graph import Graph, Node
 from edge_sdk.halves import rounded_to, widened
-from edge_sdk.kernel import find_kernel, load_device
+from edge_sdk.kernel import Kernel, find_kernel, load_device
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.op import Op
 from edge_sdk.ops.conv import (
@@ -177,6 +177,30 @@ def assert_rounded_once(actual: Array, exact: Array, computing: float | Array, w
     allowed = UNIT[dtype] * np.abs(exact) + SMALLEST[dtype] / 2 + (1 + UNIT[dtype]) * np.asarray(computing)
     worst = float(np.max(error - allowed, initial=-1))
     assert worst <= 0, f"{where}: off by {float(np.max(error, initial=0)):.3g}, {worst:.3g} more than rounding explains"
+
+
+@pytest.mark.parametrize("dtype", sorted(HALVES))
+@pytest.mark.parametrize("source", ["float32", "float64"])
+def test_casts_round_to_nearest(source: str, dtype: str) -> None:
+    """Ties and numbers beside them, subnormal ones, those beyond the range: to the last bit the host's, both ways."""
+    random = np.random.default_rng(0)
+    normal = random.standard_normal(2000) * 2.0 ** random.integers(-140, 130, 2000)
+    ties = (1 + (2 * random.integers(0, 2**7, 200) + 1) / 2**8) * (1 + random.choice([0, 2.0**-40, -(2.0**-40)], 200))
+    with np.errstate(over="ignore"):
+        x = np.concatenate([normal, ties, [0.0, -0.0, np.inf, -np.inf, 65519.9, 65520.0, 1e-45]]).astype(source)
+
+    (narrow,) = call_on_device(kernel_of(Cast(dtype), x), Cast(dtype), [x])
+    (wide,) = call_on_device(kernel_of(Cast(source), narrow), Cast(source), [narrow])
+
+    assert np.array_equal(narrow, rounded_to(x, dtype))
+    assert np.array_equal(wide, widened(narrow).astype(source))
+
+
+def kernel_of(op: Op, x: Array) -> Kernel:
+    """The CUDA kernel for an operator of one input."""
+    found = find_kernel(op, "gpu", [spec_of(x)])
+    assert found is not None
+    return found
 
 
 def test_bounds_notice_a_sum_in_sixteen_bits() -> None:
