@@ -41,7 +41,7 @@ LONGEST_MESSAGE = 1024
 
 _C_TYPES = {
     Type.HANDLE: ctypes.c_void_p, Type.VOID_PTR: ctypes.c_void_p, Type.BACKEND_DESCRIPTOR: ctypes.c_void_p,
-    Type.INT64: ctypes.c_int64, Type.FLOAT: ctypes.c_float,
+    Type.INT64: ctypes.c_int64, Type.FLOAT: ctypes.c_float, Type.DOUBLE: ctypes.c_double, Type.BOOLEAN: ctypes.c_bool,
 }  # fmt: skip
 """How an attribute's elements lie in memory; those of the other types are C enumerations."""
 

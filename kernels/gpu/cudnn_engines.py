@@ -31,9 +31,11 @@ ROUNDING = frozenset({Note.TENSOR_CORE, Note.DOWN_CONVERT_INPUTS})
 """Factors of float32 in fewer bits."""
 
 
-def refused(wanted: Convolution) -> frozenset[int]:
-    """Return the notes that an engine must not have."""
-    return NEVER | ROUNDING if wanted.dtype == "float32" and not wanted.rounds else NEVER
+def may_run(wanted: Convolution, notes: frozenset[int]) -> bool:
+    """Tell whether an engine with these notes may compute a convolution."""
+    exact = wanted.dtype == "float32" and not wanted.rounds
+    keeps = wanted.activation is None or Note.STRICT_NAN_PROP in notes  # what is not a number, as all our kernels do
+    return keeps and not notes & (NEVER | ROUNDING if exact else NEVER)
 
 
 class Engines:
@@ -72,7 +74,7 @@ class Engines:
             if rank < len(engines):
                 plan = self._made(graph, engines[rank])
                 notes = self.library.engine_of(plan.configuration)[2]
-                return plan if plan.workspace <= MOST_WORKSPACE and not notes & refused(wanted) else None
+                return plan if plan.workspace <= MOST_WORKSPACE and may_run(wanted, notes) else None
         return None
 
     def _made(self, graph: Descriptor, engine: Engine) -> Plan:
@@ -86,7 +88,7 @@ class Engines:
             for configuration in self._proposed(graph):
                 index, knobs, notes = self.library.engine_of(configuration)
                 engine = (index, tuple(knobs))
-                if notes & refused(wanted) or engine in engines:
+                if engine in engines or not may_run(wanted, notes):
                     continue
                 with contextlib.suppress(CudnnError):
                     if self.library.plan(graph, configuration).workspace <= MOST_WORKSPACE:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gpu.computed_cudnn import ENGINES, ComputedCudnn, Engine
+from gpu.device_calls import call_on_device
 from gpu.library_rows import Row, convolutions
 from gpu.real_libraries import cudnn_functions
 
 from edge_sdk.kernel import find_kernel, load_device
 from edge_sdk.kernels.gpu import cudnn, cudnn_conv
-from edge_sdk.kernels.gpu.cudnn_engines import NEVER, Engines, engines_of, refused
+from edge_sdk.kernels.gpu.cudnn_engines import NEVER, Engines, engines_of, may_run
 from edge_sdk.kernels.gpu.cudnn_graph import TYPES, Convolution, convolution, graph_of
 from edge_sdk.kernels.gpu.cudnn_names import Attribute, Note, Type
 from edge_sdk.ops.conv import Conv2D
@@ -43,6 +45,11 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opens:
     return open_it
 
 
+def is_followed(row: Row) -> bool:
+    """Whether a convolution adds anything to its result, or applies an activation."""
+    return isinstance(row.op, Conv2D) and (len(row.inputs) > 2 or row.op.activation is not None)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("row", list(convolutions()), ids=str)
 def test_what_cudnn_is_told_is_the_operator(row: Row, dtype: str, opened: Opens) -> None:
@@ -53,6 +60,37 @@ def test_what_cudnn_is_told_is_the_operator(row: Row, dtype: str, opened: Opens)
 
     assert len(kernels) == (3 if dtype == "float16" else 2)
     assert max(row.worst_error(kernel, dtype) for kernel in kernels) <= 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("row", [row for row in convolutions() if is_followed(row)], ids=str)
+def test_what_follows_a_convolution_is_computed_with_it(row: Row, dtype: str, opened: Opens) -> None:
+    """Bias, residual and activation as operations of the same graph, by engines that keep what is not a number."""
+    opened()
+
+    kernels = row.kernels(dtype, cudnn_conv.WHOLE)
+
+    assert len(kernels) == (1 if row.op.activation else 3 if dtype == "float16" else 2)
+    assert max(row.worst_error(kernel, dtype) for kernel in kernels) <= 1
+
+
+def test_where_nothing_follows_there_is_nothing_to_compute_with_it(opened: Opens) -> None:
+    """A convolution alone has its own alternatives; they are not offered twice."""
+    opened()
+
+    assert not [row for row in convolutions() if not is_followed(row) and row.kernels("float32", cudnn_conv.WHOLE)]
+
+
+def test_infinite_results_stay_so(opened: Opens) -> None:
+    """What is not a number, or infinite, is not cut to the largest number by the activation."""
+    opened()
+    x, w = np.zeros((1, 1, 3, 1), np.float32), np.ones((1, 1, 1, 1), np.float32)
+    x[0, 0, :, 0] = (np.nan, np.inf, -np.inf)
+    row = Row("ends", Conv2D(activation="relu"), (x, w), 1e-6)
+
+    for kernel in row.kernels("float32", (*cudnn_conv.WHOLE, *cudnn_conv.ALGORITHMS)):
+        (y,) = call_on_device(kernel, row.op, [x, w])
+        assert np.array_equal(y[0, 0, :, 0], [np.nan, np.inf, 0], equal_nan=True)
 
 
 def test_engines_that_depend_on_time_or_round_are_not_taken(opened: Opens) -> None:
@@ -129,6 +167,6 @@ def test_the_real_engines_say_how_they_compute(sought: str, dtype: str) -> None:
             continue
         noted.append(frozenset(engine.numbers(Attribute.ENGINE_NUMERICAL_NOTE, Type.NUMERICAL_NOTE, 2 * len(Note))))
 
-    assert any(not notes & refused(wanted) for notes in noted)
+    assert any(may_run(wanted, notes) for notes in noted)
     if sought != "result" and dtype != "bfloat16":
         assert any(notes & NEVER for notes in noted)
