@@ -29,7 +29,7 @@ from edge_sdk.kernels.gpu.cublas_names import (
     Reduction,
 )
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.libraries import ALIGNMENT, first_line, load_library
+from edge_sdk.kernels.gpu.libraries import ALIGNMENT, checked_wish_for_libraries, first_line, load_library
 
 HINT = "pip install 'edge-sdk[cudnn-cuda13]' or 'edge-sdk[cudnn-cuda12]'"
 TYPES = {"float32": Data.FLOAT, "float16": Data.HALF, "bfloat16": Data.BFLOAT16}
@@ -195,6 +195,7 @@ def version_text(version: int) -> str:
 def _opened() -> Cublas | EdgeError:
     """The library with a handle, or why there is none."""
     try:
+        checked_wish_for_libraries()
         stream = current_driver().stream
         if stream is None:
             return DeviceError("an emulated GPU has no cuBLAS")

@@ -30,7 +30,7 @@ from edge_sdk.kernels.gpu.cudnn_names import (
     Type,
 )
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.libraries import first_line, load_if_found, load_library
+from edge_sdk.kernels.gpu.libraries import checked_wish_for_libraries, first_line, load_if_found, load_library
 
 HINT = "pip install 'edge-sdk[cudnn-cuda13]' or 'edge-sdk[cudnn-cuda12]'"
 OLDEST = 90000
@@ -217,6 +217,7 @@ def version_text(version: int) -> str:
 def _opened() -> Cudnn | EdgeError:
     """The library with a handle on the driver's stream, or why there is none."""
     try:
+        checked_wish_for_libraries()
         stream = current_driver().stream
         if stream is None:
             return DeviceError("an emulated GPU has no cuDNN")

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_sdk.errors import DeviceError
+from edge_sdk.kernel import switched_on
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.spec import Array, Spec
 
+OWN_KERNELS = "EDGE_OWN_KERNELS"
+"""The environment variable that, when it is 1, leaves libraries aside: all is computed by the package's own kernels."""
 ALIGNMENT = 16
 """Bytes to which every array that a library gets is aligned; a memory plan aligns to more."""
 
@@ -27,6 +30,12 @@ class Entry:
     name: str
     returns: Any
     takes: tuple[Any, ...]
+
+
+def checked_wish_for_libraries() -> None:
+    """Raise DeviceError where somebody wants the package's own kernels alone."""
+    if switched_on(OWN_KERNELS):
+        raise DeviceError(f"{OWN_KERNELS} is 1")
 
 
 def load_library(names: Sequence[str], entries: Sequence[Entry], hint: str) -> ctypes.CDLL:
