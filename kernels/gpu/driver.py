@@ -32,16 +32,16 @@ class Driver(Protocol):
     """Compiles, launches, and owns the memory that kernels compute in."""
 
     @property
+    def stream(self) -> int | None:
+        """The CUDA stream that all runs on, for NVIDIA's libraries; None where there is no such thing."""
+
+    @property
     def architecture(self) -> str:
         """The name of the instruction set, such as "sm_90"."""
 
     @property
     def description(self) -> str:
         """What it is, for people."""
-
-    @property
-    def stream(self) -> int | None:
-        """The CUDA stream that all runs on, for NVIDIA's libraries; None where there is no such thing."""
 
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""

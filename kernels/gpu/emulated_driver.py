@@ -71,9 +71,9 @@ class _EmulatedFunction:
 class EmulatedDriver:
     """Compiles with g++, runs thread by thread. Kernels' arguments are checked against their declared types."""
 
+    stream = None
     architecture = "emulated"
     description = "a processor that emulates a GPU"
-    stream = None
 
     def __init__(self) -> None:
         self.reversed = False
