@@ -20,8 +20,8 @@ from edge_sdk.kernels.gpu import cublas_names
 from edge_sdk.kernels.gpu.cudnn_names import (
     COMPILERS,
     ENTRIES,
+    LASTING,
     LIBRARIES,
-    NOT_SUPPORTED,
     SUCCESS,
     Attribute,
     Backend,
@@ -52,11 +52,11 @@ def _elements(kind: Type, count: int) -> Any:
 
 
 class CudnnError(DeviceError):
-    """cuDNN refused something; `unsupported` where it can be done in no such way, but perhaps in another."""
+    """cuDNN refused something; `lasts` where it would again, and was not out of memory or the like."""
 
     def __init__(self, what: str, status: int, message: str) -> None:
         super().__init__(f"cuDNN: {what}: {message} (status {status})")
-        self.unsupported = status in NOT_SUPPORTED
+        self.lasts = status in LASTING
 
 
 class Descriptor:

@@ -15,8 +15,8 @@ COMPILERS = ("libnvrtc.so.13", "libnvrtc.so.12", "nvrtc64_130_0.dll", "nvrtc64_1
 """What cuDNN compiles some of its engines with."""
 
 SUCCESS = 0
-NOT_SUPPORTED = range(3000, 4000)
-"""Statuses that say: not this way."""
+LASTING = range(2000, 4000)
+"""Statuses that would come again: what was asked is wrong (2000 and on) or not supported (3000 and on)."""
 
 
 class Backend(IntEnum):

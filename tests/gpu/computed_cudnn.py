@@ -49,14 +49,15 @@ class Engine:
     index: int
     knobs: tuple[tuple[int, int], ...] = ((3, 1),)
     notes: frozenset[int] = frozenset()
-    runs: bool = True
+    fails: int = 0
+    """The status of its plan."""
     workspace: int = WORKSPACE
 
 
 ENGINES = (
     Engine(7, notes=frozenset({Note.NONDETERMINISTIC})),
     Engine(4, notes=frozenset({Note.TENSOR_CORE})),
-    Engine(9, runs=False),
+    Engine(9, fails=UNSUPPORTED),
     Engine(1, knobs=((3, 1), (5, 0)), notes=frozenset({Note.STRICT_NAN_PROP})),
     Engine(2, workspace=2**40),
     Engine(5),
@@ -108,8 +109,7 @@ class ComputedCudnn(Cudnn):
 
     def plan(self, graph: Descriptor, configuration: Any) -> Any:
         self.asked.plans.append(configuration.index)
-        if not configuration.runs:
-            raise CudnnError("plan", UNSUPPORTED, "this engine does not run here")
+        self.check("plan", configuration.fails)
         return ComputedPlan(graph, configuration)
 
 

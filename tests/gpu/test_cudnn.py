@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu.computed_cudnn import ENGINES, ComputedCudnn, Engine
+from gpu.computed_cudnn import ENGINES, UNSUPPORTED, ComputedCudnn, Engine, compute
 from gpu.device_calls import call_on_device
 from gpu.library_rows import Row, convolutions
 from gpu.real_libraries import cudnn_functions
@@ -15,7 +15,7 @@ from gpu.real_libraries import cudnn_functions
 from edge_sdk.kernel import find_kernel, load_device
 from edge_sdk.kernels.gpu import cudnn, cudnn_conv
 from edge_sdk.kernels.gpu.cudnn_engines import NEVER, Engines, engines_of, may_run
-from edge_sdk.kernels.gpu.cudnn_graph import TYPES, Convolution, convolution, graph_of
+from edge_sdk.kernels.gpu.cudnn_graph import IMAGE, RESULT, TYPES, WEIGHTS, Convolution, convolution, graph_of
 from edge_sdk.kernels.gpu.cudnn_names import Attribute, Note, Type
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.spec import Spec
@@ -120,6 +120,30 @@ def test_a_search_is_remembered_on_disk(opened: Opens) -> None:
 
     Engines(second, "another GPU").count(WANTED)
     assert second.asked.searches > 0
+
+
+def test_what_failed_for_want_of_memory_is_tried_again_by_the_next_process(opened: Opens) -> None:
+    """A failure that may pass is not written down; one that lasts is."""
+    short = Engines(opened((Engine(1, fails=4004), Engine(2, fails=UNSUPPORTED))), "one GPU")
+    assert (short.count(WANTED), short.count(WANTED)) == (0, 0)
+    assert short.library.asked.plans == [1, 2]
+
+    again = Engines(opened((Engine(1), Engine(2, fails=UNSUPPORTED))), "one GPU")
+
+    assert again.count(WANTED) == 1
+    assert again.kept.without_engine() == (0, 1)
+
+
+def test_bfloat16_is_told_as_such(opened: Opens) -> None:
+    """Its bits are read and written as bfloat16: 1 · 2 + 3 · 0.5 = 3.5 in bits."""
+    image, weights, result = (np.zeros(8, np.uint16) for _ in range(3))
+    image[:2], weights[:2] = (0x3F80, 0x4040), (0x4000, 0x3F00)  # 1, 3 and 2, 0.5
+    wanted = convolution(Conv2D(), "result", "bfloat16", (1, 1, 1, 2), (1, 1, 1, 2), (1, 1, 1, 1))
+    places = {number: array.ctypes.data for number, array in ((IMAGE, image), (WEIGHTS, weights), (RESULT, result))}
+
+    compute(graph_of(opened(), wanted), places)
+
+    assert result[0] == 0x4060
 
 
 def test_a_remembered_engine_that_does_not_run_is_searched_anew(opened: Opens) -> None:
