@@ -10,6 +10,7 @@ rounds, and has no padding that differs between the two ends of an axis, as "sam
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Sequence
 from functools import cache
@@ -123,16 +124,18 @@ class Plan:
         return pack.finalized()
 
     def run(self, bound: Any) -> None:
-        """Start it on the stream of the handle."""
+        """Start it on the stream of the handle, which one thread at a time may use."""
         library = self.library
-        library.check("run", library.functions.cudnnBackendExecute(library.handle, self._plan.pointer, bound.pointer))
+        with library.turn:
+            status = library.functions.cudnnBackendExecute(library.handle, self._plan.pointer, bound.pointer)
+        library.check("run", status)
 
 
 class Cudnn:
     """The library, and what a handle of it does for one stream."""
 
     def __init__(self, functions: Any, handle: int | None) -> None:
-        self.functions, self.handle = functions, handle
+        self.functions, self.handle, self.turn = functions, handle, threading.Lock()
         self.version: int = functions.cudnnGetVersion()
 
     def check(self, what: str, status: int) -> None:

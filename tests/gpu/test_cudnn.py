@@ -11,13 +11,16 @@ from gpu.computed_cudnn import ENGINES, UNSUPPORTED, ComputedCudnn, Engine, comp
 from gpu.device_calls import call_on_device
 from gpu.library_rows import Row, convolutions
 from gpu.real_libraries import cudnn_functions
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from op_cases.case import normal
 
 from edge_sdk.kernel import find_kernel, load_device
 from edge_sdk.kernels.gpu import cudnn, cudnn_conv
 from edge_sdk.kernels.gpu.cudnn_engines import NEVER, Engines, engines_of, may_run
 from edge_sdk.kernels.gpu.cudnn_graph import IMAGE, RESULT, TYPES, WEIGHTS, Convolution, convolution, graph_of
 from edge_sdk.kernels.gpu.cudnn_names import Attribute, Note, Type
-from edge_sdk.ops.conv import Conv2D
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
 from edge_sdk.spec import Spec
 
 for _device in ("gpu", "reference"):
@@ -91,6 +94,40 @@ def test_infinite_results_stay_so(opened: Opens) -> None:
     for kernel in row.kernels("float32", (*cudnn_conv.WHOLE, *cudnn_conv.ALGORITHMS)):
         (y,) = call_on_device(kernel, row.op, [x, w])
         assert np.array_equal(y[0, 0, :, 0], [np.nan, np.inf, 0], equal_nan=True)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> tuple[Conv2D, tuple[int, ...], tuple[int, ...]]:
+    """A convolution with its image and weights, where a window fits."""
+    kernel, stride, dilation = (draw(st.tuples(*[st.integers(1, most)] * 2)) for most in (3, 3, 2))
+    pads = st.tuples(st.integers(0, 2), st.integers(0, 2))
+    padding = draw(st.sampled_from(["same", "valid"]) | st.tuples(pads, pads))
+    groups, per_group, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    sizes = [draw(st.integers((k - 1) * d + 1, 9)) for k, d in zip(kernel, dilation, strict=True)]
+    op = Conv2D(stride, padding, dilation, groups)
+    return op, (2, *sizes, groups * per_group), (groups * outputs, *kernel, per_group)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(geometries())
+def test_any_geometry_and_both_gradients(
+    opened: Opens, geometry: tuple[Conv2D, tuple[int, ...], tuple[int, ...]]
+) -> None:
+    """Strides that leave pixels over, padding that is cut off or differs at both ends, dilation, groups."""
+    opened((Engine(1),))
+    op, image, weights = geometry
+    x, w = normal(*image, seed=1), normal(*weights, seed=2)
+    dy = normal(*op.infer(Spec(image), Spec(weights)).shape, seed=3)
+    at = (op.stride, op.padding, op.dilation, op.groups)
+
+    rows = (
+        Row("forward", op, (x, w), 1e-6),
+        Row("input", Conv2DGradInput(*at, input_size=(image[1], image[2])), (dy, w), 1e-6),
+        Row("weight", Conv2DGradWeight(*at, kernel_size=(weights[1], weights[2])), (dy, x), 1e-6),
+    )
+    for row in rows:
+        (kernel,) = row.kernels("float32", cudnn_conv.ALGORITHMS)
+        assert row.worst_error(kernel, "float32") <= 1, row
 
 
 def test_engines_that_depend_on_time_or_round_are_not_taken(opened: Opens) -> None:
