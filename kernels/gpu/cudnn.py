@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from edge_sdk.errors import DeviceError, EdgeError
+from edge_sdk.errors import DeviceError
 from edge_sdk.kernels.gpu import cublas_names
 from edge_sdk.kernels.gpu.cudnn_names import (
     COMPILERS,
@@ -30,8 +30,7 @@ from edge_sdk.kernels.gpu.cudnn_names import (
     Note,
     Type,
 )
-from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.libraries import checked_wish_for_libraries, first_line, load_if_found, load_library
+from edge_sdk.kernels.gpu.libraries import first_line, load_if_found, load_library, stream_for_libraries
 
 HINT = "pip install 'edge-sdk[cudnn-cuda13]' or 'edge-sdk[cudnn-cuda12]'"
 OLDEST = 90000
@@ -217,17 +216,14 @@ def version_text(version: int) -> str:
 
 
 @cache
-def _opened() -> Cudnn | EdgeError:
+def _opened() -> Cudnn | DeviceError:
     """The library with a handle on the driver's stream, or why there is none."""
     try:
-        checked_wish_for_libraries()
-        stream = current_driver().stream
-        if stream is None:
-            return DeviceError("an emulated GPU has no cuDNN")
+        stream = stream_for_libraries()
         library, handle = Cudnn(loaded_functions(), None), ctypes.c_void_p()
         library.check("handle", library.functions.cudnnCreate(ctypes.byref(handle)))
         library.check("stream", library.functions.cudnnSetStream(handle, stream))
-    except EdgeError as error:
+    except DeviceError as error:
         return error
     library.handle = handle.value
     return library

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from edge_sdk.cli.main import main
-from edge_sdk.errors import DeviceError
+from edge_sdk.errors import DeviceError, UsageError
 from edge_sdk.kernel import find_kernel, load_device
-from edge_sdk.kernels.gpu import cublas, cublas_names, cudnn, cudnn_names
+from edge_sdk.kernels.gpu import cublas, cublas_names, cudnn, cudnn_names, libraries
 from edge_sdk.kernels.gpu.algorithm_cache import AlgorithmCache, Engine
 from edge_sdk.kernels.gpu.cudnn import Cudnn
 from edge_sdk.kernels.gpu.cudnn_engines import engines_of
@@ -137,8 +137,8 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Functi
 
     def opened(status: int) -> Functions:
         functions = Functions(status)
+        monkeypatch.setattr(libraries, "current_driver", lambda: SimpleNamespace(stream=77))
         for module in (cudnn, cublas):
-            monkeypatch.setattr(module, "current_driver", lambda: SimpleNamespace(stream=77))
             monkeypatch.setattr(module, "loaded_functions", lambda: functions)
             module._opened.cache_clear()
         return functions
@@ -173,6 +173,23 @@ def test_a_library_that_gives_no_handle_is_not_used(with_gpu: Callable[[int], Fu
     }
 
 
+def test_without_a_gpu_the_version_is_told(
+    with_gpu: Callable[[int], Functions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why there is none stands in the line on the GPU."""
+
+    def no_driver() -> None:
+        raise DeviceError("a long story")
+
+    with_gpu(0)
+    monkeypatch.setattr(libraries, "current_driver", no_driver)
+
+    assert report() == {
+        "cuDNN": "9.28.1, not used: there is no GPU to use it on",
+        "cuBLAS": "13.10.0, not used: there is no GPU to use it on",
+    }
+
+
 def test_own_kernels_alone_where_that_is_wanted(
     with_gpu: Callable[[int], Functions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +200,17 @@ def test_own_kernels_alone_where_that_is_wanted(
     assert cudnn.current_cudnn() is None
     assert cublas.current_cublas() is None
     assert report()["cuDNN"] == "9.28.1, not used: EDGE_OWN_KERNELS is 1"
+
+
+def test_a_wish_that_is_misspelt_is_no_wish(
+    with_gpu: Callable[[int], Functions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the caller's mistake, and not a reason to do without libraries."""
+    monkeypatch.setenv(OWN_KERNELS, "yes")
+    with_gpu(0)
+
+    with pytest.raises(UsageError, match="EDGE_OWN_KERNELS is 0 or 1, not 'yes'"):
+        find_kernel(Linear(), "gpu", [Spec((2, 4)), Spec((3, 4))])
 
 
 def test_a_version_without_a_function_is_not_used(tmp_path: Path) -> None:
