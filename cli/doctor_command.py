@@ -35,9 +35,9 @@ def command(as_json: bool) -> None:
         "versions": _versions(),
         "processor": _processor(),
         "gpu": _gpu(),
-        "gpu_libraries": _gpu_libraries(),
         "caches": [_cache(kind) for kind in CACHES],
         "runtimes": {name: _version(name) for name in RUNTIMES},
+        "gpu_libraries": _gpu_libraries(),
     }
     if as_json:
         print_json(facts)
@@ -54,12 +54,12 @@ def command(as_json: bool) -> None:
         ),
         ("threads", f"{processor['threads']} ({VARIABLE}), run by {processor['threading_layer']}"),
         ("GPU", _shown(gpu)),
-        *facts["gpu_libraries"].items(),
         *(
             (cache["kind"], f"{cache['folder']}: {_files(cache['files'])}, {size(cache['bytes'])}")
             for cache in facts["caches"]
         ),
         *((name, version or "not installed") for name, version in facts["runtimes"].items()),
+        *facts["gpu_libraries"].items(),
     ]
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
@@ -123,14 +123,6 @@ def _shown(gpu: dict[str, Any]) -> str:
     return f"{gpu['description']}{free}{packages}"
 
 
-def _gpu_libraries() -> dict[str, str]:
-    """The versions of NVIDIA's libraries, or in one line each why it is not used."""
-    from edge_sdk.kernel import device_module
-
-    lines: dict[str, str] = device_module("gpu", "libraries").report_with_searches()
-    return lines
-
-
 def _cache(kind: Literal["weights", "features", "tuning", "kernels"]) -> dict[str, Any]:
     """Folder, number of files and bytes; the others may lie below that of weights and are not counted as such."""
     from edge_sdk.cache_folder import cache_folder
@@ -147,6 +139,14 @@ def _cache(kind: Literal["weights", "features", "tuning", "kernels"]) -> dict[st
                 continue
             count += 1
     return {"kind": kind, "folder": str(folder), "files": count, "bytes": total}
+
+
+def _gpu_libraries() -> dict[str, str]:
+    """The versions of NVIDIA's libraries, or in one line each why it is not used."""
+    from edge_sdk.kernel import device_module
+
+    lines: dict[str, str] = device_module("gpu", "libraries").report_with_searches()
+    return lines
 
 
 def _files(count: int) -> str:

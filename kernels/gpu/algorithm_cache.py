@@ -32,13 +32,18 @@ class AlgorithmCache:
         digest = hashlib.sha256(json.dumps(self._identity, sort_keys=True).encode()).hexdigest()[:12]
         self.path: Path = tuning_folder() / f"{library}-{version}-{digest}.json"
         self._known = self._read()
+        self._passing: dict[str, list[Engine]] = {}
 
     def get(self, key: str) -> list[Engine] | None:
         """Return what was found for a key: nothing usable where the list is empty; None where nobody has looked."""
-        return self._known.get(key)
+        return self._passing.get(key, self._known.get(key))
 
-    def put(self, key: str, engines: list[Engine]) -> None:
-        """Remember what was found, beside what other processes have written since."""
+    def put(self, key: str, engines: list[Engine], *, on_disk: bool = True) -> None:
+        """Remember what was found, on disk beside what other processes have written since."""
+        if not on_disk:
+            self._passing[key] = engines
+            return
+        self._passing.pop(key, None)
         self._known = self._read() | self._known | {key: engines}
         content = {"format": FORMAT, "made_for": self._identity, "engines": dict(sorted(self._known.items()))}
         with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from edge_sdk.errors import DeviceError, EdgeError
+from edge_sdk.errors import DeviceError
 from edge_sdk.kernels.gpu.cublas_names import (
     ENTRIES,
     LIBRARIES,
@@ -28,8 +28,7 @@ from edge_sdk.kernels.gpu.cublas_names import (
     Preference,
     Reduction,
 )
-from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.libraries import ALIGNMENT, first_line, load_library
+from edge_sdk.kernels.gpu.libraries import ALIGNMENT, first_line, load_library, stream_for_libraries
 
 HINT = "pip install 'edge-sdk[cudnn-cuda13]' or 'edge-sdk[cudnn-cuda12]'"
 TYPES = {"float32": Data.FLOAT, "float16": Data.HALF, "bfloat16": Data.BFLOAT16}
@@ -192,15 +191,13 @@ def version_text(version: int) -> str:
 
 
 @cache
-def _opened() -> Cublas | EdgeError:
+def _opened() -> Cublas | DeviceError:
     """The library with a handle, or why there is none."""
     try:
-        stream = current_driver().stream
-        if stream is None:
-            return DeviceError("an emulated GPU has no cuBLAS")
+        stream = stream_for_libraries()
         library, handle = Cublas(loaded_functions(), None, stream), ctypes.c_void_p()
         library.check("handle", library.functions.cublasLtCreate(ctypes.byref(handle)))
-    except EdgeError as error:
+    except DeviceError as error:
         return error
     library.handle = handle.value
     return library

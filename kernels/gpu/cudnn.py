@@ -10,18 +10,19 @@ rounds, and has no padding that differs between the two ends of an axis, as "sam
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from edge_sdk.errors import DeviceError, EdgeError
+from edge_sdk.errors import DeviceError
 from edge_sdk.kernels.gpu import cublas_names
 from edge_sdk.kernels.gpu.cudnn_names import (
     COMPILERS,
     ENTRIES,
+    LASTING,
     LIBRARIES,
-    NOT_SUPPORTED,
     SUCCESS,
     Attribute,
     Backend,
@@ -29,8 +30,7 @@ from edge_sdk.kernels.gpu.cudnn_names import (
     Note,
     Type,
 )
-from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.libraries import first_line, load_if_found, load_library
+from edge_sdk.kernels.gpu.libraries import first_line, load_if_found, load_library, stream_for_libraries
 
 HINT = "pip install 'edge-sdk[cudnn-cuda13]' or 'edge-sdk[cudnn-cuda12]'"
 OLDEST = 90000
@@ -41,7 +41,7 @@ LONGEST_MESSAGE = 1024
 
 _C_TYPES = {
     Type.HANDLE: ctypes.c_void_p, Type.VOID_PTR: ctypes.c_void_p, Type.BACKEND_DESCRIPTOR: ctypes.c_void_p,
-    Type.INT64: ctypes.c_int64, Type.FLOAT: ctypes.c_float,
+    Type.INT64: ctypes.c_int64, Type.FLOAT: ctypes.c_float, Type.DOUBLE: ctypes.c_double, Type.BOOLEAN: ctypes.c_bool,
 }  # fmt: skip
 """How an attribute's elements lie in memory; those of the other types are C enumerations."""
 
@@ -52,11 +52,11 @@ def _elements(kind: Type, count: int) -> Any:
 
 
 class CudnnError(DeviceError):
-    """cuDNN refused something; `unsupported` where it can be done in no such way, but perhaps in another."""
+    """cuDNN refused something; `lasts` where it would again, and was not out of memory or the like."""
 
     def __init__(self, what: str, status: int, message: str) -> None:
         super().__init__(f"cuDNN: {what}: {message} (status {status})")
-        self.unsupported = status in NOT_SUPPORTED
+        self.lasts = status in LASTING
 
 
 class Descriptor:
@@ -123,16 +123,18 @@ class Plan:
         return pack.finalized()
 
     def run(self, bound: Any) -> None:
-        """Start it on the stream of the handle."""
+        """Start it on the stream of the handle, which one thread at a time may use."""
         library = self.library
-        library.check("run", library.functions.cudnnBackendExecute(library.handle, self._plan.pointer, bound.pointer))
+        with library.turn:
+            status = library.functions.cudnnBackendExecute(library.handle, self._plan.pointer, bound.pointer)
+        library.check("run", status)
 
 
 class Cudnn:
     """The library, and what a handle of it does for one stream."""
 
     def __init__(self, functions: Any, handle: int | None) -> None:
-        self.functions, self.handle = functions, handle
+        self.functions, self.handle, self.turn = functions, handle, threading.Lock()
         self.version: int = functions.cudnnGetVersion()
 
     def check(self, what: str, status: int) -> None:
@@ -214,16 +216,14 @@ def version_text(version: int) -> str:
 
 
 @cache
-def _opened() -> Cudnn | EdgeError:
+def _opened() -> Cudnn | DeviceError:
     """The library with a handle on the driver's stream, or why there is none."""
     try:
-        stream = current_driver().stream
-        if stream is None:
-            return DeviceError("an emulated GPU has no cuDNN")
+        stream = stream_for_libraries()
         library, handle = Cudnn(loaded_functions(), None), ctypes.c_void_p()
         library.check("handle", library.functions.cudnnCreate(ctypes.byref(handle)))
         library.check("stream", library.functions.cudnnSetStream(handle, stream))
-    except EdgeError as error:
+    except DeviceError as error:
         return error
     library.handle = handle.value
     return library

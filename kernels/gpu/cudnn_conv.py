@@ -6,6 +6,7 @@ They are alternatives to the kernels of conv.py, which compute all that is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from edge_sdk.errors import DeviceError
 from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu import cudnn
 from edge_sdk.kernels.gpu.cudnn_engines import Engines, engines_of
-from edge_sdk.kernels.gpu.cudnn_graph import IMAGE, RESULT, TYPES, WEIGHTS, Convolution, convolution
+from edge_sdk.kernels.gpu.cudnn_graph import BIAS, IMAGE, RESIDUAL, RESULT, TYPES, WEIGHTS, Convolution, convolution
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.finishing import finished
 from edge_sdk.kernels.gpu.launch import sequence
@@ -29,12 +30,20 @@ ALGORITHMS = ("cudnn", "cudnn second", "cudnn third")
 MOST_ELEMENTS = 2**31 - 1
 """Of a tensor: what every engine counts in 32 bits."""
 
+WHOLE = ("cudnn whole", "cudnn whole second", "cudnn whole third")
+"""The same of those that add bias and residual and apply the activation before a result is stored."""
+
 Describe = Callable[..., Convolution]
 
 
 def _forward(op: Conv2D | Conv2DStatistics, x: Spec, w: Spec, *rest: Spec) -> Convolution:
     plain = op.convolution if isinstance(op, Conv2DStatistics) else op
     return convolution(plain, "result", x.dtype, x.shape, w.shape, plain.infer(x, w).shape)
+
+
+def _whole(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None, residual: Spec | None = None) -> Convolution:
+    """A convolution with all that follows it in its operator, computed before the result is stored."""
+    return replace(_forward(op, x, w), biased=b is not None, added=residual is not None, activation=op.activation)
 
 
 def _grad_input(op: Conv2DGradInput, dy: Spec, w: Spec) -> Convolution:
@@ -57,6 +66,8 @@ def _usable(describe: Describe, rank: int, op: Op, *inputs: Spec) -> bool:
     if cudnn.current_cudnn() is None or inputs[0].dtype not in TYPES or any(x.dtype != inputs[0].dtype for x in inputs):
         return False
     wanted = describe(op, *inputs)
+    if describe is _whole and not wanted.is_followed:
+        return False
     if 0 in (*wanted.image, *wanted.weights, *wanted.result) or wanted.elements > MOST_ELEMENTS:
         return False
     return _engines().count(wanted) > rank
@@ -99,6 +110,17 @@ def _conv2d(
     return finished(product, out, b, residual, op.activation)
 
 
+def _conv2d_whole(
+    rank: int, op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *,
+    scratch: tuple[Array, ...],
+) -> Call:  # fmt: skip
+    given = {IMAGE: x, WEIGHTS: w, RESULT: out, BIAS: b, RESIDUAL: residual}
+    added = [None if array is None else spec_of(array) for array in (b, residual)]
+    wanted = _whole(op, spec_of(x), spec_of(w), *added)
+    tensors = {number: array for number, array in given.items() if array is not None}
+    return Call(_Run(_engines().plan(wanted, rank), tensors, scratch), ())
+
+
 def _conv2d_statistics(
     rank: int, op: Conv2DStatistics, out: tuple[Array, Array], x: Array, w: Array, b: Array | None = None, *,
     scratch: tuple[Array, ...],
@@ -119,13 +141,17 @@ def _conv2d_grad_weight(
     return _run(rank, _grad_weight(op, spec_of(dy), spec_of(x)), x, out, dy, scratch)
 
 
-def _register(op: type[Op], describe: Describe, function: Callable[..., Call], scratch: Callable[..., Any]) -> None:
-    for rank, name in enumerate(ALGORITHMS):
+def _register(
+    op: type[Op], describe: Describe, function: Callable[..., Call], scratch: Callable[..., Any],
+    names: Sequence[str] = ALGORITHMS,
+) -> None:  # fmt: skip
+    for rank, name in enumerate(names):
         kernel(
             op, "gpu", algorithm=name, when=partial(_usable, describe, rank), scratch=partial(scratch, rank), binds=True
         )(partial(function, rank))
 
 
+_register(Conv2D, _whole, _conv2d_whole, partial(_workspace, _whole), WHOLE)
 _register(Conv2D, _forward, _conv2d, partial(_workspace, _forward))
 _register(Conv2DStatistics, _forward, _conv2d_statistics, _statistics_scratch)
 _register(Conv2DGradInput, _grad_input, _conv2d_grad_input, partial(_workspace, _grad_input))

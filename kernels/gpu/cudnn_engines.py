@@ -31,9 +31,11 @@ ROUNDING = frozenset({Note.TENSOR_CORE, Note.DOWN_CONVERT_INPUTS})
 """Factors of float32 in fewer bits."""
 
 
-def refused(wanted: Convolution) -> frozenset[int]:
-    """Return the notes that an engine must not have."""
-    return NEVER | ROUNDING if wanted.dtype == "float32" and not wanted.rounds else NEVER
+def may_run(wanted: Convolution, notes: frozenset[int]) -> bool:
+    """Tell whether an engine with these notes may compute a convolution."""
+    exact = wanted.dtype == "float32" and not wanted.rounds
+    keeps = wanted.activation is None or Note.STRICT_NAN_PROP in notes  # what is not a number, as all our kernels do
+    return keeps and not notes & (NEVER | ROUNDING if exact else NEVER)
 
 
 class Engines:
@@ -72,34 +74,49 @@ class Engines:
             if rank < len(engines):
                 plan = self._made(graph, engines[rank])
                 notes = self.library.engine_of(plan.configuration)[2]
-                return plan if plan.workspace <= MOST_WORKSPACE and not notes & refused(wanted) else None
+                return plan if plan.workspace <= MOST_WORKSPACE and may_run(wanted, notes) else None
         return None
 
     def _made(self, graph: Descriptor, engine: Engine) -> Plan:
         return self.library.plan(graph, self.library.configuration(graph, *engine))
 
     def _searched(self, wanted: Convolution) -> list[Engine]:
-        """Engines that take these tensors on this device, the best first; none where cuDNN takes none of it."""
+        """Engines that take these tensors on this device, the best first; none where cuDNN takes none of it.
+
+        Where anything failed that might not fail again, such as for want of memory, the next process looks again.
+        """
         engines: list[Engine] = []
-        with contextlib.suppress(CudnnError):
+        errors: list[CudnnError] = []
+        with _collecting(errors):
             graph = graph_of(self.library, wanted)
-            for configuration in self._proposed(graph):
+            for configuration in self._proposed(graph, errors):
                 index, knobs, notes = self.library.engine_of(configuration)
                 engine = (index, tuple(knobs))
-                if notes & refused(wanted) or engine in engines:
+                if engine in engines or not may_run(wanted, notes):
                     continue
-                with contextlib.suppress(CudnnError):
+                with _collecting(errors):
                     if self.library.plan(graph, configuration).workspace <= MOST_WORKSPACE:
                         engines.append(engine)
                 if len(engines) == WANTED:
                     break
-        self.kept.put(repr(wanted), engines)
+        self.kept.put(repr(wanted), engines, on_disk=all(error.lasts for error in errors))
         return engines
 
-    def _proposed(self, graph: Descriptor) -> Iterator[Descriptor]:
+    def _proposed(self, graph: Descriptor, errors: list[CudnnError]) -> Iterator[Descriptor]:
         for mode in (Heuristic.A, Heuristic.FALLBACK):
-            with contextlib.suppress(CudnnError):
-                yield from self.library.proposed(graph, mode)
+            proposed: list[Descriptor] = []
+            with _collecting(errors):
+                proposed = self.library.proposed(graph, mode)
+            yield from proposed
+
+
+@contextlib.contextmanager
+def _collecting(errors: list[CudnnError]) -> Iterator[None]:
+    """Go on behind the block where cuDNN refuses something in it."""
+    try:
+        yield
+    except CudnnError as error:
+        errors.append(error)
 
 
 @cache

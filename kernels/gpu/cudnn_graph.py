@@ -1,4 +1,4 @@
-"""Convolutions and their gradients as graphs of cuDNN: one operation on NHWC images and OHWI weights."""
+"""Convolutions and their gradients as graphs of cuDNN, on NHWC images and OHWI weights, with what follows them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_sdk.kernels.gpu.cudnn import Cudnn, Descriptor
-from edge_sdk.kernels.gpu.cudnn_names import CROSS_CORRELATION, Attribute, Backend, Data, Type
+from edge_sdk.kernels.gpu.cudnn_names import CROSS_CORRELATION, PROPAGATE_NAN, Attribute, Backend, Data, Pointwise, Type
 from edge_sdk.kernels.gpu.libraries import ALIGNMENT
 from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
-from edge_sdk.ops.geometry import Pair, resolve_padding
+from edge_sdk.ops.geometry import Activation, Pair, resolve_padding
 
 TYPES = {"float32": Data.FLOAT, "float16": Data.HALF, "bfloat16": Data.BFLOAT16}
 """The numbers that these graphs are made for, by a spec's name of them."""
 
 Sought = Literal["result", "image", "weights"]
+OPERATIONS: dict[Sought, tuple[Backend, str, str, str, str]] = {
+    "result": (Backend.OPERATION_CONVOLUTION_FORWARD, "OPERATION_CONVOLUTION_FORWARD", "X", "W", "Y"),
+    "image": (Backend.OPERATION_CONVOLUTION_BACKWARD_DATA, "OPERATION_CONVOLUTION_BWD_DATA", "DX", "W", "DY"),
+    "weights": (Backend.OPERATION_CONVOLUTION_BACKWARD_FILTER, "OPERATION_CONVOLUTION_BWD_FILTER", "X", "DW", "DY"),
+}
+"""What computes each tensor, and how its attributes are called: image, weights, result."""
+UPPER_ENDS = {"relu": math.inf, "relu6": 6.0}
+"""Where activations end."""
+
 Shape = tuple[int, int, int, int]
-IMAGE, WEIGHTS, RESULT = 1, 2, 3
+IMAGE, WEIGHTS, RESULT, BIAS, RESIDUAL = 1, 2, 3, 4, 5
 """The numbers of the tensors in a graph."""
+VIRTUAL = 10
+"""The number of the first tensor that is never in memory."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,16 @@ class Convolution:
     """Padding at the bottom and the right."""
     rounds: bool
     """Whether factors of float32 may be rounded to the TF32 of tensor cores."""
+    biased: bool = False
+    """Whether a number a channel is added to the result."""
+    added: bool = False
+    """Whether another result is added."""
+    activation: Activation = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anything is done to the result before it is stored."""
+        return self.biased or self.added or self.activation is not None
 
     @property
     def elements(self) -> int:
@@ -79,43 +100,63 @@ def _shape(sizes: Sequence[int]) -> Shape:
 
 def graph_of(library: Cudnn, wanted: Convolution) -> Descriptor:
     """Return the graph; raises CudnnError where the shapes do not fit together."""
+    follows: list[tuple[Pointwise, Descriptor | None]] = []
+    if wanted.biased:
+        follows.append((Pointwise.ADD, _tensor(library, BIAS, (1, 1, 1, wanted.result[3]), wanted.dtype)))
+    if wanted.added:
+        follows.append((Pointwise.ADD, _tensor(library, RESIDUAL, wanted.result, wanted.dtype)))
+    if wanted.activation:
+        follows.append((Pointwise.RELU_FWD, None))
+    stages = [_tensor(library, VIRTUAL + index, wanted.result, None) for index in range(len(follows))]
+    stages.append(_tensor(library, RESULT, wanted.result, wanted.dtype))
+    operations = [_products(library, wanted, stages[0])]
+    for (mode, operand), before, after in zip(follows, stages, stages[1:], strict=False):
+        operation = Descriptor(library, Backend.OPERATION_POINTWISE)
+        described = _pointwise(library, mode, wanted)
+        operation.set(Attribute.OPERATION_POINTWISE_PW_DESCRIPTOR, Type.BACKEND_DESCRIPTOR, described)
+        operation.set(Attribute.OPERATION_POINTWISE_XDESC, Type.BACKEND_DESCRIPTOR, before)
+        if operand is not None:
+            operation.set(Attribute.OPERATION_POINTWISE_BDESC, Type.BACKEND_DESCRIPTOR, operand)
+        operation.set(Attribute.OPERATION_POINTWISE_YDESC, Type.BACKEND_DESCRIPTOR, after)
+        operations.append(operation.finalized())
+    return library.graph(*operations)
+
+
+def _products(library: Cudnn, wanted: Convolution, result: Descriptor) -> Descriptor:
+    """The convolution itself, or a gradient of it."""
+    kind, prefix, *names = OPERATIONS[wanted.sought]
     image = _tensor(library, IMAGE, wanted.image, wanted.dtype)
     weights = _tensor(library, WEIGHTS, wanted.weights, wanted.dtype)
-    result = _tensor(library, RESULT, wanted.result, wanted.dtype)
-    described = _geometry(library, wanted)
-    if wanted.sought == "result":
-        operation = Descriptor(library, Backend.OPERATION_CONVOLUTION_FORWARD)
-        operation.set(Attribute.OPERATION_CONVOLUTION_FORWARD_X, Type.BACKEND_DESCRIPTOR, image)
-        operation.set(Attribute.OPERATION_CONVOLUTION_FORWARD_W, Type.BACKEND_DESCRIPTOR, weights)
-        operation.set(Attribute.OPERATION_CONVOLUTION_FORWARD_Y, Type.BACKEND_DESCRIPTOR, result)
-        operation.set(Attribute.OPERATION_CONVOLUTION_FORWARD_CONV_DESC, Type.BACKEND_DESCRIPTOR, described)
-        operation.set(Attribute.OPERATION_CONVOLUTION_FORWARD_ALPHA, Type.FLOAT, 1.0)
-        operation.set(Attribute.OPERATION_CONVOLUTION_FORWARD_BETA, Type.FLOAT, 0.0)
-    elif wanted.sought == "image":
-        operation = Descriptor(library, Backend.OPERATION_CONVOLUTION_BACKWARD_DATA)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_DATA_DX, Type.BACKEND_DESCRIPTOR, image)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_DATA_W, Type.BACKEND_DESCRIPTOR, weights)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_DATA_DY, Type.BACKEND_DESCRIPTOR, result)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, Type.BACKEND_DESCRIPTOR, described)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_DATA_ALPHA, Type.FLOAT, 1.0)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_DATA_BETA, Type.FLOAT, 0.0)
-    else:
-        operation = Descriptor(library, Backend.OPERATION_CONVOLUTION_BACKWARD_FILTER)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_FILTER_X, Type.BACKEND_DESCRIPTOR, image)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_FILTER_DW, Type.BACKEND_DESCRIPTOR, weights)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_FILTER_DY, Type.BACKEND_DESCRIPTOR, result)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, Type.BACKEND_DESCRIPTOR, described)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, Type.FLOAT, 1.0)
-        operation.set(Attribute.OPERATION_CONVOLUTION_BWD_FILTER_BETA, Type.FLOAT, 0.0)
-    return library.graph(operation.finalized())
+    operation = Descriptor(library, kind)
+    for name, tensor in zip(names, (image, weights, result), strict=True):
+        operation.set(Attribute[f"{prefix}_{name}"], Type.BACKEND_DESCRIPTOR, tensor)
+    operation.set(Attribute[f"{prefix}_CONV_DESC"], Type.BACKEND_DESCRIPTOR, _geometry(library, wanted))
+    operation.set(Attribute[f"{prefix}_ALPHA"], Type.FLOAT, 1.0)
+    operation.set(Attribute[f"{prefix}_BETA"], Type.FLOAT, 0.0)
+    return operation.finalized()
 
 
-def _tensor(library: Cudnn, number: int, shape: Shape, dtype: str) -> Descriptor:
-    """A tensor that lies (n, h, w, c). cuDNN names its dimensions in the order n, c, h, w, and weights' k, c, r, s."""
+def _pointwise(library: Cudnn, mode: Pointwise, wanted: Convolution) -> Descriptor:
+    described = Descriptor(library, Backend.POINTWISE)
+    described.set(Attribute.POINTWISE_MODE, Type.POINTWISE_MODE, mode)
+    described.set(Attribute.POINTWISE_MATH_PREC, Type.DATA_TYPE, Data.FLOAT)
+    if mode == Pointwise.RELU_FWD:
+        described.set(Attribute.POINTWISE_NAN_PROPAGATION, Type.NAN_PROPOGATION, PROPAGATE_NAN)
+        upper = UPPER_ENDS[wanted.activation or "relu"]  # without it, what is infinite would be cut as well
+        described.set(Attribute.POINTWISE_RELU_UPPER_CLIP, Type.DOUBLE, upper)
+    return described.finalized()
+
+
+def _tensor(library: Cudnn, number: int, shape: Shape, dtype: str | None) -> Descriptor:
+    """A tensor that lies (n, h, w, c), or one of float32 that lies nowhere.
+
+    cuDNN names the dimensions in the order n, c, h, w, and weights' k, c, r, s.
+    """
     n, h, w, c = shape
     tensor = Descriptor(library, Backend.TENSOR)
     tensor.set(Attribute.TENSOR_UNIQUE_ID, Type.INT64, number)
-    tensor.set(Attribute.TENSOR_DATA_TYPE, Type.DATA_TYPE, TYPES[dtype])
+    tensor.set(Attribute.TENSOR_DATA_TYPE, Type.DATA_TYPE, TYPES[dtype or "float32"])
+    tensor.set(Attribute.TENSOR_IS_VIRTUAL, Type.BOOLEAN, dtype is None)
     tensor.set(Attribute.TENSOR_BYTE_ALIGNMENT, Type.INT64, ALIGNMENT)
     tensor.set(Attribute.TENSOR_DIMENSIONS, Type.INT64, n, c, h, w)
     tensor.set(Attribute.TENSOR_STRIDES, Type.INT64, h * w * c, 1, w * c, c)

@@ -15,13 +15,14 @@ COMPILERS = ("libnvrtc.so.13", "libnvrtc.so.12", "nvrtc64_130_0.dll", "nvrtc64_1
 """What cuDNN compiles some of its engines with."""
 
 SUCCESS = 0
-NOT_SUPPORTED = range(3000, 4000)
-"""Statuses that say: not this way."""
+LASTING = range(2000, 4000)
+"""Statuses that would come again: what was asked is wrong (2000 and on) or not supported (3000 and on)."""
 
 
 class Backend(IntEnum):
     """Kinds of descriptors: CUDNN_BACKEND_…_DESCRIPTOR."""
 
+    POINTWISE = 0
     CONVOLUTION = 1
     ENGINE = 2
     ENGINECFG = 3
@@ -31,6 +32,7 @@ class Backend(IntEnum):
     OPERATION_CONVOLUTION_FORWARD = 10
     OPERATION_CONVOLUTION_BACKWARD_FILTER = 11
     OPERATION_CONVOLUTION_BACKWARD_DATA = 12
+    OPERATION_POINTWISE = 13
     OPERATIONGRAPH = 15
     VARIANT_PACK = 16
     TENSOR = 17
@@ -41,13 +43,17 @@ class Type(IntEnum):
 
     HANDLE = 0
     DATA_TYPE = 1
+    BOOLEAN = 2
     INT64 = 3
     FLOAT = 4
+    DOUBLE = 5
     VOID_PTR = 6
     CONVOLUTION_MODE = 7
     HEUR_MODE = 8
     KNOB_TYPE = 9
+    NAN_PROPOGATION = 10
     NUMERICAL_NOTE = 11
+    POINTWISE_MODE = 14
     BACKEND_DESCRIPTOR = 15
 
 
@@ -71,6 +77,14 @@ class Note(IntEnum):
     WINOGRAD_TILE_4x4 = 6
     WINOGRAD_TILE_6x6 = 7
     WINOGRAD_TILE_13x13 = 8
+    STRICT_NAN_PROP = 9
+
+
+class Pointwise(IntEnum):
+    """What is done to each number: CUDNN_POINTWISE_…"""
+
+    ADD = 0
+    RELU_FWD = 100
 
 
 class Heuristic(IntEnum):
@@ -83,6 +97,10 @@ class Heuristic(IntEnum):
 class Attribute(IntEnum):
     """Attributes of descriptors: CUDNN_ATTR_…"""
 
+    POINTWISE_MODE = 0
+    POINTWISE_MATH_PREC = 1
+    POINTWISE_NAN_PROPAGATION = 2
+    POINTWISE_RELU_UPPER_CLIP = 4
     CONVOLUTION_COMP_TYPE = 100
     CONVOLUTION_CONV_MODE = 101
     CONVOLUTION_DILATIONS = 102
@@ -118,6 +136,10 @@ class Attribute(IntEnum):
     OPERATION_CONVOLUTION_BWD_FILTER_DW = 715
     OPERATION_CONVOLUTION_BWD_FILTER_X = 716
     OPERATION_CONVOLUTION_BWD_FILTER_DY = 717
+    OPERATION_POINTWISE_PW_DESCRIPTOR = 750
+    OPERATION_POINTWISE_XDESC = 751
+    OPERATION_POINTWISE_BDESC = 752
+    OPERATION_POINTWISE_YDESC = 753
     OPERATIONGRAPH_HANDLE = 800
     OPERATIONGRAPH_OPS = 801
     TENSOR_BYTE_ALIGNMENT = 900
@@ -125,6 +147,7 @@ class Attribute(IntEnum):
     TENSOR_DIMENSIONS = 902
     TENSOR_STRIDES = 903
     TENSOR_UNIQUE_ID = 906
+    TENSOR_IS_VIRTUAL = 907
     VARIANT_PACK_UNIQUE_IDS = 1000
     VARIANT_PACK_DATA_POINTERS = 1001
     VARIANT_PACK_WORKSPACE = 1003
@@ -135,6 +158,8 @@ class Attribute(IntEnum):
 
 CROSS_CORRELATION = 1
 """CUDNN_CROSS_CORRELATION, a convolution's mode."""
+PROPAGATE_NAN = 1
+"""CUDNN_PROPAGATE_NAN: what is not a number stays so."""
 
 _ENUM, _POINTER, _COUNT = ctypes.c_int, ctypes.c_void_p, ctypes.c_int64
 

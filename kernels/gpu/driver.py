@@ -35,6 +35,10 @@ class Driver(Protocol):
     """Compiles, launches, and owns the memory that kernels compute in."""
 
     @property
+    def stream(self) -> int | None:
+        """The CUDA stream that all runs on, for NVIDIA's libraries; None where there is no such thing."""
+
+    @property
     def architecture(self) -> str:
         """The name of the instruction set, such as "sm_90"."""
 
@@ -45,10 +49,6 @@ class Driver(Protocol):
     @property
     def runs_ahead(self) -> int:
         """How many runs can be launched before the outputs of the first are asked for."""
-
-    @property
-    def stream(self) -> int | None:
-        """The CUDA stream that all runs on, for NVIDIA's libraries; None where there is no such thing."""
 
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""

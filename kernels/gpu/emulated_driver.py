@@ -84,10 +84,10 @@ class _Happened:
 class EmulatedDriver:
     """Compiles with g++, runs thread by thread. Kernels' arguments are checked against their declared types."""
 
+    stream = None
     architecture = "emulated"
     description = "a processor that emulates a GPU"
     runs_ahead = 1
-    stream = None
     reserve = 64 << 10
 
     def __init__(self) -> None:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_sdk.errors import DeviceError
+from edge_sdk.errors import DeviceError, EdgeError
+from edge_sdk.kernel import switched_on
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.spec import Array, Spec
 
+OWN_KERNELS = "EDGE_OWN_KERNELS"
+"""The environment variable that, when it is 1, leaves libraries aside: all is computed by the package's own kernels."""
 ALIGNMENT = 16
 """Bytes to which every array that a library gets is aligned; a memory plan aligns to more."""
 
@@ -27,6 +30,23 @@ class Entry:
     name: str
     returns: Any
     takes: tuple[Any, ...]
+
+
+def stream_for_libraries() -> int:
+    """Return the stream that libraries work on.
+
+    Raises:
+        DeviceError: there is no GPU, or somebody wants the package's own kernels alone.
+    """
+    if switched_on(OWN_KERNELS):
+        raise DeviceError(f"{OWN_KERNELS} is 1")
+    try:
+        stream = current_driver().stream
+    except EdgeError as error:
+        raise DeviceError("there is no GPU to use it on") from error
+    if stream is None:
+        raise DeviceError("an emulated GPU has no libraries")
+    return stream
 
 
 def load_library(names: Sequence[str], entries: Sequence[Entry], hint: str) -> ctypes.CDLL:

@@ -14,7 +14,16 @@ import numpy as np
 from gpu.memory_views import strided
 
 from edge_sdk.kernels.gpu.cudnn import Cudnn, CudnnError, Descriptor
-from edge_sdk.kernels.gpu.cudnn_names import Attribute, Backend, Data, Heuristic, Note, Type
+from edge_sdk.kernels.gpu.cudnn_names import (
+    PROPAGATE_NAN,
+    Attribute,
+    Backend,
+    Data,
+    Heuristic,
+    Note,
+    Pointwise,
+    Type,
+)
 from edge_sdk.spec import Array
 
 WORKSPACE = 1000  # bytes, which every engine here claims and writes
@@ -40,15 +49,16 @@ class Engine:
     index: int
     knobs: tuple[tuple[int, int], ...] = ((3, 1),)
     notes: frozenset[int] = frozenset()
-    runs: bool = True
+    fails: int = 0
+    """The status of its plan."""
     workspace: int = WORKSPACE
 
 
 ENGINES = (
     Engine(7, notes=frozenset({Note.NONDETERMINISTIC})),
     Engine(4, notes=frozenset({Note.TENSOR_CORE})),
-    Engine(9, runs=False),
-    Engine(1, knobs=((3, 1), (5, 0))),
+    Engine(9, fails=UNSUPPORTED),
+    Engine(1, knobs=((3, 1), (5, 0)), notes=frozenset({Note.STRICT_NAN_PROP})),
     Engine(2, workspace=2**40),
     Engine(5),
 )
@@ -66,7 +76,7 @@ class ComputedPlan:
     def run(self, bound: tuple[dict[int, int], int]) -> None:
         addresses, workspace = bound
         ctypes.memset(workspace, 0xAB, self.workspace)
-        compute(operation_of(self.graph), addresses)
+        compute(self.graph, addresses)
 
 
 @dataclass
@@ -99,41 +109,70 @@ class ComputedCudnn(Cudnn):
 
     def plan(self, graph: Descriptor, configuration: Any) -> Any:
         self.asked.plans.append(configuration.index)
-        if not configuration.runs:
-            raise CudnnError("plan", UNSUPPORTED, "this engine does not run here")
+        self.check("plan", configuration.fails)
         return ComputedPlan(graph, configuration)
 
 
-def operation_of(graph: Descriptor) -> Descriptor:
-    """The one operation of a graph."""
-    (operation,) = graph._kept[Attribute.OPERATIONGRAPH_OPS]
-    return operation
+def compute(graph: Descriptor, addresses: dict[int, int]) -> None:
+    """Compute a graph, in float64, from what cuDNN says of its descriptors. Virtual tensors lie nowhere."""
+    virtual: dict[int, Array] = {}
+    for operation in graph._kept[Attribute.OPERATIONGRAPH_OPS]:
+        if operation.kind == Backend.OPERATION_POINTWISE:
+            _compute_pointwise(operation, addresses, virtual)
+        else:
+            _compute_products(operation, addresses, virtual)
 
 
-def compute(operation: Descriptor, addresses: dict[int, int]) -> None:
-    """Compute a convolution or a gradient, in float64, from what cuDNN says of its descriptors."""
+def _compute_products(operation: Descriptor, addresses: dict[int, int], virtual: dict[int, Array]) -> None:
     prefix, *names = ROLES[operation.kind]
-    image, weights, result = (_tensor(operation, f"{prefix}_{name}", addresses) for name in names)
     described = operation._kept[Attribute[f"{prefix}_CONV_DESC"]][0]  # which cuDNN reads, but hands no copy out of
 
     def pair(name: str) -> tuple[int, ...]:
         return described.numbers(Attribute[f"CONVOLUTION_{name}"], Type.INT64, 2)
 
     geometry = (pair("FILTER_STRIDES"), pair("DILATIONS"), pair("PRE_PADDINGS"), pair("POST_PADDINGS"))
-    sought = {FORWARD: result, DATA: image, FILTER: weights}[operation.kind]
-    x, w, y = (np.zeros(one.shape) if one is sought else one.numbers() for one in (image, weights, result))
+    sought = {FORWARD: "Y", DATA: "DX", FILTER: "DW"}[operation.kind]
+    tensors = {name: _Tensor(operation, f"{prefix}_{name}", addresses, virtual) for name in names}
+    x, w, y = (np.zeros(one.shape) if name == sought else one.numbers() for name, one in tensors.items())
     made = {FORWARD: y, DATA: x, FILTER: w}[operation.kind]
     _add_products(x, w, y, *geometry, made=made)
-    sought.write(made)
+    tensors[sought].write(made)
 
 
-def _tensor(operation: Descriptor, name: str, addresses: dict[int, int]) -> Any:
-    tensor = operation.descriptors(Attribute[name], Backend.TENSOR)[0]
-    given = operation._kept[Attribute[name]][0]  # of its number cuDNN's copy knows nothing
-    number = given.numbers(Attribute.TENSOR_UNIQUE_ID, Type.INT64)[0]
-    dtype = DTYPES[Data(tensor.numbers(Attribute.TENSOR_DATA_TYPE, Type.DATA_TYPE)[0])]
-    shape = tensor.numbers(Attribute.TENSOR_DIMENSIONS, Type.INT64, 8)  # cuDNN has made two of channels: group, channel
-    return strided(addresses[number], dtype, shape, tensor.numbers(Attribute.TENSOR_STRIDES, Type.INT64, 8))
+def _compute_pointwise(operation: Descriptor, addresses: dict[int, int], virtual: dict[int, Array]) -> None:
+    described = operation._kept[Attribute.OPERATION_POINTWISE_PW_DESCRIPTOR][0]._kept  # cuDNN reads none of it back
+    x = _Tensor(operation, "OPERATION_POINTWISE_XDESC", addresses, virtual).numbers()
+    if described[Attribute.POINTWISE_MODE] == (Pointwise.ADD,):
+        made = x + _Tensor(operation, "OPERATION_POINTWISE_BDESC", addresses, virtual).numbers()
+    else:
+        assert described[Attribute.POINTWISE_NAN_PROPAGATION] == (PROPAGATE_NAN,)
+        made = np.clip(x, 0, described[Attribute.POINTWISE_RELU_UPPER_CLIP][0])
+    _Tensor(operation, "OPERATION_POINTWISE_YDESC", addresses, virtual).write(made)
+
+
+class _Tensor:
+    """A tensor of an operation, in memory or only between two operations."""
+
+    def __init__(self, operation: Descriptor, name: str, addresses: dict[int, int], virtual: dict[int, Array]) -> None:
+        given = tensor = operation._kept[Attribute[name]][0]
+        if operation.kind in ROLES:  # whose copies have a dimension more, of groups, and no number
+            tensor = operation.descriptors(Attribute[name], Backend.TENSOR)[0]
+        self._number = given.numbers(Attribute.TENSOR_UNIQUE_ID, Type.INT64)[0]
+        self._virtual, self.shape = virtual, tensor.numbers(Attribute.TENSOR_DIMENSIONS, Type.INT64, 8)
+        self._memory = None
+        if not given.numbers(Attribute.TENSOR_IS_VIRTUAL, Type.BOOLEAN)[0]:
+            dtype = DTYPES[Data(tensor.numbers(Attribute.TENSOR_DATA_TYPE, Type.DATA_TYPE)[0])]
+            strides = tensor.numbers(Attribute.TENSOR_STRIDES, Type.INT64, 8)
+            self._memory = strided(addresses[self._number], dtype, self.shape, strides)
+
+    def numbers(self) -> Array:
+        return self._virtual[self._number].reshape(self.shape) if self._memory is None else self._memory.numbers()
+
+    def write(self, numbers: Array) -> None:
+        if self._memory is None:
+            self._virtual[self._number] = numbers
+        else:
+            self._memory.write(numbers.reshape(self.shape))
 
 
 def _add_products(

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from edge_sdk.cli.main import main
-from edge_sdk.errors import DeviceError
+from edge_sdk.errors import DeviceError, UsageError
 from edge_sdk.kernel import find_kernel, load_device
-from edge_sdk.kernels.gpu import cublas, cublas_names, cudnn, cudnn_names
+from edge_sdk.kernels.gpu import cublas, cublas_names, cudnn, cudnn_names, libraries
 from edge_sdk.kernels.gpu.algorithm_cache import AlgorithmCache, Engine
 from edge_sdk.kernels.gpu.cudnn import Cudnn
 from edge_sdk.kernels.gpu.cudnn_engines import engines_of
-from edge_sdk.kernels.gpu.libraries import ALIGNMENT, Entry, checked_address, load_library, report
+from edge_sdk.kernels.gpu.libraries import ALIGNMENT, OWN_KERNELS, Entry, checked_address, load_library, report
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.linear import Linear
 from edge_sdk.spec import Spec
@@ -95,6 +98,119 @@ def test_without_libraries_our_own_kernels_are_all_there_is() -> None:
     assert convolution is not None
     assert product is not None
     assert (convolution.algorithm, product.algorithm) == ("conv2d", "linear")
+
+
+class Functions:
+    """A library that has a GPU: it hands out handles, or refuses to."""
+
+    def __init__(self, status: int) -> None:
+        self.status, self.stream = status, 0
+
+    def cudnnGetVersion(self) -> int:  # noqa: N802 - the library's name
+        return 92801
+
+    def cublasLtGetVersion(self) -> int:  # noqa: N802 - the library's name
+        return 131000
+
+    def cudnnCreate(self, handle: Any) -> int:  # noqa: N802 - the library's name
+        handle._obj.value = 5
+        return self.status
+
+    cublasLtCreate = cudnnCreate  # noqa: N815 - the library's name
+
+    def cudnnSetStream(self, handle: Any, stream: int) -> int:  # noqa: N802 - the library's name
+        self.stream = stream
+        return 0
+
+    def cudnnGetErrorString(self, status: int) -> bytes:  # noqa: N802 - the library's name
+        return b"NOT_INITIALIZED"
+
+    cublasLtGetStatusString = cudnnGetErrorString  # noqa: N815 - the library's name
+
+    def cudnnGetLastErrorString(self, text: Any, size: int) -> None:  # noqa: N802 - the library's name
+        text.value = b"an old driver\nand more"
+
+
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Functions]]:
+    """A GPU whose driver has the stream 77, and libraries whose handles are made with a status."""
+
+    def opened(status: int) -> Functions:
+        functions = Functions(status)
+        monkeypatch.setattr(libraries, "current_driver", lambda: SimpleNamespace(stream=77))
+        for module in (cudnn, cublas):
+            monkeypatch.setattr(module, "loaded_functions", lambda: functions)
+            module._opened.cache_clear()
+        return functions
+
+    yield opened
+    for module in (cudnn, cublas):
+        module._opened.cache_clear()
+
+
+def test_libraries_work_on_the_stream_of_the_driver(with_gpu: Callable[[int], Functions]) -> None:
+    """Each has one handle; the order of launches is that of all kernels."""
+    functions = with_gpu(0)
+
+    first, second = cudnn.current_cudnn(), cublas.current_cublas()
+
+    assert first is not None
+    assert second is not None
+    assert (first.handle, second.handle, functions.stream, second.stream) == (5, 5, 77, 77)
+    assert first is cudnn.current_cudnn()
+    assert report() == {"cuDNN": "9.28.1", "cuBLAS": "13.10.0"}
+
+
+def test_a_library_that_gives_no_handle_is_not_used(with_gpu: Callable[[int], Functions]) -> None:
+    """Its own words are told, in one line."""
+    with_gpu(1001)
+
+    assert cudnn.current_cudnn() is None
+    assert cublas.current_cublas() is None
+    assert report() == {
+        "cuDNN": "9.28.1, not used: cuDNN: handle: NOT_INITIALIZED: an old driver (status 1001)",
+        "cuBLAS": "13.10.0, not used: cuBLAS: handle: NOT_INITIALIZED (status 1001)",
+    }
+
+
+def test_without_a_gpu_the_version_is_told(
+    with_gpu: Callable[[int], Functions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why there is none stands in the line on the GPU."""
+
+    def no_driver() -> None:
+        raise DeviceError("a long story")
+
+    with_gpu(0)
+    monkeypatch.setattr(libraries, "current_driver", no_driver)
+
+    assert report() == {
+        "cuDNN": "9.28.1, not used: there is no GPU to use it on",
+        "cuBLAS": "13.10.0, not used: there is no GPU to use it on",
+    }
+
+
+def test_own_kernels_alone_where_that_is_wanted(
+    with_gpu: Callable[[int], Functions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One variable leaves the libraries aside, and the report says so."""
+    monkeypatch.setenv(OWN_KERNELS, "1")
+    with_gpu(0)
+
+    assert cudnn.current_cudnn() is None
+    assert cublas.current_cublas() is None
+    assert report()["cuDNN"] == "9.28.1, not used: EDGE_OWN_KERNELS is 1"
+
+
+def test_a_wish_that_is_misspelt_is_no_wish(
+    with_gpu: Callable[[int], Functions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the caller's mistake, and not a reason to do without libraries."""
+    monkeypatch.setenv(OWN_KERNELS, "yes")
+    with_gpu(0)
+
+    with pytest.raises(UsageError, match="EDGE_OWN_KERNELS is 0 or 1, not 'yes'"):
+        find_kernel(Linear(), "gpu", [Spec((2, 4)), Spec((3, 4))])
 
 
 def test_a_version_without_a_function_is_not_used(tmp_path: Path) -> None:

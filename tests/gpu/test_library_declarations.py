@@ -17,6 +17,7 @@ CUDNN = {
     cudnn_names.Type: "CUDNN_TYPE_{}",
     cudnn_names.Data: "CUDNN_DATA_{}",
     cudnn_names.Note: "CUDNN_NUMERICAL_NOTE_{}",
+    cudnn_names.Pointwise: "CUDNN_POINTWISE_{}",
     cudnn_names.Heuristic: "CUDNN_HEUR_MODE_{}",
     cudnn_names.Attribute: "CUDNN_ATTR_{}",
 }
@@ -29,9 +30,10 @@ CUBLAS = {
 }
 CUDNN_VALUES = {
     "CUDNN_CROSS_CORRELATION": cudnn_names.CROSS_CORRELATION,
+    "CUDNN_PROPAGATE_NAN": cudnn_names.PROPAGATE_NAN,
     "CUDNN_STATUS_SUCCESS": cudnn_names.SUCCESS,
-    "CUDNN_STATUS_NOT_SUPPORTED": cudnn_names.NOT_SUPPORTED.start,
-    "CUDNN_STATUS_INTERNAL_ERROR": cudnn_names.NOT_SUPPORTED.stop,
+    "CUDNN_STATUS_BAD_PARAM": cudnn_names.LASTING.start,
+    "CUDNN_STATUS_INTERNAL_ERROR": cudnn_names.LASTING.stop,
 }
 CUBLAS_VALUES = {
     "CUBLAS_STATUS_SUCCESS": cublas_names.SUCCESS,

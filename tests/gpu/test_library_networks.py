@@ -50,7 +50,7 @@ def test_cudnn_takes_every_convolution_and_its_gradients(network: str, dtype: st
     """The graph of each is accepted; with a result of one more row it is not."""
     library = Cudnn(cudnn_functions(), None)
 
-    for wanted in {each for found in convolutions(network) for each in three_ways(dtype, *found)}:
+    for wanted in {each for found in convolutions(network) for each in every_way(dtype, *found)}:
         assert graph_of(library, wanted).pointer
         n, p, q, k = wanted.result
         with pytest.raises(CudnnError):
@@ -58,10 +58,11 @@ def test_cudnn_takes_every_convolution_and_its_gradients(network: str, dtype: st
         assert wanted.before == wanted.after  # which is what most engines want
 
 
-def three_ways(dtype: str, op: Conv2D, x: Spec, w: Spec, y: Spec) -> list[Convolution]:
-    """A convolution, and its gradients of the same geometry."""
+def every_way(dtype: str, op: Conv2D, x: Spec, w: Spec, y: Spec) -> list[Convolution]:
+    """A convolution, the same with all that may follow it, and its gradients."""
     forward = convolution(op, "result", dtype, x.shape, w.shape, y.shape)
-    return [forward, replace(forward, sought="image"), replace(forward, sought="weights")]
+    whole = replace(forward, biased=True, added=True, activation="relu6")
+    return [forward, whole, replace(forward, sought="image"), replace(forward, sought="weights")]
 
 
 def output_size(functions: Any, op: Conv2D, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[int, ...]:
