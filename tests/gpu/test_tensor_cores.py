@@ -163,7 +163,7 @@ paddings: st.SearchStrategy[Padding] = st.one_of(
 
 
 @every_type
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 2), sizes, sizes), kernel=pairs, stride=pairs, dilation=pairs, padding=paddings,
     groups=st.integers(1, 3), inputs=channels, outputs=channels,
@@ -184,7 +184,7 @@ def test_convolutions_and_gradients_of_any_geometry(
 
 
 @every_type
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     rows=st.integers(1, 70), columns=st.integers(1, 70), terms=st.integers(1, 100), whole=st.booleans(),
     transpose_a=st.booleans(), transpose_b=st.booleans(), batches=st.integers(1, 2),
