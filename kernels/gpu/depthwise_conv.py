@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edge_sdk.kernel import Call, kernel
+from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.geometry import geometry
 from edge_sdk.kernels.gpu.launch import for_each, launch, nothing, sequence
@@ -14,6 +15,8 @@ from edge_sdk.kernels.gpu.products import Arithmetic, countable, part_terms, par
 from edge_sdk.ops.conv import DepthwiseConv2D, DepthwiseConv2DGradInput, DepthwiseConv2DGradWeight
 from edge_sdk.spec import Array, Spec
 
+CHUNK_BYTES = 16
+"""What a thread reads and writes at once where it can."""
 LANES, ROWS = 32, 8
 """Channels and pixels that a block of the weight gradient takes at a time (depthwise_conv.cu)."""
 
@@ -25,7 +28,7 @@ def forward(op: DepthwiseConv2D, out: Array, x: Array, w: Array, b: Array | None
     described = geometry(op, x.shape, out.shape, (w.shape[1], w.shape[2]))
     flags = (np.int32(b is not None), np.int32(ACTIVATIONS[op.activation]))
     values = (out, x, w, out if b is None else b, *flags, described)
-    return for_each("depthwise_conv", "depthwise_conv2d", out.size, *values, dtype=stored_dtype(out))
+    return _for_each_channel("depthwise_conv2d", *values)
 
 
 @kernel(DepthwiseConv2D, "gpu", binds=True)
@@ -38,8 +41,17 @@ def depthwise_conv2d_grad_input(op: DepthwiseConv2DGradInput, out: Array, dy: Ar
     if not out.size:
         return nothing()
     described = geometry(op, out.shape, dy.shape, (w.shape[1], w.shape[2]))
-    values = (out, dy, w, described)
-    return for_each("depthwise_conv", "depthwise_conv2d_grad_input", out.size, *values, dtype=stored_dtype(out))
+    return _for_each_channel("depthwise_conv2d_grad_input", out, dy, w, described)
+
+
+def _for_each_channel(name: str, out: Array, source: Array, w: Array, *rest: object) -> Call:
+    """The launch of a kernel whose threads take a number of `out` each, or 16 bytes where a channel has one output."""
+    address, count = current_driver().address, CHUNK_BYTES // out.dtype.itemsize
+    alike = out.shape[3] == source.shape[3] and out.shape[3] % count == 0
+    if not alike or any(address(array) % CHUNK_BYTES for array in (out, source, w)):
+        return for_each("depthwise_conv", name, out.size, out, source, w, *rest, dtype=stored_dtype(out))
+    total = out.size // count
+    return for_each("depthwise_conv", f"{name}_chunks", total, out, source, w, *rest, dtype=stored_dtype(out))
 
 
 def _blocks(op: DepthwiseConv2DGradWeight, outputs: int) -> int:

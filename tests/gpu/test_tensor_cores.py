@@ -163,7 +163,7 @@ paddings: st.SearchStrategy[Padding] = st.one_of(
 
 
 @every_type
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 2), sizes, sizes), kernel=pairs, stride=pairs, dilation=pairs, padding=paddings,
     groups=st.integers(1, 3), inputs=channels, outputs=channels,
@@ -184,7 +184,7 @@ def test_convolutions_and_gradients_of_any_geometry(
 
 
 @every_type
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     rows=st.integers(1, 70), columns=st.integers(1, 70), terms=st.integers(1, 100), whole=st.booleans(),
     transpose_a=st.booleans(), transpose_b=st.booleans(), batches=st.integers(1, 2),
@@ -205,37 +205,35 @@ def test_products_of_any_size(
 @every_type
 @pytest.mark.parametrize("channels", [35, 40])
 def test_layers_of_several_tiles(numbers: Numbers, channels: int) -> None:
-    """More pixels, channels and outputs than one tile has, in groups, with a stride, with sums of weights in parts."""
+    """More pixels, channels and outputs than one tile has, in groups and with a stride."""
     op = Conv2D((2, 1), padding=((1, 1), (1, 1)), groups=2)
 
-    for one, factors in convolution_and_gradients(op, normal(2, 31, 19, 2 * channels), (3, 3), 2 * 72):
+    for one, factors in convolution_and_gradients(op, normal(1, 17, 9, 2 * channels), (3, 2), 2 * 72):
         assert ratio_to_bound(one, factors, numbers) <= 1
 
 
 @every_type
-@pytest.mark.parametrize("channels", [18, 24])
+@pytest.mark.parametrize("channels", [10, 16])
 def test_layers_of_wide_tiles(numbers: Numbers, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 128 × 128 give the same; here they are taken for smaller results too."""
     monkeypatch.setattr(products, "wide_tiles_fit", lambda *_: True)
     op = Conv2D((1, 2), "same")
 
-    for one, factors in convolution_and_gradients(op, normal(1, 18, 15, channels), (3, 3), 136):
+    for one, factors in convolution_and_gradients(op, normal(1, 18, 15, channels), (3, 2), 136):
         assert ratio_to_bound(one, factors, numbers) <= 1
 
 
 @every_type
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
-@pytest.mark.parametrize("terms", [40, 1032])
+@pytest.mark.parametrize(("rows", "terms"), [(136, 40), (40, 536)])
 def test_products_by_wide_tiles(
-    numbers: Numbers, transpose_a: bool, transpose_b: bool, terms: int, monkeypatch: pytest.MonkeyPatch
+    numbers: Numbers, transpose_a: bool, transpose_b: bool, rows: int, terms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than a wide tile in every direction, whole sums and parts of them."""
+    """Results of more than a wide tile in each direction, and sums in parts."""
     monkeypatch.setattr(products, "wide_tiles_fit", lambda *_: True)
-    a, b = (
-        normal(*((terms, 136) if transpose_a else (136, terms))),
-        normal(*((144, terms) if transpose_b else (terms, 144))),
-    )
+    a, columns = normal(*((terms, rows) if transpose_a else (rows, terms))), rows + 8
+    b = normal(*((columns, terms) if transpose_b else (terms, columns)), seed=1)
 
     assert ratio_to_bound(MatMul(transpose_a, transpose_b), (a, b), numbers) <= 1
 
@@ -286,13 +284,14 @@ def test_gradients_of_weights_in_float32(numbers: Numbers, size: int) -> None:
 
 
 @pytest.mark.parametrize("numbers", [FLOAT16, BFLOAT16], ids=lambda one: str(one.dtype))
-def test_depthwise_convolutions(numbers: Numbers) -> None:
-    """They are bound by memory, and add up in float32 one by one."""
-    op = DepthwiseConv2D((2, 1), "same")
-    x, w, dy = normal(2, 9, 7, 40), normal(1, 3, 3, 40, seed=1), normal(2, 5, 7, 40, seed=2)
-    grad_input = DepthwiseConv2DGradInput((2, 1), "same", (1, 1), input_size=(9, 7), channels=40)
+@pytest.mark.parametrize("channels", [12, 40])
+def test_depthwise_convolutions(numbers: Numbers, channels: int) -> None:
+    """They are bound by memory, and add up in float32 number by number or eight numbers at once."""
+    op = DepthwiseConv2D((2, 1), "same", activation="relu")
+    x, w, dy = normal(2, 9, 7, channels), normal(1, 3, 3, channels, seed=1), normal(2, 5, 7, channels, seed=2)
+    grad_input = DepthwiseConv2DGradInput((2, 1), "same", (1, 1), input_size=(9, 7), channels=channels)
 
-    assert ratio_to_bound(op, (x, w, normal(40, seed=3)), numbers) <= 1
+    assert ratio_to_bound(op, (x, w, normal(channels, seed=3)), numbers) <= 1
     assert ratio_to_bound(grad_input, (dy, w), numbers) <= 1
     assert ratio_to_bound(DepthwiseConv2DGradWeight((2, 1), "same", (1, 1), (3, 3)), (dy, x), numbers) <= 1
 

@@ -20,10 +20,11 @@ __device__ void forward(SCALAR* y, const SCALAR* x, const SCALAR* w, const SCALA
   product.store(tile.row, tile.column, rows, outputs, epilogue, [&](int row) { return (index_t)row * g.outputs; });
 }
 
-#define CONVOLUTION(name, lines)                                                                                     \
-  KERNEL name(SCALAR* y, const SCALAR* x, const SCALAR* w, const SCALAR* bias, const SCALAR* residual, int has_bias, \
-              int has_residual, int activation, Geometry g) {                                                        \
-    forward<lines>(y, x, w, bias, residual, has_bias, has_residual, activation, g);                                  \
+#define CONVOLUTION(name, lines)                                                                         \
+  PRODUCT_KERNEL(lines) name(SCALAR* y, const SCALAR* x, const SCALAR* w, const SCALAR* bias,            \
+                             const SCALAR* residual, int has_bias, int has_residual, int activation,     \
+                             Geometry g) {                                                               \
+    forward<lines>(y, x, w, bias, residual, has_bias, has_residual, activation, g);                      \
   }
 CONVOLUTION(conv2d, 64)
 CONVOLUTION(conv2d_wide, 128)
@@ -63,13 +64,13 @@ __device__ void backward(SCALAR* image, const SCALAR* result, const SCALAR* w, c
   });
 }
 
-#define WAY_BACK(suffix, lines)                                                                                        \
-  KERNEL conv2d_grad_input##suffix(SCALAR* dx, const SCALAR* dy, const SCALAR* w, Geometry g) {                        \
-    backward<lines, false>(dx, dy, w, dx, 0, NONE, g);                                                                 \
-  }                                                                                                                    \
-  KERNEL conv_transpose2d##suffix(SCALAR* y, const SCALAR* x, const SCALAR* w, const SCALAR* bias, int has_bias,       \
-                                  int activation, Geometry g) {                                                        \
-    backward<lines, true>(y, x, w, bias, has_bias, activation, g);                                                     \
+#define WAY_BACK(suffix, lines)                                                                                  \
+  PRODUCT_KERNEL(lines) conv2d_grad_input##suffix(SCALAR* dx, const SCALAR* dy, const SCALAR* w, Geometry g) {   \
+    backward<lines, false>(dx, dy, w, dx, 0, NONE, g);                                                           \
+  }                                                                                                              \
+  PRODUCT_KERNEL(lines) conv_transpose2d##suffix(SCALAR* y, const SCALAR* x, const SCALAR* w,                    \
+                                                 const SCALAR* bias, int has_bias, int activation, Geometry g) { \
+    backward<lines, true>(y, x, w, bias, has_bias, activation, g);                                               \
   }
 WAY_BACK(, 64)
 WAY_BACK(_wide, 128)
@@ -91,9 +92,9 @@ __device__ void weight_gradient(Result* dw, const SCALAR* dy, const SCALAR* x, i
   product.store(tile.row, tile.column, outputs, columns, epilogue, [&](int row) { return (index_t)row * columns; });
 }
 
-#define WEIGHT_GRADIENT(name, Result, lines)                                                                 \
-  KERNEL name(Result* dw, const SCALAR* dy, const SCALAR* x, int part_pixels, Geometry g) {                  \
-    weight_gradient<lines>(dw, dy, x, part_pixels, g);                                                       \
+#define WEIGHT_GRADIENT(name, Result, lines)                                                               \
+  PRODUCT_KERNEL(lines) name(Result* dw, const SCALAR* dy, const SCALAR* x, int part_pixels, Geometry g) { \
+    weight_gradient<lines>(dw, dy, x, part_pixels, g);                                                     \
   }
 WEIGHT_GRADIENT(conv2d_grad_weight, SCALAR, 64)
 WEIGHT_GRADIENT(conv2d_grad_weight_wide, SCALAR, 128)

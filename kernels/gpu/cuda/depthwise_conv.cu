@@ -1,5 +1,6 @@
 // Depthwise convolutions: output channel c · m + j reads input channel c. Bound by memory, so neighbouring threads take
-// neighbouring channels; what several pixels see of the image comes from the cache.
+// neighbouring channels, 16 bytes each where they can; what several pixels see of the image comes from the cache.
+#include "epilogue.cuh"
 #include "parts.cuh"
 #include "patches.cuh"
 
@@ -9,53 +10,97 @@ __device__ int source_of(int place, int tap, const Extent& e) {
   return reach >= 0 && reach % e.stride == 0 && reach / e.stride < e.result ? reach / e.stride : -1;
 }
 
-KERNEL depthwise_conv2d(SCALAR* y, const SCALAR* x, const SCALAR* w, const SCALAR* bias, int has_bias, int activation,
-                        Geometry g, index_t count) {
+// Neighbouring numbers that one thread takes: one, or CHUNK on a multiple of 16 bytes, where a channel has one output.
+#define CHUNK (16 / (int)sizeof(SCALAR))
+
+template <int count>
+__device__ void load_numbers(COMPUTE (&values)[count], const SCALAR* address) {
+  if constexpr (count == 1)
+    values[0] = loaded(address, 0);
+  else
+    load_row(values, address);
+}
+template <int count>
+__device__ void add_products(COMPUTE (&sums)[count], const SCALAR* left, const SCALAR* right) {
+  COMPUTE a[count], b[count];
+  load_numbers(a, left);
+  load_numbers(b, right);
+#pragma unroll
+  for (int i = 0; i < count; i++) sums[i] += a[i] * b[i];
+}
+
+template <int count>
+__device__ void forward(const Epilogue<SCALAR>& epilogue, const SCALAR* x, const SCALAR* w, const Geometry& g,
+                        index_t total) {
   const Extent &v = g.vertical, &h = g.horizontal;
-  const int multiplier = g.outputs / g.channels;
-  FOR_EACH(i, count) {
-    const int pixel = (int)(i / g.outputs), output = (int)(i - (index_t)pixel * g.outputs);
+  const int multiplier = count > 1 ? 1 : g.outputs / g.channels, across = g.outputs / count;
+  FOR_EACH(i, total) {
+    const int pixel = (int)(i / across), output = (int)(i - (index_t)pixel * across) * count;
     const int line = pixel / h.result, n = line / v.result;
     const int first_row = (line - n * v.result) * v.stride - v.before;
     const int first_column = (pixel - line * h.result) * h.stride - h.before;
     const SCALAR* image = x + (index_t)n * v.image * h.image * g.channels + output / multiplier;
-    COMPUTE sum = 0;
+    COMPUTE sums[count] = {};
     for (int r = 0; r < v.kernel; r++) {
       const int row = first_row + r * v.dilation;
       if ((unsigned)row >= (unsigned)v.image) continue;
       for (int s = 0; s < h.kernel; s++) {
         const int column = first_column + s * h.dilation;
         if ((unsigned)column >= (unsigned)h.image) continue;
-        sum += loaded(image, (index_t)(row * h.image + column) * g.channels) *
-               loaded(w, (index_t)(r * h.kernel + s) * g.outputs + output);
+        add_products(sums, image + (index_t)(row * h.image + column) * g.channels,
+                     w + (index_t)(r * h.kernel + s) * g.outputs + output);
       }
     }
-    if (has_bias) sum += loaded(bias, output);
-    stored(y, i, activated(sum, activation));
+    const index_t start = (index_t)pixel * g.outputs;
+    if constexpr (count == 1)
+      epilogue.store(start, output, sums[0]);
+    else
+      epilogue.store_several(start, output, g.outputs, sums);
   }
 }
 
-KERNEL depthwise_conv2d_grad_input(SCALAR* dx, const SCALAR* dy, const SCALAR* w, Geometry g, index_t count) {
+#define DEPTHWISE(name, count)                                                                                 \
+  KERNEL name(SCALAR* y, const SCALAR* x, const SCALAR* w, const SCALAR* bias, int has_bias, int activation,   \
+              Geometry g, index_t total) {                                                                     \
+    forward<count>({y, has_bias ? bias : nullptr, nullptr, activation}, x, w, g, total);                       \
+  }
+DEPTHWISE(depthwise_conv2d, 1)
+DEPTHWISE(depthwise_conv2d_chunks, CHUNK)
+
+template <int count>
+__device__ void backward(SCALAR* dx, const SCALAR* dy, const SCALAR* w, const Geometry& g, index_t total) {
   const Extent &v = g.vertical, &h = g.horizontal;
-  const int multiplier = g.outputs / g.channels;
-  FOR_EACH(i, count) {
-    const int pixel = (int)(i / g.channels), channel = (int)(i - (index_t)pixel * g.channels);
+  const int multiplier = count > 1 ? 1 : g.outputs / g.channels, across = g.channels / count;
+  const Epilogue<SCALAR> epilogue = {dx, nullptr, nullptr, NONE};
+  FOR_EACH(i, total) {
+    const int pixel = (int)(i / across), channel = (int)(i - (index_t)pixel * across) * count;
     const int line = pixel / h.image, n = line / v.image;
     const int row = line - n * v.image, column = pixel - line * h.image;
-    COMPUTE sum = 0;
+    COMPUTE sums[count] = {};
     for (int r = 0; r < v.kernel; r++) {
       const int p = source_of(row, r, v);
       if (p < 0) continue;
       for (int s = 0; s < h.kernel; s++) {
         const int q = source_of(column, s, h);
         if (q < 0) continue;
-        const index_t from = (((index_t)n * v.result + p) * h.result + q) * g.outputs + channel * multiplier;
-        const index_t weight = (index_t)(r * h.kernel + s) * g.outputs + channel * multiplier;
-        for (int j = 0; j < multiplier; j++) sum += loaded(dy, from + j) * loaded(w, weight + j);
+        const SCALAR* slope = dy + (((index_t)n * v.result + p) * h.result + q) * g.outputs + channel * multiplier;
+        const SCALAR* weight = w + (index_t)(r * h.kernel + s) * g.outputs + channel * multiplier;
+        for (int j = 0; j < multiplier; j++) add_products(sums, slope + j, weight + j);
       }
     }
-    stored(dx, i, sum);
+    const index_t start = (index_t)pixel * g.channels;
+    if constexpr (count == 1)
+      epilogue.store(start, channel, sums[0]);
+    else
+      epilogue.store_several(start, channel, g.channels, sums);
   }
+}
+
+KERNEL depthwise_conv2d_grad_input(SCALAR* dx, const SCALAR* dy, const SCALAR* w, Geometry g, index_t total) {
+  backward<1>(dx, dy, w, g, total);
+}
+KERNEL depthwise_conv2d_grad_input_chunks(SCALAR* dx, const SCALAR* dy, const SCALAR* w, Geometry g, index_t total) {
+  backward<CHUNK>(dx, dy, w, g, total);
 }
 
 #define LANES 32

@@ -6,7 +6,7 @@
 #define ALIGNED(address) ((size_t)(address) % 16 == 0)
 
 template <class T, int count>
-__device__ void load_row(float (&values)[count], const T* address) {
+__device__ void load_row(COMPUTE (&values)[count], const T* address) {
   constexpr int CHUNKS = count * sizeof(T) / 16;
   uint4 chunks[CHUNKS];
 #pragma unroll
@@ -15,7 +15,7 @@ __device__ void load_row(float (&values)[count], const T* address) {
   for (int i = 0; i < count; i++) values[i] = loaded(reinterpret_cast<const T*>(chunks), i);
 }
 template <class T, int count>
-__device__ void store_row(T* address, const float (&values)[count]) {
+__device__ void store_row(T* address, const COMPUTE (&values)[count]) {
   constexpr int CHUNKS = count * sizeof(T) / 16;
   uint4 chunks[CHUNKS];
 #pragma unroll
@@ -39,7 +39,7 @@ struct Epilogue {
   }
   // Neighbours of one row, of which only those before `columns` exist.
   template <int count>
-  __device__ void store_several(index_t row, int column, int columns, float (&sums)[count]) const {
+  __device__ void store_several(index_t row, int column, int columns, COMPUTE (&sums)[count]) const {
     const bool whole = column + count <= columns && ALIGNED(result + row + column) &&
                        (!residual || ALIGNED(residual + row + column));
     if (!whole) {
@@ -53,7 +53,7 @@ struct Epilogue {
       for (int i = 0; i < count; i++) sums[i] += loaded(bias, column + i);
     }
     if (residual) {
-      float added[count];
+      COMPUTE added[count];
       load_row(added, residual + row + column);
 #pragma unroll
       for (int i = 0; i < count; i++) sums[i] += added[i];

@@ -1,11 +1,12 @@
 // What tensor cores ask of a warp: fragments of matrices in its registers, and copies to shared memory beside its work.
 //
-// Sources: PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions" (mma.m16n8k8, mma.m16n8k16, ldmatrix) and
-// "Data Movement and Conversion Instructions: cp.async". The emulation (kernels/gpu/emulation/cuda.h) has functions of the
-// same names, written after the same tables: a value in the wrong register gives wrong results there too.
+// Sources: PTX ISA 9, 9.7.14.5 "Matrix Fragments for mma.m16n8k8" and "… mma.m16n8k16 with floating point type",
+// "ldmatrix", and "cp.async". The emulation (kernels/gpu/emulation/cuda.h) has functions of the same names, written after
+// the same tables: a value in the wrong register gives wrong results there too.
 //
 // A fragment of 16 lines is four registers of each lane, which hold 4 bytes at `lane % 4` of a line `lane / 4`:
-//   0: lines 0–7, first 16 bytes of terms    1: lines 8–15, first 16    2: lines 0–7, second 16    3: lines 8–15, second 16
+//   0: lines 0–7, first 16 bytes of terms     1: lines 8–15, first 16
+//   2: lines 0–7, second 16                   3: lines 8–15, second 16
 // Terms are 16 numbers of 16 bits, or 8 of TF32: the two orders of m16n8k16 and of m16n8k8 are one in bytes.
 #pragma once
 #include "common.cuh"

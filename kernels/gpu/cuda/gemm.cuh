@@ -37,14 +37,23 @@ struct Matrix {
 #include "tensor_tile.cuh"
 template <int lines>
 using Product = TensorTile<lines>;
+#ifndef EMULATED
+// From sm_80 on two blocks of wide tiles share a multiprocessor, with 128 registers a thread: one computes while the
+// other waits.
+#define PRODUCT_KERNEL(lines) \
+  extern "C" __global__ void __launch_bounds__(2 * lines, __CUDA_ARCH__ >= 800 ? 256 / lines : 1)
+#endif
 #else
 #include "plain_tile.cuh"
 template <int lines>
 using Product = PlainTile<lines>;
 #endif
+#ifndef PRODUCT_KERNEL
+#define PRODUCT_KERNEL(lines) KERNEL
+#endif
 
-// Which tile a block makes, of which of several products. Blocks that share rows are neighbours: the left operand, which
-// is the larger one of most layers, is read from memory once and then from the cache.
+// Which tile a block makes, of which of several products. Blocks that share rows are neighbours: the left operand,
+// which is the larger one of most layers, is read from memory once and then from the cache.
 struct Tile {
   int row, column, product;
 };

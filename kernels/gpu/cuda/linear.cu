@@ -23,16 +23,16 @@ __device__ void multiplied(Result* y, const SCALAR* left, const SCALAR* right, c
                 [&](int row) { return (index_t)row * f.columns; });
 }
 
-#define TILES(name, Result, lines, left_along, right_along)                                                     \
-  KERNEL name(Result* y, const SCALAR* left, const SCALAR* right, const SCALAR* bias, Factors f) {              \
-    multiplied<lines, left_along, right_along>(y, left, right, bias, f);                                        \
+#define TILES(name, Result, lines, left_along, right_along)                                                       \
+  PRODUCT_KERNEL(lines) name(Result* y, const SCALAR* left, const SCALAR* right, const SCALAR* bias, Factors f) { \
+    multiplied<lines, left_along, right_along>(y, left, right, bias, f);                                          \
   }
 
 // For each order of elements in memory: the result by small and by wide tiles, and parts of it.
-#define PRODUCT(name, left_along, right_along)                       \
-  TILES(name, SCALAR, 64, left_along, right_along)                   \
-  TILES(name##_wide, SCALAR, 128, left_along, right_along)           \
-  TILES(name##_parts, COMPUTE, 64, left_along, right_along)          \
+#define PRODUCT(name, left_along, right_along)              \
+  TILES(name, SCALAR, 64, left_along, right_along)          \
+  TILES(name##_wide, SCALAR, 128, left_along, right_along)  \
+  TILES(name##_parts, COMPUTE, 64, left_along, right_along) \
   TILES(name##_parts_wide, COMPUTE, 128, left_along, right_along)
 
 PRODUCT(rows_by_columns, true, true)

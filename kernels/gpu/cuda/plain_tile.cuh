@@ -1,8 +1,8 @@
-// A tile of a product by ordinary arithmetic in COMPUTE: 64 × 64 by 256 threads of 4 × 4 results, or 128 × 128 by threads
-// of 8 × 8.
+// A tile of a product by ordinary arithmetic in COMPUTE: 64 × 64 by 256 threads of 4 × 4 results, or 128 × 128 by
+// threads of 8 × 8.
 //
-// 16 terms at a time lie in shared memory; the next ones are on their way to registers while these are multiplied. Terms
-// are added in their order. Bound by arithmetic where both sides of the result are long.
+// 16 terms at a time lie in shared memory; the next ones are on their way to registers while these are multiplied.
+// Terms are added in their order. Bound by arithmetic where both sides of the result are long.
 #pragma once
 #include "epilogue.cuh"
 

@@ -1,13 +1,13 @@
-// A tile of a product on tensor cores: 64 × 64 by 4 warps of 32 × 32 results, or 128 × 128 by 8 warps of 64 × 32. Factors
-// are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order.
+// A tile of a product on tensor cores: 64 × 64 by 4 warps of 32 × 32 results, or 128 × 128 by 8 warps of 64 × 32.
+// Factors are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order.
 //
-// Four chunks of 16 bytes of each line (or as many terms across lines) lie in shared memory at a time, in a ring of STAGES,
-// filled by copies that run beside the arithmetic. Chunks are stored at a place that is xor-ed with part of their row, so
-// that the eight rows which a fragment reads at once lie in different banks. Operands whose neighbours do not make whole
-// chunks are read number by number.
+// Four chunks of 16 bytes of each line (or as many terms across lines) lie in shared memory at a time, in a ring of
+// STAGES, filled by copies that run beside the arithmetic. Chunks are stored at a place that is xor-ed with part of
+// their row, so that the eight rows which a fragment reads at once lie in different banks. Operands whose neighbours do
+// not make whole chunks are read number by number.
 //
-// Bound by tensor cores where both sides of the result and the sums are long: a warp of a wide tile reads 6 matrices of
-// shared memory for 16 multiplications. Else by memory, or for operands that are not in whole chunks by looking them up.
+// Bound by tensor cores where both sides of the result and the sums are long: a warp of a wide tile reads 6 fragments
+// of shared memory for 16 multiplications. Else by memory, or where operands are not in whole chunks by looking them up.
 #pragma once
 #include "epilogue.cuh"
 #include "fragments.cuh"
@@ -55,7 +55,7 @@ template <int tile_lines, class Operand>
 struct Feeder {
   static constexpr bool ALONG_TERMS = Operand::ALONG_TERMS;
   typedef Layout<tile_lines, ALONG_TERMS> Rows;
-  static constexpr int APART = 2 * tile_lines / Rows::ACROSS;  // rows between the two; a block has 2 · tile_lines threads
+  static constexpr int APART = 2 * tile_lines / Rows::ACROSS;  // rows between the two, for 2 · tile_lines threads
   const Operand& operand;
   const bool in_chunks;
   const int first_line;
@@ -85,6 +85,8 @@ struct Feeder {
     }
   }
   __device__ void fetch_numbers(uint4* stage, int first, int last) const {
+    int line = first_line;
+    asm volatile("" : "+r"(line));  // looked up in each step: if they were kept, lines would take the registers of sums
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       uint4 numbers = {0, 0, 0, 0};
@@ -93,7 +95,7 @@ struct Feeder {
         const int number = first + (ALONG_TERMS ? chunk() * CHUNK + k : row_of(i));
         if (number >= last) continue;
         const SCALAR* from = ALONG_TERMS ? operand.at(lines[ALONG_TERMS ? i : 0], operand.term(number))
-                                         : operand.at(operand.line(first_line + k), operand.term(number));
+                                         : operand.at(operand.line(line + k), operand.term(number));
         if (from) reinterpret_cast<SCALAR*>(&numbers)[k] = *from;
       }
       stage[Rows::place(row_of(i), chunk())] = numbers;
@@ -165,12 +167,12 @@ struct TensorTile {
     }
   }
 
-  // Store each sum inside the result; `place(row)` is where a row of it starts. Sums go through shared memory, so that a
-  // thread stores eight neighbours and four threads a whole row of 32.
+  // Store each sum inside the result; `place(row)` is where a row of it starts. Sums go through shared memory, so that
+  // a thread stores eight neighbours and four threads a whole row of 32.
   template <class Result, class Place>
   __device__ void store(int first_row, int first_column, int rows, int columns, const Epilogue<Result>& epilogue,
                         Place place) {
-    constexpr int STEP = COLUMNS + 8;  // from row to row; eight more put the lanes that write at once in different banks
+    constexpr int STEP = COLUMNS + 8;  // from row to row: lanes that write at once do so in different banks
     const int lane = threadIdx.x % 32, eight = lane % 4 * 8;
     float* const own = reinterpret_cast<float*>(storage()) + threadIdx.x / 32 * (16 * STEP);
     __syncthreads();  // none reads a stage any more
