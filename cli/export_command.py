@@ -13,7 +13,7 @@ from edge_sdk.cli.output import json_option, note, percent, print_json, print_ta
 if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
     from edge_sdk.converters.onnx.export import Report as ONNXReport
-    from edge_sdk.converters.precision import Precision
+    from edge_sdk.converters.precision import CoreMLPrecision, Precision, TFLitePrecision
     from edge_sdk.converters.tflite.report import Report
     from edge_sdk.quantization.ladder import RungName
 
@@ -22,15 +22,16 @@ TFLITE_ONLY = (
     "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "max_drop",
     "max_size", "rungs", "train", "prune", "prune_epochs",
 )  # fmt: skip
-NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "check", "input_type", "output_type")}
+NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "input_type", "output_type")}
 """Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
 
 
 @click.command("export")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8", "int16x8"]), default="none", show_default=True
-)
+    "--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8", "int16x8", "palette4", "palette6"]),
+    default="none", show_default=True, help="int16x8 is for .tflite files, palettes of weights for .mlpackage.",
+)  # fmt: skip
 @click.option("--calibrate", type=click.Path(path_type=Path), help="Folder of photos to calibrate int8 or int16x8 on.")
 @click.option("--check", type=click.Path(path_type=Path), help="Held-out photos to compare model and file on.")
 @click.option(
@@ -84,7 +85,7 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "check", 
 @json_option
 def command(
     model: Path,
-    quantize: Literal["none", "fp16", "dynamic", "int8", "int16x8"],
+    quantize: TFLitePrecision | CoreMLPrecision,
     calibrate: Path | None,
     check: Path | None,
     input_type: Literal["uint8", "float32"] | None,
@@ -135,8 +136,11 @@ def command(
     _check_ending(out.suffix)
     if quantize == "int16x8" and out.suffix in NOT_FOR:
         raise click.UsageError(f"--quantize int16x8 is for .tflite files; {out.suffix} files have int8")
+    if quantize.startswith("palette") and out.suffix != ".mlpackage":
+        raise click.UsageError(f"--quantize {quantize} is for .mlpackage files; others store no tables of weights")
     if out.suffix == ".mlpackage":
-        _print_package(export_coreml(load(model), out, cast("Precision", quantize), calibrate), as_json=as_json)
+        package = export_coreml(load(model), out, cast("CoreMLPrecision", quantize), calibrate, check)
+        _print_package(package, as_json=as_json)
     elif out.suffix == ".onnx":
         precision = cast("Precision", quantize)
         opset = opset or DEFAULT_OPSET
@@ -144,7 +148,7 @@ def command(
         _print_onnx(exported, as_json=as_json)
     else:
         report = export(
-            load(model), out, quantize, calibrate, check, input_type, output_type,
+            load(model), out, cast("TFLitePrecision", quantize), calibrate, check, input_type, output_type,
             embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
             min_runtime=min_runtime, max_drop=max_drop, train=train, scheme=Scheme(weights=weights), listener=_tell,
             fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=max_size, prune=prune,
@@ -226,6 +230,12 @@ def _print_package(report: CoreMLReport, *, as_json: bool) -> None:
         ("oldest system", report.minimum_runtime),
         ("run", report.runtime),
     ]
+    if report.agreement is not None:
+        rows += [
+            (f"agreement of its numbers, {report.photos} photos", percent(report.agreement)),
+            ("accuracy of the model", percent(report.model_accuracy)),
+            ("accuracy of its numbers", percent(report.stored_accuracy)),
+        ]
     print_table(f"{report.path} ({report.precision})", ("", ""), rows)
 
 

@@ -124,6 +124,7 @@ OTHERS = [
     (("export", "{model}", "--max-drop", "1", "--out", "{run}.onnx"), "--max-drop"),
     (("export", "{model}", "--opset", "17", "--out", "{run}.tflite"), "--opset"),
     (("export", "{model}", "--check", "{photos}", "--out", "{run}.mlpackage"), "--check"),
+    (("export", "{model}", "--quantize", "palette4", "--out", "{run}.tflite"), ".mlpackage"),
     (("export", "{model}", "--max-size", "4 acres", "--out", "{run}.tflite"), "4MB"),
     (("export", "{model}", "--max-size", "1kB", "--prune", "--out", "{run}.tflite"), "--train"),
     (("export", "{model}", "--train", "{photos}", "--prune", "--out", "{run}.tflite"), "--max-size"),
