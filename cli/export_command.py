@@ -174,10 +174,12 @@ def _print_file(report: Report, *, as_json: bool) -> None:
     _print(report, edges, report.scores, as_json=as_json)
     if not as_json and report.attempts:
         tried = [
-            (one.rung, percent(one.drop / 100), percent(one.agreement), percent(one.accuracy))
+            (one.stage, one.rung or "–", size(one.bytes), percent(one.drop / 100), percent(one.agreement),
+             percent(one.accuracy))
             for one in report.attempts
-        ]
-        print_table("what was tried", ("rung", "drop", "agreement", "accuracy"), tried, compact=True)
+        ]  # fmt: skip
+        columns = ("file", "rung", "size", "drop", "agreement", "accuracy")
+        print_table("what was tried", columns, tried, names=2, compact=True)
     for finding in report.findings:
         note(f"edge: calibration: {finding}")
 

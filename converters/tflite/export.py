@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from edge_sdk.converters.gate import Form, Forms, Limits, Stage, first_good_enough
 from edge_sdk.converters.precision import (
     FLOAT_TOLERANCE,
     INTEGERS,
@@ -22,7 +23,7 @@ from edge_sdk.converters.precision import (
 from edge_sdk.converters.tflite.contract import OutputKind
 from edge_sdk.converters.tflite.edges import Edges, red_first
 from edge_sdk.converters.tflite.exportable import check_exportable
-from edge_sdk.converters.tflite.gate import Finished, Form, Forms, Limits, first_good_enough, reject
+from edge_sdk.converters.tflite.gate import Finished
 from edge_sdk.converters.tflite.lineage import lineage
 from edge_sdk.converters.tflite.metadata import About
 from edge_sdk.converters.tflite.replay import golden_pixels, record
@@ -121,7 +122,8 @@ def export(
         )
     edges = Edges(quantize in INTEGERS, embed_preprocessing, input_type, input_size, output)
     limits = Limits(max_drop, max_size)
-    _check_gate(limits, check, rungs, quantize)
+    limits.check(quantize, check)
+    check_rungs(rungs)
     target_runtime(min_runtime)
     scheme = scheme_of(quantize, scheme)
     if quantize in INTEGERS:
@@ -138,32 +140,47 @@ def export(
         written, about = writer.write(*form)
         file = TFLiteModel(written.data, str(path), threads)
         found = evaluate(_UnderLabels(file, model.labels), photos, BATCH)
-        return Finished(
-            written, about, report_file(str(path), quantize, written, file, edges, expected, found, findings)
-        )
+        report = report_file(str(path), quantize, written, file, edges, expected, found, findings)
+        if quantize == "none" and input_size is None and not report.relative_difference <= FLOAT_TOLERANCE:
+            raise ExportError(
+                f"{path}: the finished file's {output} differ from the model's by {report.relative_difference:.1e} of "
+                f"the largest, at most {FLOAT_TOLERANCE:.0e} is right for float32; no file was left"
+            )
+        return Finished(written, about, report)
 
-    def plain_form(scheme: Scheme) -> Form:
-        return _plain_form(writer.model, quantize, calibrate, edges.input_type, output_type, scheme)
-
-    calibrated = calibrate is not None and quantize == "int8"
-    if calibrated and max_size is not None and not limits.fits(writer.size(plain_form(scheme))):
-        listener("weights of 4 bits")
-        scheme = dataclasses.replace(scheme, weights="int4")
-    if max_drop is None or calibrate is None or quantize not in INTEGERS:
-        finished = finish(plain_form(scheme))
-    else:
+    def stage(scheme: Scheme) -> Stage[Finished]:
+        name = f"{quantize} with int4 weights" if scheme.weights == "int4" else quantize
+        if max_drop is None or calibrate is None or quantize not in INTEGERS:
+            plain = _plain_form(writer.model, quantize, calibrate, edges.input_type, output_type, scheme)
+            return Stage(name, [(None, plain)], finish)
         forms = Forms(writer.model, calibrate, edges.input_type, output_type, scheme, rungs, train, listener)
-        finished = first_good_enough(path, forms, finish, limits)
-    report = finished.report
-    if quantize == "none" and input_size is None and not report.relative_difference <= FLOAT_TOLERANCE:
-        raise ExportError(
-            f"{path}: the finished file's {output} differ from the model's by {report.relative_difference:.1e} of the "
-            f"largest, at most {FLOAT_TOLERANCE:.0e} is right for float32; no file was left"
-        )
-    if not limits.met_by(report):
-        raise reject(path, finished, limits)
+        return Stage(name, forms, finish, forms.layers)
+
+    def stages() -> Iterator[Stage[Finished]]:
+        yield stage(scheme)
+        narrow = dataclasses.replace(scheme, weights="int4")
+        if (
+            calibrate is None
+            or quantize != "int8"
+            or narrow == scheme
+            or not _is_exportable(model, min_runtime, narrow)
+        ):
+            return
+        listener("weights of 4 bits")
+        yield stage(narrow)
+
+    advice = "" if quantize == "int8" else "; quantize='int8' makes it smaller"
+    finished = first_good_enough(path, stages(), limits, advice)
     finished.save(path)
-    return report
+    return finished.report
+
+
+def _is_exportable(model: Model, min_runtime: str | None, scheme: Scheme) -> bool:
+    try:
+        check_exportable(model, "int8", min_runtime, scheme)
+    except ExportError:
+        return False
+    return True
 
 
 def _plain_form(
@@ -201,22 +218,6 @@ def _check_options(precision: TFLitePrecision, input_type: EdgeType | None, outp
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
 
 
-def _check_gate(limits: Limits, check: PhotoSource | None, rungs: Sequence[str], precision: TFLitePrecision) -> None:
-    check_rungs(rungs)
-    max_drop, max_size = limits.max_drop, limits.max_size
-    if max_size is not None and max_size < 1:
-        raise UsageError(f"max_size (--max-size) is a number of bytes above 0, not {max_size}")
-    if max_drop is None:
-        return
-    if not 0 <= max_drop <= 100:
-        raise UsageError(f"max_drop (--max-drop) is a number of points from 0 to 100, not {max_drop:g}")
-    if check is None:
-        raise UsageError(
-            f"max_drop={max_drop:g} (--max-drop) is measured on photos that the {precision} file was not made with: "
-            "give check= (--check)"
-        )
-
-
 def _findings(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> tuple[str, ...]:
     """Return what may be wrong with the calibration photos; raises DataError for what cannot be right."""
     found = [] if calibrate is None else check_photos(model, calibrate, check)
@@ -237,10 +238,6 @@ class _Writer:
         self.model = red_first(model)
         self.precision, self.edges, self.golden = precision, edges, golden
         self.min_runtime, self.fixed_batch = min_runtime, fixed_batch
-
-    def size(self, form: Form) -> int:
-        """Return how many bytes the file of a graph has."""
-        return len(self.write(*form)[0].data)
 
     def write(self, graph: Graph, workspace: Workspace) -> tuple[WrittenFile, About]:
         """Return the file of a graph and what it says about itself."""

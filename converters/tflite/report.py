@@ -10,26 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from edge_sdk.converters.gate import Attempt
 from edge_sdk.converters.tflite.delegates import readiness
 from edge_sdk.converters.tflite.edges import Edges
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import WrittenFile
 from edge_sdk.evaluation import Evaluation
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One rung of the ladder as the finished file did: `drop` in points of accuracy, or of photos answered otherwise.
-
-    `error` is that of the logits on the calibration photos, `kept` whether the next rung was built on this one.
-    """
-
-    rung: str
-    drop: float
-    agreement: float
-    accuracy: float | None
-    error: float
-    kept: bool
 
 
 @dataclass(frozen=True)
@@ -41,12 +27,12 @@ class Report:
     photos itself is given them as they are, so agreement and accuracy include what its resizing, which has no
     antialiasing, does otherwise. `takes` is what the input's numbers are, `embedded` what of the preprocessing is
     inside: "nothing", "normalisation" or "normalisation and resize". `drop` is how many points of accuracy the file
-    loses, or of photos that it answers otherwise where there are no labels. `attempts` are the rungs of the ladder that
-    were climbed for it. `operators` counts the builtin operators used. `float_tensors` names every computed tensor of
-    an int8 file that is float, besides its stated edges; `float_weights` the weights that fp16 or dynamic range leave
-    in float32. `delegates` is the share of the operators that each delegate would take, by its published rules.
-    `findings` is what may be wrong with the calibration photos. `milliseconds` is the median time of one photo on this
-    machine.
+    loses, or of photos that it answers otherwise where there are no labels. `attempts` are the files that were
+    finished for it. `operators` counts the builtin operators used. `float_tensors` names every
+    computed tensor of an int8 file that is float, besides its stated edges; `float_weights` the weights that fp16 or
+    dynamic range leave in float32. `delegates` is the share of the operators that each delegate would take, by its
+    published rules. `findings` is what may be wrong with the calibration photos. `milliseconds` is the median time of
+    one photo on this machine.
     """
 
     path: str
