@@ -17,6 +17,7 @@ from edge_sdk.converters.precision import (
     TFLITE_WEIGHTS,
     UNASKED_CHECK_PHOTOS,
     TFLitePrecision,
+    calibration_findings,
     check_precision_of,
     scheme_of,
 )
@@ -31,7 +32,7 @@ from edge_sdk.converters.tflite.report import Report, report_file
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.versions import target_runtime
 from edge_sdk.converters.tflite.writer import WrittenFile, write
-from edge_sdk.errors import DataError, ExportError, UsageError, suggestion
+from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.evaluation import evaluate
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model, softmax
@@ -39,7 +40,6 @@ from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.calibration import CALIBRATION_PHOTOS
 from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.ladder import RUNGS, RungName, check_rungs
-from edge_sdk.quantization.photo_check import check_photos
 from edge_sdk.quantization.post_training import quantized_graph
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.spec import Array
@@ -128,7 +128,7 @@ def export(
     scheme = scheme_of(quantize, scheme)
     if quantize in INTEGERS:
         check_exportable(model, quantize, min_runtime, scheme)  # in a moment, and not after minutes of calibration
-    findings = _findings(model, calibrate, check)
+    findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
     expected = evaluate(model, photos, BATCH)
     if output == "probabilities":
@@ -216,15 +216,6 @@ def _check_options(precision: TFLitePrecision, input_type: EdgeType | None, outp
             raise UsageError(f"{side}_type {chosen!r} is not one of uint8, float32")
         if chosen == "uint8" and precision not in INTEGERS and side == "output":
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
-
-
-def _findings(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> tuple[str, ...]:
-    """Return what may be wrong with the calibration photos; raises DataError for what cannot be right."""
-    found = [] if calibrate is None else check_photos(model, calibrate, check)
-    for finding in found:
-        if finding.level == "error":
-            raise DataError(f"calibration: {finding.message}")
-    return tuple(finding.message for finding in found)
 
 
 class _Writer:
