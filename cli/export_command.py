@@ -12,17 +12,19 @@ from edge_sdk.cli.output import json_option, note, percent, print_json, print_ta
 
 if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
-    from edge_sdk.converters.onnx.export import Report as ONNXReport
+    from edge_sdk.converters.onnx.report import Report as ONNXReport
     from edge_sdk.converters.precision import CoreMLPrecision, Precision, TFLitePrecision
     from edge_sdk.converters.tflite.report import Report
     from edge_sdk.quantization.ladder import RungName
 
 
 TFLITE_ONLY = (
-    "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "max_drop",
-    "max_size", "rungs", "train", "prune", "prune_epochs",
+    "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "prune",
+    "prune_epochs",
 )  # fmt: skip
-NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "input_type", "output_type")}
+RUN_HERE = ("max_drop", "max_size", "rungs", "train", "input_type", "output_type")
+"""Options for files whose runtime is there to prove them."""
+NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *RUN_HERE, "opset")}
 """Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
 
 
@@ -110,8 +112,8 @@ def command(
     """Write MODEL (.edge, .onnx, .tflite or a run's folder) as a file for a runtime, re-run it there and compare.
 
     The ending of --out decides for which: .tflite for LiteRT (TensorFlow Lite), .onnx for ONNX Runtime, .mlpackage for
-    Core ML, which is read back instead of run. Options from --embed-preprocessing to --prune-epochs are for .tflite
-    files.
+    Core ML, which is read back instead of run. Options from --embed-preprocessing to --weights, --prune and
+    --prune-epochs are for .tflite files, those from --max-drop to --train for .onnx files too.
 
     With --max-drop an int8 file is made better, step by step, until it loses no more than that; if nothing is enough,
     no file gets the name, and the best one lies beside it as NAME.rejected.tflite with a report of every layer.
@@ -144,7 +146,10 @@ def command(
     elif out.suffix == ".onnx":
         precision = cast("Precision", quantize)
         opset = opset or DEFAULT_OPSET
-        exported = export_onnx(load(model), out, precision, calibrate, check, input_type, output_type, opset=opset)
+        exported = export_onnx(
+            load(model), out, precision, calibrate, check, input_type, output_type, opset=opset, max_drop=max_drop,
+            max_size=_bytes(max_size), rungs=_rungs(rungs), train=train, listener=_tell,
+        )  # fmt: skip
         _print_onnx(exported, as_json=as_json)
     else:
         report = export(
@@ -182,6 +187,15 @@ def _print_file(report: Report, *, as_json: bool) -> None:
         ("preprocessing inside", report.embedded),
     )
     _print(report, edges, report.scores, as_json=as_json)
+    _print_tried(report, as_json=as_json)
+
+
+def _print_onnx(report: ONNXReport, *, as_json: bool) -> None:
+    _print(report, (("takes", report.input), ("gives", report.output)), "logits", as_json=as_json)
+    _print_tried(report, as_json=as_json)
+
+
+def _print_tried(report: Report | ONNXReport, *, as_json: bool) -> None:
     if not as_json and report.attempts:
         tried = [
             (one.stage, one.rung or "–", size(one.bytes), percent(one.drop / 100), percent(one.agreement),
@@ -192,10 +206,6 @@ def _print_file(report: Report, *, as_json: bool) -> None:
         print_table("what was tried", columns, tried, names=2, compact=True)
     for finding in report.findings:
         note(f"edge: calibration: {finding}")
-
-
-def _print_onnx(report: ONNXReport, *, as_json: bool) -> None:
-    _print(report, (("takes", report.input), ("gives", report.output)), "logits", as_json=as_json)
 
 
 def _print(report: Report | ONNXReport, edges: tuple[tuple[str, str], ...], scores: str, *, as_json: bool) -> None:

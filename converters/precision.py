@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from edge_sdk.errors import UsageError
+from edge_sdk.errors import DataError, UsageError
 from edge_sdk.model import Model
+from edge_sdk.quantization.photo_check import check_photos
 from edge_sdk.quantization.post_training import check_photos_for
 from edge_sdk.quantization.rounded_model import rounds
 from edge_sdk.quantization.scheme import Scheme
@@ -56,6 +57,15 @@ def check_precision_of(
         raise UsageError(
             f"{precision} needs photos to calibrate on: give calibrate= (--calibrate), photos like those in use"
         )
+
+
+def calibration_findings(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> tuple[str, ...]:
+    """Return what may be wrong with calibration photos, if there are any; raises DataError for what cannot be right."""
+    found = [] if calibrate is None else check_photos(model, calibrate, check)
+    for finding in found:
+        if finding.level == "error":
+            raise DataError(f"calibration: {finding.message}")
+    return tuple(finding.message for finding in found)
 
 
 def scheme_of(precision: TFLitePrecision, scheme: Scheme) -> Scheme:

@@ -65,8 +65,7 @@ def write(
         ExportError: operators without a form in ONNX, or in this opset of it, all of them named.
         MissingExtraError: the package onnx is not installed.
     """
-    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
-        raise UsageError(f"opset {opset}: files of opsets {OLDEST_OPSET} to {NEWEST_OPSET} are written")
+    check_opset(opset)
     onnx = onnx_package()
     writing = Writing(graph, workspace, opset, weights)
     proto = writing.run(image_layout)
@@ -81,6 +80,12 @@ def write(
     if about is not None:
         onnx.helper.set_model_props(model, _properties(about, workspace))
     return WrittenModel(model, dict(sorted(writing.operators.items())), tuple(writing.float_weights))
+
+
+def check_opset(opset: int) -> None:
+    """Raise UsageError for an opset that is not written."""
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise UsageError(f"opset {opset}: files of opsets {OLDEST_OPSET} to {NEWEST_OPSET} are written")
 
 
 def check_model(model: ModelProto | str) -> None:

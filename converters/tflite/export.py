@@ -16,6 +16,7 @@ from edge_sdk.converters.precision import (
     TFLITE_WEIGHTS,
     UNASKED_CHECK_PHOTOS,
     TFLitePrecision,
+    calibration_findings,
     check_precision_of,
     scheme_of,
 )
@@ -26,11 +27,10 @@ from edge_sdk.converters.tflite.finished_file import BATCH, Finisher, Writer
 from edge_sdk.converters.tflite.report import Report
 from edge_sdk.converters.tflite.stages import Pruner, Stages
 from edge_sdk.converters.tflite.versions import target_runtime
-from edge_sdk.errors import DataError, UsageError, suggestion
+from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.ladder import RUNGS, RungName, check_rungs
-from edge_sdk.quantization.photo_check import check_photos
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def export(
     if quantize in INTEGERS:
         check_exportable(model, quantize, min_runtime, scheme)  # in a moment, and not after minutes of calibration
     pruner = _pruner(model, limits, train, prune_epochs) if prune else None
-    findings = _findings(model, calibrate, check)
+    findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
     golden = photos if self_test else None
     writer = Writer(model, quantize, calibrate, edges, golden, min_runtime, fixed_batch)
@@ -158,15 +158,6 @@ def _check_options(precision: TFLitePrecision, input_type: EdgeType | None, outp
             raise UsageError(f"{side}_type {chosen!r} is not one of uint8, float32")
         if chosen == "uint8" and precision not in INTEGERS and side == "output":
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
-
-
-def _findings(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> tuple[str, ...]:
-    """Return what may be wrong with the calibration photos; raises DataError for what cannot be right."""
-    found = [] if calibrate is None else check_photos(model, calibrate, check)
-    for finding in found:
-        if finding.level == "error":
-            raise DataError(f"calibration: {finding.message}")
-    return tuple(finding.message for finding in found)
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:

@@ -159,11 +159,6 @@ class FlatModel:
         """Return the index of an operator in the file's list of operators used."""
         return self._codes.setdefault((code, version), len(self._codes))
 
-    @property
-    def operator_versions(self) -> tuple[tuple[Builtin, int], ...]:
-        """The builtin operators in use, with their versions."""
-        return tuple(self._codes)
-
     def to_bytes(self) -> bytes:
         """Return the file; raises ExportError when it would pass the format's 2 GiB."""
         payload = sum(len(buffer) + 2 * BUFFER_ALIGNMENT for buffer in self._buffers)

@@ -50,8 +50,17 @@ def full_like(t: Lowering, op: FullLike, node: Node) -> None:
 
 @lower(Quantize)
 def quantize(t: Lowering, op: Quantize, node: Node) -> None:
-    """QUANTIZE, from floats or from another quantization."""
-    t.emit(Builtin.QUANTIZE, [t.read(node.inputs[0])], [t.declare(node.output)], QuantizeOptions())
+    """QUANTIZE, from floats or from another quantization; from 8 bits to 16 by way of floats.
+
+    Runtimes before LiteRT 2 (tflite-runtime 2.14, ai-edge-litert 1.4) refuse a QUANTIZE from bytes to int16. The real
+    numbers of bytes are whole multiples of the finer step, so nothing is rounded on the way.
+    """
+    x, y = t.read(node.inputs[0]), t.declare(node.output)
+    if x.spec.dtype in ("int8", "uint8") and y.spec.dtype == "int16":
+        real = t.temporary(f"{y.name}/real", Spec(y.spec.shape))
+        t.emit(Builtin.DEQUANTIZE, [x], [real], DequantizeOptions())
+        x = real
+    t.emit(Builtin.QUANTIZE, [x], [y], QuantizeOptions())
 
 
 @lower(Dequantize)

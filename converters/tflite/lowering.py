@@ -10,9 +10,9 @@ import numpy as np
 
 from edge_sdk.converters.tflite.flatfile import FlatModel, TensorId
 from edge_sdk.converters.tflite.options import ReshapeOptions
-from edge_sdk.converters.tflite.runtime_table import SINCE, Runtime, show
+from edge_sdk.converters.tflite.runtime_table import Runtime, show
 from edge_sdk.converters.tflite.schema import Builtin, FusedActivation, Options, TensorType
-from edge_sdk.converters.tflite.versions import has_version, operator_version
+from edge_sdk.converters.tflite.versions import first_runtime, has_version, operator_version
 from edge_sdk.errors import ExportError
 from edge_sdk.graph import Graph, Node
 from edge_sdk.op import Op
@@ -102,6 +102,7 @@ class Lowering:
         self.float_weights: list[str] = []
         self.tensors: list[Tensor] = []
         self.operators: list[Builtin] = []
+        self.runtimes: set[Runtime] = set()
         self._main = file.subgraph("main")
         self._of_value: dict[Value, Tensor] = {}
         self._input_ids: set[TensorId] = set()
@@ -190,9 +191,11 @@ class Lowering:
         if first.dtype in UNSUPPORTED.get(code, ()) and not quantized:
             raise ExportError(f"{outputs[0].name!r}: {code.name} computes no {first.dtype}; cast to float32 first")
         version = operator_version(code, [t.spec for t in inputs], [t.spec for t in outputs], options)
-        if self.must_avoid(code, version):
-            self._refuse(code, version, outputs[0])
+        needed = first_runtime(code, version, [t.spec for t in inputs])
+        if self.runtime is not None and needed > self.runtime:
+            self._refuse(code, version, needed, outputs[0])
         self.operators.append(code)
+        self.runtimes.add(needed)
         self._main.operator(code, [t.id for t in inputs], [t.id for t in outputs], options, version)
 
     def integers(self, name: str, numbers: Sequence[int]) -> Tensor:
@@ -204,12 +207,11 @@ class Lowering:
         shape = self.integers(f"{y.name}/shape", y.spec.shape)
         self.emit(Builtin.RESHAPE, [x, shape], [y], ReshapeOptions(new_shape=y.spec.shape))
 
-    def _refuse(self, code: Builtin, version: int, output: Tensor) -> None:
-        needed, asked = show(SINCE[code, version]), show(self.runtime or SINCE[code, version])
+    def _refuse(self, code: Builtin, version: int, needed: Runtime, output: Tensor) -> None:
         raise ExportError(
-            f"{output.name!r} ({output.spec}): {code.name} of version {version} is in TensorFlow Lite {needed} and "
-            f"later, and the file is to run in {asked}; "
-            f"ask for --min-runtime {needed}, or change that layer of the network"
+            f"{output.name!r} ({output.spec}): {code.name} of version {version} is in TensorFlow Lite {show(needed)} "
+            f"and later, and the file is to run in {show(self.runtime or needed)}; "
+            f"ask for --min-runtime {show(needed)}, or change that layer of the network"
         )
 
     def _check(self) -> None:

@@ -71,6 +71,8 @@ _BROADCAST_OF_FIVE_AXES = {Builtin.DIV: 2, Builtin.MAXIMUM: 3, Builtin.MINIMUM: 
 # What computes int16 activations with int8 weights came with these versions; op_version.cc asks for them where both are
 # int16, which no kernel computes.
 _INT16_WEIGHTED = {Builtin.CONV_2D: 4, Builtin.DEPTHWISE_CONV_2D: 5, Builtin.FULLY_CONNECTED: 7}
+_INT16_SINCE: Mapping[Builtin, Runtime] = {Builtin.TRANSPOSE_CONV: (2, 4, 0)}
+"""Where 16 bits came without a version of their own: a 2.3 that takes the version may lack the kernel."""
 SCALE_AN_OUTPUT = 12
 """The version of FULLY_CONNECTED whose weights may have a scale for each output."""
 
@@ -96,9 +98,15 @@ def operator_version(code: Builtin, inputs: Sequence[Spec], outputs: Sequence[Sp
     return max(by_type, _by_shape(code, inputs), _by_attribute(code, inputs, outputs, options))
 
 
-def minimum_runtime(used: Iterable[tuple[Builtin, int]]) -> str:
-    """Return the oldest runtime that has all these operators, with three numbers."""
-    return ".".join(map(str, max([OLDEST, *(SINCE[use] for use in used)])))
+def first_runtime(code: Builtin, version: int, inputs: Sequence[Spec]) -> Runtime:
+    """Return the oldest runtime that has a version of an operator for inputs of these types."""
+    data = inputs[_DATA_INPUT.get(code, 0)].dtype if inputs else None
+    return max(SINCE[code, version], _INT16_SINCE.get(code, OLDEST) if data == "int16" else OLDEST)
+
+
+def minimum_runtime(runtimes: Iterable[Runtime]) -> str:
+    """Return the oldest runtime that is none before these, with three numbers."""
+    return ".".join(map(str, max([OLDEST, *runtimes])))
 
 
 def target_runtime(name: str | None) -> Runtime | None:

@@ -96,7 +96,7 @@ def write(
     file = FlatModel(f"{about.name if about is not None else graph.name}, written by edge-sdk", fixed_batch=fixed_batch)
     lowering = Lowering(graph, workspace, file, weights, target_runtime(min_runtime))
     lowering.run()
-    oldest = minimum_runtime(file.operator_versions)
+    oldest = minimum_runtime(lowering.runtimes)
     file.metadata("min_runtime_version", oldest.encode().ljust(_VERSION_BYTES, b"\0"))
     if about is not None:
         edges = contract(graph, about.preprocess, about.output)

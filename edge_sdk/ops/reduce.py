@@ -46,7 +46,10 @@ class ReduceSum(Op, name="reduce_sum"):
 
 @dataclass(frozen=True)
 class ReduceMean(Op, name="reduce_mean"):
-    """Mean of x over `axes`; with `keep_dims` they stay as size 1."""
+    """Mean of x over `axes`; with `keep_dims` they stay as size 1.
+
+    That of whole numbers is rounded towards 0, and 0 where there are none.
+    """
 
     axes: tuple[int, ...]
     keep_dims: bool = False

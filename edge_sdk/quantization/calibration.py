@@ -14,6 +14,7 @@ from edge_sdk.model import INPUT
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.observers import Seen, observer
 from edge_sdk.quantization.parameters import Range
+from edge_sdk.quantization.rules import stored_types
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
 from edge_sdk.session import Session
 from edge_sdk.spec import Array, Value
@@ -75,13 +76,14 @@ def calibrate(
         DataError: there is no image, or the images are constant, so that nothing can be learnt from them.
         UsageError: an unknown observer.
     """
-    return ranges_of(statistics(graph, workspace, images, observer(scheme.observer).needs_histogram), scheme)
+    seen = statistics(graph, workspace, images, observer(scheme.observer).needs_histogram)
+    return ranges_of(seen, graph, scheme)
 
 
-def ranges_of(seen: Mapping[Value, Seen], scheme: Scheme) -> Mapping[Value, Range]:
-    """Return the ranges that the scheme's observer chooses of what was seen."""
-    choose = observer(scheme.observer).choose
-    return {value: choose(one, scheme.symmetric) for value, one in seen.items()}
+def ranges_of(seen: Mapping[Value, Seen], graph: Graph, scheme: Scheme) -> Mapping[Value, Range]:
+    """Return the ranges that the scheme's observer chooses of what was seen of a graph."""
+    choose, types = observer(scheme.observer).choose, stored_types(graph, scheme)
+    return {value: choose(one, scheme.symmetric, types[value]) for value, one in seen.items()}
 
 
 def statistics(

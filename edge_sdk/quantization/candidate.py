@@ -94,7 +94,7 @@ def observe(candidate: Candidate, images: Iterable[Array]) -> Candidate:
 
 def observed_by(candidate: Candidate, seen: Mapping[Value, Seen]) -> Candidate:
     """Return the candidate with the parameters that its scheme chooses of what was seen of its graph."""
-    ranges = ranges_of(seen, candidate.scheme)
+    ranges = ranges_of(seen, candidate.graph, candidate.scheme)
     pixels = candidate.pixels or _pixels_of(ranges[Value(INPUT)])
     return replace(candidate, activations=activation_parameters_of(candidate.graph, ranges, pixels, candidate.scheme))
 

@@ -17,6 +17,7 @@ from edge_sdk.ops.pool import MaxPool2D
 from edge_sdk.ops.shape import Concat, ExpandDims, Flatten, Reshape, Slice, Split, Squeeze, Transpose
 from edge_sdk.passes.rewrite import rebuild
 from edge_sdk.quantization.candidate import Candidate, integer_graph
+from edge_sdk.quantization.layer_outputs import integer_name, integer_node
 from edge_sdk.quantization.normalisation import NORMALISED
 from edge_sdk.quantization.parameters import largest_weight
 from edge_sdk.quantization.rules import FIXED, SAME_PARAMETERS, WEIGHT_AXIS, precision_of
@@ -169,11 +170,10 @@ class _Rounding:
 
     def _stored(self, value: Value) -> _Stored | None:
         """How the integer graph stores an activation, if it does."""
-        for name in (Value(f"{value}.int8"), value):
-            spec = self.integer.specs.get(name)
-            if value not in self.integer.params and spec is not None and spec.quant is not None:
-                return _Stored(spec.dtype, spec.quant)
-        return None
+        spec = self.integer.specs.get(integer_name(self.integer, value))
+        if value in self.integer.params or spec is None or spec.quant is None:
+            return None
+        return _Stored(spec.dtype, spec.quant)
 
     def _operand(self, node: Node, index: int) -> Value:
         """What a node reads in place of its input: that itself or, of a parameter, its rounded form."""
@@ -197,12 +197,9 @@ class _Rounding:
 
     def _stored_operand(self, node: Node, index: int) -> _Stored | None:
         """How the integer graph stores a parameter that a node reads; None where that computes on floats."""
-        for name in (node.outputs[0], Value(f"{node.outputs[0]}.int8")):
-            found = self.integer.producer(name)
-            if found is not None and type(found.op) is type(node.op):
-                spec = self.integer.specs[found.inputs[index]]
-                return None if spec.quant is None else _Stored(spec.dtype, spec.quant)
-        return None
+        found = integer_node(self.integer, node)
+        spec = None if found is None else self.integer.specs[found.inputs[index]]
+        return None if spec is None or spec.quant is None else _Stored(spec.dtype, spec.quant)
 
     def _round_activation(self, value: Value, exact: Value, stored: _Stored, rounded: Value) -> None:
         op, family = _activation_rounding(stored), self.first[value]

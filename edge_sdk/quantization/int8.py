@@ -204,7 +204,7 @@ class _Writing:
             Spec(self._graph.specs[value].shape, form.dtype, form.quant)
             for value, form in zip(node.outputs, forms, strict=True)
         ]
-        written = self._g.append(node.op, inputs, outputs, name=_stored_name(node.outputs[0]))
+        written = self._g.append(node.op, inputs, outputs, name=_stored_name(node.outputs[0], forms[0]))
         self._stored.update(zip(zip(node.outputs, forms, strict=True), written, strict=True))
 
     def _real_node(self, node: Node) -> None:
@@ -215,7 +215,7 @@ class _Writing:
             self._real[value] = real
             if any(self._reads_integers(reader) for reader in self._graph.consumers(value)):
                 form = self._own_form(value)
-                self._stored[value, form] = self._g.add(_quantize(form), real, name=_stored_name(value))
+                self._stored[value, form] = self._g.add(_quantize(form), real, name=_stored_name(value, form))
 
     def _real_name(self, value: Value) -> str:
         read = any(self._reads_integers(reader) for reader in self._graph.consumers(value))
@@ -286,9 +286,9 @@ class _Writing:
         return self._g.param(name, Spec(array.shape, array.dtype.name, quant))
 
 
-def _stored_name(value: Value) -> str:
+def _stored_name(value: Value, form: Form) -> str:
     """The final value's own name goes to what leaves the graph."""
-    return f"{OUTPUT}.int8" if value == OUTPUT else value
+    return f"{OUTPUT}.{form.dtype}" if value == OUTPUT else value
 
 
 def _quantize(form: Form) -> Quantize:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from edge_sdk.model import INPUT, OUTPUT
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.ops.linear import Linear
 from edge_sdk.passes.dead_code import prune
+from edge_sdk.quantization.scheme import ActivationType
 from edge_sdk.session import Session
 from edge_sdk.spec import Array, Spec, Value
 from edge_sdk.workspace import Workspace
@@ -27,10 +29,11 @@ def weighted_layers(graph: Graph) -> tuple[Node, ...]:
 def integer_name(integers: Graph, value: Value) -> Value:
     """Return the name that a value of the float graph has among the stored integers.
 
-    The last value's own name belongs to what leaves the graph.
+    The own names of image and logits belong to what enters and leaves the graph. Where they are stored in two types,
+    the first one counts: the other is made of it.
     """
-    stored = Value(f"{value}.int8")
-    return stored if value in (OUTPUT, INPUT) and stored in integers.specs else value
+    names = {f"{value}.{stored}" for stored in get_args(ActivationType)} if value in (OUTPUT, INPUT) else set()
+    return next((name for name in integers.specs if name in names), value)
 
 
 def integer_node(integers: Graph, node: Node) -> Node | None:

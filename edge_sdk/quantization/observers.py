@@ -10,7 +10,8 @@ import numpy as np
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.quantization.histogram import Histogram
-from edge_sdk.quantization.parameters import LOWEST, STEPS, Range, activation_parameters
+from edge_sdk.quantization.parameters import Range, activation_parameters
+from edge_sdk.quantization.scheme import ActivationType
 from edge_sdk.spec import Array
 
 SLOWEST = 0.01
@@ -56,21 +57,21 @@ class Seen:
 
 @dataclass(frozen=True)
 class Observer:
-    """A way to choose ranges: `choose` takes what was seen, and whether parameters are symmetric."""
+    """A way to choose ranges: `choose` takes what was seen, whether parameters are symmetric, and the stored type."""
 
-    choose: Callable[[Seen, bool], Range]
+    choose: Callable[[Seen, bool, ActivationType], Range]
     needs_histogram: bool
 
 
-def _extremes(seen: Seen, symmetric: bool) -> Range:
+def _extremes(seen: Seen, symmetric: bool, stored: ActivationType) -> Range:
     return seen.extremes
 
 
-def _average(seen: Seen, symmetric: bool) -> Range:
+def _average(seen: Seen, symmetric: bool, stored: ActivationType) -> Range:
     return seen.within(seen.average.low, seen.average.high)
 
 
-def _percentile(one_in: int, seen: Seen, symmetric: bool) -> Range:
+def _percentile(one_in: int, seen: Seen, symmetric: bool, stored: ActivationType) -> Range:
     """At either end at most one in so many of all numbers is cut off; bins are cut off whole or not at all."""
     histogram = _histogram(seen)
     centres, counts = histogram.occupied()
@@ -83,25 +84,29 @@ def _percentile(one_in: int, seen: Seen, symmetric: bool) -> Range:
     return seen.within(float(centres[first] - half), float(centres[last] + half))
 
 
-def _square_error(histogram: Histogram, chosen: Range, symmetric: bool) -> float:
-    """Return Σ (stored - real)² over the numbers seen."""
+def _square_error(histogram: Histogram, chosen: Range, symmetric: bool, stored: ActivationType) -> float:
+    """Return Σ (stored - real)² over the numbers seen.
+
+    Steps of 16 bits are finer than the bins: the numbers of one lie anywhere in a step, scale² / 12 from its middle.
+    """
     centres, counts = histogram.occupied()
-    quant = activation_parameters(chosen, symmetric)
-    scale, zero = quant.scale[0], quant.zero_point[0]
-    stored = np.clip(np.rint(centres / scale), LOWEST - zero, LOWEST + STEPS - zero) * scale
-    return float(((stored - centres) ** 2 * counts).sum())
+    scale, lowest, highest = _steps(chosen, symmetric, stored)
+    nearest = np.rint(centres / scale)
+    error = (np.clip(nearest, lowest, highest) * scale - centres) ** 2
+    if scale < histogram.width:
+        error = np.where((nearest >= lowest) & (nearest <= highest), scale**2 / 12, error)
+    return float((error * counts).sum())
 
 
-def _divergence(histogram: Histogram, chosen: Range, symmetric: bool) -> float:
+def _divergence(histogram: Histogram, chosen: Range, symmetric: bool, stored: ActivationType) -> float:
     """Return KL(P ‖ Q): P is how often each bin occurs once the range is cut, Q what its steps can tell of that.
 
     A step's numbers are spread over its bins evenly (Migacz, 8-bit inference with TensorRT, 2017).
     """
     centres, counts = histogram.occupied()
-    quant = activation_parameters(chosen, symmetric)
-    scale, zero = quant.scale[0], quant.zero_point[0]
+    scale, lowest, highest = _steps(chosen, symmetric, stored)
     step = np.rint(centres / scale)
-    inside = (step >= LOWEST - zero) & (step <= LOWEST + STEPS - zero)
+    inside = (step >= lowest) & (step <= highest)
     if not inside.any():
         return np.inf
     (index,) = np.nonzero(inside)
@@ -113,17 +118,32 @@ def _divergence(histogram: Histogram, chosen: Range, symmetric: bool) -> float:
     return float((p / p.sum() * np.log((p / p.sum()) / (q / q.sum()))).sum())
 
 
-def _least(measure: Callable[[Histogram, Range, bool], float], seen: Seen, symmetric: bool) -> Range:
+def _steps(chosen: Range, symmetric: bool, stored: ActivationType) -> tuple[float, int, int]:
+    """Return the scale of a range, and between which multiples of it numbers are stored."""
+    quant, limits = activation_parameters(chosen, symmetric, stored), np.iinfo(stored)
+    return quant.scale[0], limits.min - quant.zero_point[0], limits.max - quant.zero_point[0]
+
+
+def _least(
+    measure: Callable[[Histogram, Range, bool, ActivationType], float],
+    seen: Seen,
+    symmetric: bool,
+    stored: ActivationType,
+) -> Range:
     """Draw in one end after the other to where the measure is smallest; of equals, to the wider range."""
     histogram, low, high = _histogram(seen), seen.extremes.low, seen.extremes.high
     best = Range(low, high)
     if not histogram.limit:
         return best
+
+    def measured(chosen: Range) -> float:
+        return measure(histogram, chosen, symmetric, stored)
+
     for _ in range(ROUNDS):
         if high > 0:
-            best = min((Range(best.low, high * s) for s in SHARES), key=lambda r: measure(histogram, r, symmetric))
+            best = min((Range(best.low, high * share) for share in SHARES), key=measured)
         if low < 0:
-            best = min((Range(low * s, best.high) for s in SHARES), key=lambda r: measure(histogram, r, symmetric))
+            best = min((Range(low * share, best.high) for share in SHARES), key=measured)
     return best
 
 

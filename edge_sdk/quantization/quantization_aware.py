@@ -38,9 +38,10 @@ DEFAULTS: Mapping[str, Any] = {
     "optimizer": "adam",
     "learning_rate": 1e-5,
     "weight_decay": 0.0,
-    "distillation": 0.5,
+    "distillation": 1.0,
 }
-"""Settings of `fit` that differ: a trained network is to move a little, and not away from itself."""
+"""Settings of `fit` that differ: a trained network is to move a little, and to answer as it did
+(docs/quantization-aware-training.md says how they were chosen)."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ def train_candidate(
     """Train a calibrated candidate of a model on labelled photos.
 
     The network is the folded one: its batch norms stay what they are, part of weights that are rounded as they will be
-    stored. Besides the labels it follows the candidate's own float network, whose share of the loss is `distillation`.
-    With `learned_scales` the scales of weights and activations are trained too. The other arguments are those of `fit`,
-    with `DEFAULTS`: `out` and `resume` make a run that can be interrupted.
+    stored. It follows the candidate's own float network, whose share of the loss is `distillation`, all of it unless
+    another is given; the rest is the labels'. With `learned_scales` the scales of weights and activations are trained
+    too. The other arguments are those of `fit`, with `DEFAULTS`: `out` and `resume` make a run that can be interrupted.
 
     The run's models round their numbers, and can be exported in 8 bits as they are. Validated is that 8-bit form, which
     computes with integers by the arithmetic of `profile` (edge_sdk/quantization/profile.py).

@@ -45,8 +45,14 @@ def reduce_sum(op: ReduceSum, out: Array, x: Array) -> None:
 
 @kernel(ReduceMean, "cpu")
 def reduce_mean(op: ReduceMean, out: Array, x: Array) -> None:
-    sum_to(x, tuple(sorted(op.axes)), out)
-    np.divide(out, math.prod(x.shape[axis] for axis in op.axes), out=out)
+    count = math.prod(x.shape[axis] for axis in op.axes)
+    if x.dtype.kind not in "iu":
+        sum_to(x, tuple(sorted(op.axes)), out)
+        np.divide(out, count, out=out)
+    elif count:
+        np.copyto(out, x.mean(axis=op.axes, keepdims=op.keep_dims), casting="unsafe")
+    else:
+        out[...] = 0
 
 
 @kernel(MeanScaleGrad, "cpu")

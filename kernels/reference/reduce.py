@@ -18,7 +18,10 @@ def reduce_sum(op: ReduceSum, out: Array, x: Array) -> None:
 
 @kernel(ReduceMean, "reference")
 def reduce_mean(op: ReduceMean, out: Array, x: Array) -> None:
-    out[...] = x.mean(axis=op.axes, keepdims=op.keep_dims)
+    if x.dtype.kind in "iu" and not math.prod(x.shape[axis] for axis in op.axes):
+        out[...] = 0  # what NumPy makes of it depends on the processor
+    else:
+        out[...] = x.mean(axis=op.axes, keepdims=op.keep_dims)
 
 
 @kernel(MeanScaleGrad, "reference")

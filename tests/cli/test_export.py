@@ -137,3 +137,24 @@ def test_16_bit_activations_from_the_shell(run, refused, model, photos, tmp_path
     assert run("inspect", out).code == 0
     assert run("verify", out).code == 0
     assert "--quantize int16x8 is for .tflite files" in refused("export", model, *wide, "--out", tmp_path / "m.onnx")
+
+
+def test_onnx_files_are_gated_from_the_command_line(run, refused, trained, photos, tmp_path):
+    """The same options, table and refusal as for .tflite files; weights of 4 bits stay with those."""
+    pytest.importorskip("onnxruntime")
+    rescaled_model(trained).save(tmp_path / "hard.edge")
+    given = ("export", tmp_path / "hard.edge", "--quantize", "int8", "--calibrate", photos, "--check", photos)
+
+    climbed = run(*given, "--max-drop", "0", "--out", tmp_path / "a.onnx")
+    rejected = run(*given, "--max-drop", "0.5", "--rungs", "calibration", "--out", tmp_path / "b.onnx")
+
+    assert climbed.code == 0
+    assert "what was tried" in climbed.out
+    assert "edge: equalization …" in climbed.err
+    assert rejected.code == 2
+    assert re.search(
+        r"edge: .* loses \d+\.\d+ points of accuracy on 36 photos, more than the 0.5 allowed", rejected.err
+    )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a.onnx", "a.onnx.json", "b.rejected.onnx", "b.rejected.onnx.json", "hard.edge"]
+    assert "--weights is no option of .onnx files" in refused(*given, "--weights", "int4", "--out", tmp_path / "c.onnx")

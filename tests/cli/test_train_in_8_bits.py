@@ -39,7 +39,7 @@ def test_the_command_trains_what_quantize_aware_trains(finished, model, photos):
 
     assert edge.load(finished).workspace.digest() == expected.workspace.digest()
     told = edge.load(finished).provenance["training"]["settings"]
-    assert (told["optimizer"], told["weight_decay"], told["distillation"]) == ("adam", 0.0, 0.5)
+    assert (told["optimizer"], told["weight_decay"], told["distillation"]) == ("adam", 0.0, 1.0)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(run, finished, model, photos, tmp_path, monkeypatch):

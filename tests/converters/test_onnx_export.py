@@ -14,6 +14,7 @@ from tiny_models import LABELS, tiny_model
 import edge_sdk as edge
 from edge_sdk import pretrained
 from edge_sdk.converters.onnx import export as exporting
+from edge_sdk.converters.onnx import finished
 from edge_sdk.converters.onnx.export import export_onnx
 from edge_sdk.converters.onnx.runtime import ONNXModel
 from edge_sdk.errors import ExportError, FormatError, MissingExtraError, UsageError
@@ -163,7 +164,7 @@ def test_equal_models_give_equal_bytes(precision, photos, tmp_path):
 def test_large_weights_lie_beside_the_file(monkeypatch, photos, tmp_path):
     """Above what a protobuf message holds; the file is proven with them, and reads back."""
     model = pretrained.load("squeezenet1_1", weights=None, num_classes=10, image_size=64)
-    monkeypatch.setattr(exporting, "LARGEST_MESSAGE", 1 << 20)
+    monkeypatch.setattr(finished, "LARGEST_MESSAGE", 1 << 20)
 
     report = export_onnx(model, tmp_path / "m.onnx", check=photos)
 

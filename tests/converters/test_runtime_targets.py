@@ -19,7 +19,7 @@ from edge_sdk.converters.tflite.options import (
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.runtime_table import parse, show
 from edge_sdk.converters.tflite.schema import Builtin, FusedActivation
-from edge_sdk.converters.tflite.versions import minimum_runtime, operator_version, target_runtime
+from edge_sdk.converters.tflite.versions import first_runtime, minimum_runtime, operator_version, target_runtime
 from edge_sdk.converters.tflite.writer import write
 from edge_sdk.errors import ExportError, UsageError
 from edge_sdk.model import Model
@@ -67,6 +67,15 @@ PUBLISHED = [
         TransposeConvOptions(fused_activation_function=FusedActivation.RELU), 4, "2.13",
     ),
     (
+        Builtin.TRANSPOSE_CONV, (Spec((4,), "int32"), _int8(8, 1, 1, 8), _int8(*IMAGE), Spec((8,), "int32")),
+        _int8(*IMAGE), TransposeConvOptions(), 3, "2.3",
+    ),
+    (
+        Builtin.TRANSPOSE_CONV,
+        (Spec((4,), "int32"), _int8(8, 1, 1, 8), Spec(IMAGE, "int16", ONE), Spec((8,), "int64")),
+        Spec(IMAGE, "int16", ONE), TransposeConvOptions(), 3, "2.4",
+    ),
+    (
         Builtin.RESIZE_BILINEAR, (_int8(*IMAGE), Spec((2,), "int32")), _int8(*IMAGE),
         ResizeBilinearOptions(half_pixel_centers=True), 3, "2.2",
     ),
@@ -103,7 +112,7 @@ def test_versions_are_those_of_the_published_tables(row):
     code, inputs, output, options, version, runtime = row
 
     assert operator_version(code, inputs, [output], options) == version
-    assert parse(minimum_runtime([(code, version)])) == max(parse(runtime), (2, 3, 0))
+    assert parse(minimum_runtime([first_runtime(code, version, inputs)])) == max(parse(runtime), (2, 3, 0))
 
 
 REFUSED = {"2.3": ("gelu", "add-integers")}

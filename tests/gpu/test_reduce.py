@@ -86,6 +86,19 @@ def test_whole_numbers_are_reduced_exactly() -> None:
     assert worst_error(ReduceMax((1,)), (x,)) == 0
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((3, 0, 4), (1,)), ((0, 5), (0,)), ((2, 7), (1,)), ((5, 3000), (1,))], ids=str
+)
+def test_means_of_whole_numbers_are_whole_and_those_of_none_are_0(
+    shape: tuple[int, ...], axes: tuple[int, ...], dtype: str
+) -> None:
+    """Rounded towards 0, in one launch or in two; nothing is divided by 0, which would end the program here."""
+    x = np.random.default_rng(5).integers(-999, 999, shape).astype(dtype)
+
+    assert worst_error(ReduceMean(axes), (x,)) == 0
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int32", "int64", "bool"])
 def test_broadcasts_copy_any_type(dtype: str) -> None:
     """What is repeated keeps its bits."""

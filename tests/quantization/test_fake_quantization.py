@@ -45,6 +45,44 @@ def every_value(graph: Graph, workspace: Workspace, x: Array) -> dict[str, Array
     return {name: array.copy() for name, array in Session(shown, workspace, batch=len(x)).run({"image": x}).items()}
 
 
+WIDE = {
+    ("layer0", "layer1", "layer2"): {"activations": "int16"},
+    ("layer1",): {"layers": {"layer1": "int16"}},
+    ("layer0", "layer2"): {"activations": "int16", "layers": {"layer1": "int8"}},
+}
+"""Schemes of three layers, by those that have 16 bits."""
+THREE = (
+    (Conv2D((1, 1), "same", activation="relu"), (16, 3, 3, 8)),
+    (Conv2D((1, 1), "same"), (8, 3, 3, 16)),
+    (Conv2D((1, 1), "same"), (4, 1, 1, 8)),
+)
+
+
+@pytest.mark.parametrize("layers", WIDE, ids=str)
+def test_values_of_16_bits_are_rounded_as_they_are_computed(layers):
+    """Not as layers of 8 bits read them: each value's step is the one that it has where it is stored first."""
+    candidate = candidate_of(*THREE, **WIDE[layers])
+    quantized = fake_quantized(candidate)
+
+    found = every_value(quantized.graph, quantized.workspace, NORMALISED)
+
+    for value in ("layer0", "layer1", "layer2"):
+        steps = found[value] / np.float64(candidate.activations[Value(value)].scale[0])
+        np.testing.assert_allclose(steps, np.rint(steps), atol=2e-2)
+        assert (np.abs(steps).max() > 1000) == (value in layers)
+
+
+@pytest.mark.parametrize("layers", WIDE, ids=str)
+def test_untrained_scales_of_16_bits_come_back(layers):
+    """Learned scales that were not trained are the candidate's, of values that layers of 8 bits read too."""
+    candidate = candidate_of(*THREE, **WIDE[layers])
+    quantized = fake_quantized(candidate)
+
+    back = trained_candidate(candidate, quantized, quantized.workspace)
+
+    assert back.activations == candidate.activations
+
+
 @pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
 @pytest.mark.parametrize("name", ROUNDED)
 def test_every_value_is_that_of_the_integer_graph(name, learned):
@@ -60,7 +98,7 @@ def test_every_value_is_that_of_the_integer_graph(name, learned):
 
     compared = 0
     for value, stored in every_value(integer, arrays, IMAGES).items():
-        quant, mine = integer.specs[value].quant, value.removesuffix(".int8")
+        quant, mine = integer.specs[value].quant, value.removesuffix(".int8").removesuffix(".int16")
         if quant is None:
             continue
         rounded = found["image:rounded" if mine == "image" else mine]

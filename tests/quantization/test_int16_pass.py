@@ -47,6 +47,17 @@ def test_what_is_stored(model):
     assert {array.dtype.name for array in quantized.workspace.values()} == {"int8", "int64"}
 
 
+@pytest.mark.parametrize(
+    ("output", "names"), [("float32", ["logits.int16"]), ("uint8", ["logits.int16", "logits.int8"])]
+)
+def test_stored_logits_are_named_by_their_type(model, output, names):
+    """And so is the form of 8 bits that results of uint8 are made of."""
+    graph = quantize(model, PIXELS, output_type=output, scheme=Scheme(activations="int16")).graph
+
+    assert [value for value in graph.specs if value.startswith("logits.")] == names
+    assert all(graph.specs[value].dtype == value.removeprefix("logits.") for value in names)
+
+
 def test_pixels_stay_exact(model):
     """Every pixel's stored number means the same real number as the pixel."""
     quantized = quantize(model, PIXELS, scheme=Scheme(activations="int16"))

@@ -21,12 +21,12 @@ BATCHES = st.lists(arrays(np.float32, (3, 5), elements=NUMBERS), min_size=1, max
 WHERE_RANGES_TOUCH = 1e-5
 
 
-def chosen(name: str, *batches: np.ndarray, symmetric: bool = False) -> Range:
+def chosen(name: str, *batches: np.ndarray, symmetric: bool = False, stored: str = "int8") -> Range:
     """The range an observer chooses of batches that come one after the other."""
     seen = Seen(histogram=True)
     for batch in batches:
         seen.add(batch)
-    return observer(name).choose(seen, symmetric)
+    return observer(name).choose(seen, symmetric, stored)
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
@@ -179,6 +179,41 @@ def test_mean_square_error_finds_the_least(symmetric):
     )
     assert error(max(found.high, -found.low)) <= 1.03 * best.fun
     assert error(max(found.high, -found.low)) < error(limit)
+
+
+@pytest.mark.parametrize("name", ["mse", "entropy"])
+def test_16_bits_keep_a_tail_that_8_bits_cut(name):
+    """65535 steps have room for it: of a heavy-tailed sample any cut loses more than the finer steps win.
+
+    By the exact error of int16 numbers, with no cut and with the one that suits 8 bits.
+    """
+    numbers = np.random.default_rng(3).standard_t(2.5, (1, 40_000)).astype(np.float32)
+
+    wide, narrow = chosen(name, numbers, stored="int16"), chosen(name, numbers)
+
+    def error(limit: float) -> float:
+        steps = np.clip(np.round(numbers / (limit / 32767)), -32768, 32767)
+        return float(((steps * (limit / 32767) - numbers) ** 2).mean())
+
+    limit = float(np.abs(numbers).max())
+    assert (wide.low, wide.high) == (numbers.min(), numbers.max())
+    assert max(narrow.high, -narrow.low) < limit
+    assert error(limit) < error(max(narrow.high, -narrow.low)) / 100
+
+
+def test_mean_square_error_of_16_bits_cuts_what_is_worth_it():
+    """One number a million times larger than all others; against the exact error of every limit that is tried."""
+    numbers = np.random.default_rng(5).uniform(-1, 1, (1, 2_000_000)).astype(np.float32)
+    numbers[0, 7] = 3000
+
+    found = chosen("mse", numbers, stored="int16").high
+
+    def error(limit: float) -> float:
+        steps = np.clip(np.round(numbers / (limit / 32767)), -32768, 32767)
+        return float(((steps * (limit / 32767) - numbers) ** 2).sum(dtype=np.float64))
+
+    best = min((3000 * 2.0 ** (-np.arange(41) / 8)), key=error)
+    assert error(found) <= 1.05 * error(best)
 
 
 def test_entropy_cuts_a_long_thin_tail_and_keeps_a_flat_distribution():

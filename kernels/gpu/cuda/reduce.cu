@@ -3,6 +3,7 @@
 // A block has `lanes` results and the rest of its threads share what each is made of. Which of the two lies next to each
 // other in memory is that of neighbouring threads, so loads of a warp are contiguous either way.
 #include "block.cuh"
+#include "elementwise.cuh"
 #include "strided.cuh"
 
 #define REDUCE_THREADS 256
@@ -24,6 +25,9 @@ template <class T>
 __device__ COMPUTE start(const T*, index_t, Sum) { return 0; }
 template <class T>
 __device__ COMPUTE start(const T* x, index_t at, Largest) { return loaded(x, at); }
+
+// A mean of no numbers is not a number, and 0 of whole ones, as is any whole number divided by 0.
+__device__ COMPUTE divided(COMPUTE total, COMPUTE count) { return !FRACTIONS && count == 0 ? 0 : total / count; }
 
 __device__ index_t offset_of(index_t i, const Strides& strides) {
   return strides.rank == 1 ? i * strides.a[0] : strides.rank == 0 ? 0 : offsets_of(i, strides).a;
@@ -53,7 +57,7 @@ __device__ void reduce(To* y, const From* x, const Strides& kept, const Strides&
     if (group < half) shared[slot] = combine(shared[slot], shared[slot + half * lanes]);
     __syncthreads();
   }
-  if (group == 0 && result < results) stored(y, blockIdx.y * results + result, (COMPUTE)(shared[slot] / divisor));
+  if (group == 0 && result < results) stored(y, blockIdx.y * results + result, divided(shared[slot], divisor));
 }
 
 #define REDUCTION(name, To, From, Combine)                                                                            \
