@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
     from edge_sdk.converters.onnx.export import Report as ONNXReport
     from edge_sdk.converters.precision import Precision
-    from edge_sdk.converters.tflite.report import Report
+    from edge_sdk.converters.tflite.report import Attempt, Report
     from edge_sdk.quantization.ladder import RungName
 
 
@@ -165,6 +165,11 @@ def _tell(rung: str) -> None:
     note(f"edge: {rung.replace('-', ' ')} …")
 
 
+def _rung_of(attempt: Attempt) -> str:
+    """The name of a rung, with how many layers it left on real numbers."""
+    return attempt.rung + (f" ({attempt.real_layers} layers)" if attempt.rung == "mixed-precision" else "")
+
+
 def _print_file(report: Report, *, as_json: bool) -> None:
     edges = (
         ("takes", f"{report.takes}, {report.input}"),
@@ -174,7 +179,7 @@ def _print_file(report: Report, *, as_json: bool) -> None:
     _print(report, edges, report.scores, as_json=as_json)
     if not as_json and report.attempts:
         tried = [
-            (one.rung, percent(one.drop / 100), percent(one.agreement), percent(one.accuracy))
+            (_rung_of(one), percent(one.drop / 100), percent(one.agreement), percent(one.accuracy))
             for one in report.attempts
         ]
         print_table("what was tried", ("rung", "drop", "agreement", "accuracy"), tried, compact=True)

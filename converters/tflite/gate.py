@@ -113,7 +113,7 @@ def first_good_enough(path: Path | str, forms: Forms, finish: Callable[[Form], F
         finished = finish(form)
         report = finished.report
         numbers = (report.drop, report.agreement, report.file_accuracy, climbed.error, climbed.kept)
-        attempts.append(Attempt(climbed.rung, *numbers))
+        attempts.append(Attempt(climbed.rung, *numbers, climbed.real_layers))
         files.append((climbed, finished))
         if limits.met_by(report):
             return finished.with_attempts(attempts)

@@ -21,7 +21,8 @@ from edge_sdk.evaluation import Evaluation
 class Attempt:
     """One rung of the ladder as the finished file did: `drop` in points of accuracy, or of photos answered otherwise.
 
-    `error` is that of the logits on the calibration photos, `kept` whether the next rung was built on this one.
+    `error` is that of the logits on calibration photos that no rung saw, `kept` whether the next rung was built on this
+    one, `real_layers` how many nodes compute on real numbers; `float_tensors` of the report names what they compute.
     """
 
     rung: str
@@ -30,6 +31,7 @@ class Attempt:
     accuracy: float | None
     error: float
     kept: bool
+    real_layers: int
 
 
 @dataclass(frozen=True)
