@@ -12,6 +12,7 @@ from edge_sdk.cli.output import json_option, note, percent, print_json, print_ta
 
 if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
+    from edge_sdk.converters.gate import Attempt
     from edge_sdk.converters.onnx.report import Report as ONNXReport
     from edge_sdk.converters.precision import CoreMLPrecision, Precision, TFLitePrecision
     from edge_sdk.converters.tflite.report import Report
@@ -180,6 +181,12 @@ def _tell(rung: str) -> None:
     note(f"edge: {rung.replace('-', ' ')} …")
 
 
+def _rung_of(attempt: Attempt) -> str:
+    """The name of a rung, with how many layers it left on real numbers."""
+    rung = attempt.rung or "–"
+    return f"{rung} ({attempt.real_layers} layers)" if rung == "mixed-precision" else rung
+
+
 def _print_file(report: Report, *, as_json: bool) -> None:
     edges = (
         ("takes", f"{report.takes}, {report.input}"),
@@ -198,7 +205,7 @@ def _print_onnx(report: ONNXReport, *, as_json: bool) -> None:
 def _print_tried(report: Report | ONNXReport, *, as_json: bool) -> None:
     if not as_json and report.attempts:
         tried = [
-            (one.stage, one.rung or "–", size(one.bytes), percent(one.drop / 100), percent(one.agreement),
+            (one.stage, _rung_of(one), size(one.bytes), percent(one.drop / 100), percent(one.agreement),
              percent(one.accuracy))
             for one in report.attempts
         ]  # fmt: skip

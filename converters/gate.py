@@ -39,7 +39,8 @@ class Attempt:
     """One form of a model as the finished file did: `drop` in points of accuracy, or of photos answered otherwise.
 
     `stage` is what the network was made to be, `rung` the step of the ladder, None where none was climbed. `error` is
-    that of the logits on the calibration photos, `kept` whether the next rung was built on this one.
+    that of the logits on calibration photos that no rung saw, `kept` whether the next rung was built on this one,
+    `real_layers` how many nodes compute on real numbers: `float_tensors` of the report names what they compute.
     """
 
     stage: str
@@ -50,6 +51,7 @@ class Attempt:
     error: float | None
     kept: bool
     bytes: int
+    real_layers: int
 
 
 class GatedReport(Protocol):
@@ -257,7 +259,9 @@ def rejected_path(path: Path | str) -> Path:
 
 def _attempt(stage: str, climbed: Climbed | None, report: GatedReport) -> Attempt:
     rung, error, kept = (None, None, True) if climbed is None else (climbed.rung, climbed.error, climbed.kept)
-    return Attempt(stage, rung, report.drop, report.agreement, report.file_accuracy, error, kept, report.bytes)
+    real_layers = 0 if climbed is None else climbed.real_layers
+    results = report.drop, report.agreement, report.file_accuracy
+    return Attempt(stage, rung, *results, error, kept, report.bytes, real_layers)
 
 
 def _worth_telling(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:

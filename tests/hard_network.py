@@ -1,10 +1,11 @@
-"""A network that is hard to quantize: channels whose ranges are 1000 : 1 apart, and the same function as before."""
+"""Networks that are hard to quantize: channels whose ranges are 1000 : 1 apart, and the same function as before."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +16,10 @@ from edge_sdk.nn import Network
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.pretrained.linear_probe import features
 from edge_sdk.pretrained.solar_cells import LABELS, block_of, load_solar_cells
+from edge_sdk.pretrained.zoo import load
 from edge_sdk.quantization.candidate import Candidate, integer_graph
+from edge_sdk.quantization.channel_groups import channel_groups
+from edge_sdk.quantization.equalization import rescale
 from edge_sdk.quantization.layer_outputs import outputs_of
 from edge_sdk.spec import Array, Value
 
@@ -25,12 +29,31 @@ SPREAD = 3.0  # decades between the smallest and the largest factor of a layer's
 
 @dataclass(frozen=True)
 class Cells:
-    """A classifier of solar cells with a fitted head, and preprocessed photos: to calibrate on, and to test on."""
+    """A classifier of solar cells with a fitted head, and photos: to calibrate on, and preprocessed ones to test on."""
 
     model: Model
-    calibration: tuple[Array, ...]
-    held_out: tuple[Array, ...]
-    labels: Array
+    training: ArrayDataset
+    held_out: ArrayDataset
+
+    @cached_property
+    def calibration(self) -> tuple[Array, ...]:
+        """The photos to calibrate on, preprocessed."""
+        return _images(self.training, self.model.preprocess)
+
+    @cached_property
+    def tested(self) -> tuple[Array, ...]:
+        """The photos that are held out, preprocessed."""
+        return _images(self.held_out, self.model.preprocess)
+
+    @property
+    def labels(self) -> Array:
+        """Of the photos that are held out."""
+        return np.array(self.held_out.indices)
+
+    @property
+    def chance(self) -> float:
+        """How often the commonest answer is right."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
 
     def accuracy(self, logits: Array) -> float:
         """Return the share of held-out photos that are answered right."""
@@ -38,16 +61,25 @@ class Cells:
 
     def floats(self, candidate: Candidate) -> Array:
         """Return the logits of the float network."""
-        return _logits(candidate.graph, candidate.workspace, self.held_out)
+        return _logits(candidate.graph, candidate.workspace, self.tested)
 
     def integers(self, candidate: Candidate) -> Array:
         """Return the logits of the integer network."""
-        return _logits(*integer_graph(candidate, "float32"), self.held_out)
+        return _logits(*integer_graph(candidate, "float32"), self.tested)
 
 
 def solar_cells(every: int = 4) -> Cells:
     """Fit the head of a network of convolutions with fixed weights on one block of photos in `every`."""
-    model = _network()
+    return _fitted(_network(), every)
+
+
+def real_cells(every: int = 2) -> Cells:
+    """Fit the head of EfficientNet-Lite0 with its ImageNet weights on one block of photos in `every`."""
+    model = load("efficientnet_lite0", "imagenet", len(LABELS), labels=LABELS)
+    return _fitted(model.replace(preprocess=dataclasses.replace(model.preprocess, resize=None)), every)
+
+
+def _fitted(model: Model, every: int) -> Cells:
     photos = load_solar_cells()
     chosen = [index for index, name in enumerate(photos.names) if int(block_of(name)) % every == 0]
     some = photos.select(chosen)
@@ -56,8 +88,19 @@ def solar_cells(every: int = 4) -> Cells:
     training, held_out = split_dataset(photos, 0.4, 0, block_of)
     arrays = model.workspace.copy()
     arrays["head.weight"], arrays["head.bias"] = _ridge(features(model, training), np.array(training.indices))
-    x, y = (_images(part, model.preprocess) for part in (training, held_out))
-    return Cells(model.replace(workspace=arrays), x, y, np.array(held_out.indices))
+    return Cells(model.replace(workspace=arrays), training, held_out)
+
+
+def hard_model(model: Model, seed: int = 0) -> Model:
+    """Return a model's function with every channel that can be rescaled multiplied by a factor of its own.
+
+    The limit of each ReLU6 becomes a number for each channel.
+    """
+    candidate = Candidate(*model.inference, model.preprocess, None)
+    groups, random = channel_groups(candidate.graph), np.random.default_rng(seed)
+    factors = [10 ** random.uniform(-SPREAD / 2, SPREAD / 2, group.channels) for group in groups]
+    found = rescale(candidate, groups, factors)
+    return model.replace(graph=found.graph, workspace=found.workspace)
 
 
 def rescaled(candidate: Candidate, seed: int = 0) -> Candidate:

@@ -14,9 +14,9 @@ import edge_sdk as edge
 from edge_sdk.errors import UsageError
 from edge_sdk.halves import to_bfloat16
 from edge_sdk.model import Model
+from edge_sdk.nn import Network
 from edge_sdk.parallel.communicator import Communicator, current_communicator
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.nn import Network
 from edge_sdk.training.fit import Interrupted, Silent
 
 ODD = 2_097_153

@@ -7,7 +7,7 @@ Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -28,7 +28,9 @@ def correct_biases(candidate: Candidate, images: Iterable[Array], *, stages: int
     """Return a candidate whose biases make the mean of every output channel what it is on real numbers.
 
     b is lowered by E[ŷ] - E[y], over all pixels of all images, of the integer graph and of the float one. Behind a ReLU
-    only the share of numbers that it lets through follows the bias, and the shift is divided by that share.
+    only the share of numbers that it lets through follows the bias, and the shift is divided by that share. What lies
+    beyond the range of the stored integers is taken for its end: no bias brings it back, and the others need not make
+    up for it.
 
     A layer is corrected when those before it are. With `stages`, neighbouring layers are corrected together in that
     many stages: a little cheaper, but a layer then also takes back what those before it in its stage cause.
@@ -44,8 +46,9 @@ def correct_biases(candidate: Candidate, images: Iterable[Array], *, stages: int
     layers = [node for node in _with_biases(graph) if integer_node(integers, node) is not None]
     if not layers:
         return candidate
-    floats = outputs_of(graph, workspace, [node.output for node in layers], images)
-    wanted = _means(floats, _limits(layers))
+    reach = {node.output: _reach(integers, node.output) for node in layers}
+    floats = _clipped(outputs_of(graph, workspace, [node.output for node in layers], images), reach)
+    wanted = _means(floats, _limits(layers, reach))
     frontier = Frontier(integers, images)
     for stage in np.array_split(np.arange(len(layers)), min(stages or len(layers), len(layers))):
         nodes = [layers[index] for index in stage]
@@ -80,10 +83,32 @@ def _with_biases(graph: Graph) -> list[Node]:
     ]
 
 
-def _limits(layers: Sequence[Node]) -> dict[Value, tuple[float, float]]:
+def _reach(integers: Graph, value: Value) -> tuple[float, float]:
+    """The smallest and the largest real number that the stored integers of a float value stand for."""
+    spec = integers.specs[integer_name(integers, value)]
+    if spec.quant is None:
+        raise TypeError(f"{value!r} is not stored in integers")
+    ends = np.iinfo(spec.dtype)
+    (scale,), (zero,) = spec.quant.scale, spec.quant.zero_point
+    return scale * (int(ends.min) - zero), scale * (int(ends.max) - zero)
+
+
+def _clipped(
+    batches: Iterable[dict[Value, Array]], reach: Mapping[Value, tuple[float, float]]
+) -> Iterator[dict[Value, Array]]:
+    for batch in batches:
+        yield {value: np.clip(array, *reach[value]) for value, array in batch.items()}
+
+
+def _limits(layers: Sequence[Node], reach: Mapping[Value, tuple[float, float]]) -> dict[Value, tuple[float, float]]:
     """Between which numbers an output follows its bias."""
     limits = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
-    return {node.output: limits[getattr(node.op, "activation", None)] for node in layers}
+    result = {}
+    for node in layers:
+        low, high = limits[getattr(node.op, "activation", None)]
+        lowest, highest = reach[node.output]
+        result[node.output] = max(low, lowest), min(high, highest)
+    return result
 
 
 def _means(

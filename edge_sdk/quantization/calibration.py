@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,10 +23,18 @@ from edge_sdk.workspace import Workspace
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
+    from edge_sdk.data.loader import Loader
     from edge_sdk.data.source import PhotoSource
 
 CALIBRATION_PHOTOS = 200
 BATCH = 8
+KEPT_BYTES = 128 * 2**20
+"""The most memory for decoded photos, which are gone through many times; what has no room is decoded each time."""
+JUDGING = 4
+"""One in so many photos is to judge by what the others decided."""
+FEWEST = 2 * JUDGING
+"""With fewer photos there is nothing to set aside."""
+Part = Literal["all", "deciding", "judging"]
 
 
 @dataclass(frozen=True)
@@ -35,34 +44,64 @@ class CalibrationImages:
     Attributes:
         dataset: The photos.
         preprocess: How they become the network's input.
-        batch: How many are handed out at a time; the last batch may have fewer.
+        batch: How many are taken at a time; the last batch may have fewer.
+        others: Further photos of the same source, to judge by.
+        part: Which of a batch are handed out: all, or those at the places that decide, or that judge.
     """
 
     dataset: Dataset
     preprocess: Preprocess
     batch: int = BATCH
+    others: Dataset | None = None
+    part: Part = "all"
 
     @classmethod
     def of(
         cls, photos: PhotoSource, labels: tuple[str, ...], preprocess: Preprocess, most: int = CALIBRATION_PHOTOS
     ) -> CalibrationImages:
-        """Return at most `most` of the photos, taken evenly; raises DataError if there is none."""
+        """Return at most `most` of the photos, taken evenly, and as many others of the rest.
+
+        Raises:
+            DataError: there is no photo.
+        """
         from edge_sdk.data.source import open_photos, spread
 
-        return cls(spread(open_photos(photos, labels), most), preprocess)
+        everything = open_photos(photos, labels)
+        total = len(everything)
+        if total <= most:
+            return cls(everything, preprocess)
+        chosen = [index * total // most for index in range(most)]
+        rest = sorted(set(range(total)).difference(chosen))
+        return cls(everything.select(chosen), preprocess, others=spread(everything.select(rest), most))
 
-    @property
-    def count(self) -> int:
-        """How many photos there are, those included that turn out to be unreadable."""
-        return len(self.dataset)
+    def set_aside(self) -> tuple[CalibrationImages, CalibrationImages]:
+        """Return the photos to decide by, and photos to judge by what was decided.
+
+        These are the others, where they are at least a quarter of all. Otherwise every fourth photo is set aside; of
+        fewer than eight none can be spared, and all are for both.
+        """
+        if self.others is not None and (JUDGING - 1) * len(self.others) >= len(self.dataset):
+            return replace(self, others=None), replace(self, dataset=self.others, others=None)
+        if len(self.dataset) < FEWEST:
+            return self, self
+        deciding, judging = (replace(self, others=None, part=part) for part in ("deciding", "judging"))
+        return deciding, replace(judging, batch=JUDGING * self.batch)
 
     def __iter__(self) -> Iterator[Array]:
+        for batch in self._loader.epoch(0):
+            images = batch.image[: batch.count]
+            if self.part != "all":
+                judging = batch.index[: batch.count] % JUDGING == JUDGING - 1
+                images = images[judging if self.part == "judging" else ~judging]
+            if len(images):
+                yield images
+
+    @cached_property
+    def _loader(self) -> Loader:
         from edge_sdk.data.loader import Loader
 
         size = min(self.batch, len(self.dataset))
-        loader = Loader(self.dataset, self.preprocess, batch_size=size, shuffle=False, drop_last=False)
-        for batch in loader.epoch(0):
-            yield batch.image[: batch.count]
+        return Loader(self.dataset, self.preprocess, size, drop_last=False, cache_bytes=KEPT_BYTES)
 
 
 def calibrate(

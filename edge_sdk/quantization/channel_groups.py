@@ -1,7 +1,8 @@
 """Channels that can be rescaled without changing what a network computes: who writes and who reads them.
 
 Where every layer that writes a channel multiplies it by a factor above 0, and every layer that reads it divides by the
-factor, the result is the same, since what lies between (ReLU, pools, sums of images) commutes with such factors.
+factor, the result is the same, since what lies between (ReLU, pools, sums of images) commutes with such factors. So
+does a minimum with a number for each channel, when those numbers are multiplied too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.activation import LeakyRelu, Relu, Relu6
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
-from edge_sdk.ops.elementwise import Add
+from edge_sdk.ops.elementwise import Add, Minimum
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
 from edge_sdk.ops.shape import Flatten, Pad
@@ -33,12 +34,14 @@ class ChannelGroup:
         values: The values, in execution order; a flattened one repeats its channels.
         writers: Layers whose output channels these are.
         readers: Layers whose input channels these are.
+        limits: Parameters with the largest number of each channel, or of each flattened one.
     """
 
     channels: int
     values: tuple[Value, ...]
     writers: tuple[Node, ...]
     readers: tuple[Node, ...]
+    limits: tuple[Value, ...] = ()
 
 
 def channel_groups(graph: Graph) -> list[ChannelGroup]:
@@ -56,7 +59,7 @@ def channel_groups(graph: Graph) -> list[ChannelGroup]:
             own = len(computed) == 1 and len(node.inputs) <= 3 and all(shared[v] == 1 for v in node.inputs[1:])
             if not own:
                 joined.close(*computed, *node.outputs)
-        elif _keeps_channels(graph, node, computed):
+        elif _keeps_channels(graph, node, computed) or _limits_channels(graph, node, shared):
             for value in computed:
                 joined.join(value, node.output)
         else:
@@ -114,6 +117,15 @@ def _keeps_channels(graph: Graph, node: Node, computed: list[Value]) -> bool:
     return isinstance(node.op, CHANNELWISE)
 
 
+def _limits_channels(graph: Graph, node: Node, shared: Counter[Value]) -> bool:
+    """Tell whether an operator is a minimum with a number of its own for each channel."""
+    if not isinstance(node.op, Minimum) or node.inputs[0] in graph.params or node.inputs[1] not in graph.params:
+        return False
+    limit, spec = graph.specs[node.inputs[1]].shape, graph.specs[node.output]
+    alone = shared[node.inputs[1]] == 1 and spec.shape == graph.specs[node.inputs[0]].shape
+    return alone and int(np.prod(limit)) == limit[-1] == spec.shape[-1]
+
+
 class _Joined:
     """Sets of values that share their factors, and which of those sets must keep their scale."""
 
@@ -149,7 +161,12 @@ def _groups(graph: Graph, joined: _Joined) -> list[ChannelGroup]:
         channels = min((graph.specs[node.outputs[0]].shape[-1] for node in writers), default=0)
         if root in closed or not writers or not readers or not _fits(graph, values, readers, channels):
             continue
-        groups.append(ChannelGroup(channels, tuple(values), writers, readers))
+        limits = tuple(
+            node.inputs[1]
+            for node in graph.nodes
+            if isinstance(node.op, Minimum) and joined.find(node.outputs[0]) == root
+        )
+        groups.append(ChannelGroup(channels, tuple(values), writers, readers, limits))
     return groups
 
 

@@ -52,6 +52,8 @@ def equalize(candidate: Candidate, images: Iterable[Array], *, limits: Limits = 
     - "minimum": ReLU6 becomes ReLU and a minimum with a limit a channel: the same function for every image, for one
       more operator a layer.
 
+    Channels behind a minimum of the graph's own, with a number for each, are rescaled with that number.
+
     Scales and roundings that were decided before, for other weights, are dropped.
 
     Raises:
@@ -67,33 +69,50 @@ def equalize(candidate: Candidate, images: Iterable[Array], *, limits: Limits = 
     largest = _largest(candidate, sorted(clipped), images) if clipped and limits == "bounded" else {}
     weights = {value: candidate.workspace[value].astype(np.float64) for value in _parameters(groups)}
     factors = _factors(candidate.graph, groups, weights, largest, limits)
-    graph, workspace = candidate.graph, candidate.workspace.restricted(candidate.graph)
-    for value, array in weights.items():
-        workspace[value] = array.astype(candidate.workspace[value].dtype)
-    if limits == "minimum":
-        graph = _with_minimums(graph, workspace, groups, factors)
-    changed = dataclasses.replace(
-        candidate, graph=graph, workspace=workspace, activations={}, weight_parameters={}, rounded={}
-    )
+    changed = _changed(candidate, groups, weights, factors if limits == "minimum" else None)
     return observe(changed, images)
 
 
-def rescale(graph: Graph, workspace: Workspace, group: ChannelGroup, factors: Array) -> Workspace:
-    """Return weights with which the channels of a group are `factors` times as large, and the function is the same.
+def has_limits(graph: Graph) -> bool:
+    """Tell whether a ReLU6 limits channels that could be rescaled, so that `limits` makes a difference."""
+    return any(_clipped(graph, group) for group in channel_groups(graph))
 
-    The limit of a ReLU6 is the caller's to look after.
+
+def rescale(candidate: Candidate, groups: Sequence[ChannelGroup], factors: Sequence[Array]) -> Candidate:
+    """Return a candidate with the same function, the channels of each group multiplied by its factors, (channels,).
+
+    A ReLU6 of them becomes ReLU and a minimum. What was observed and decided before is dropped.
     """
-    weights = {value: workspace[value].astype(np.float64) for value in _parameters([group])}
-    _apply(group, weights, factors)
-    changed = workspace.restricted(graph)
+    weights = {value: candidate.workspace[value].astype(np.float64) for value in _parameters(groups)}
+    for group, factor in zip(groups, factors, strict=True):
+        _apply(group, weights, factor)
+    return _changed(candidate, groups, weights, factors)
+
+
+def _changed(
+    candidate: Candidate,
+    groups: Sequence[ChannelGroup],
+    weights: Mapping[Value, Array],
+    factors: Sequence[Array] | None,
+) -> Candidate:
+    """Return a candidate with other weights, and with minimums for the limits of channels that have `factors`."""
+    graph, workspace = candidate.graph, candidate.workspace.restricted(candidate.graph)
     for value, array in weights.items():
-        changed[value] = array.astype(workspace[value].dtype)
-    return changed
+        workspace[value] = array.astype(candidate.workspace[value].dtype)
+    scheme = candidate.scheme
+    if factors is not None:
+        graph, limited = _with_minimums(graph, workspace, groups, factors)
+        layers = {**scheme.layers, **{new: scheme.layers[old] for old, new in limited.items() if old in scheme.layers}}
+        scheme = dataclasses.replace(scheme, layers=layers)
+    return dataclasses.replace(
+        candidate, graph=graph, workspace=workspace, scheme=scheme, activations={}, weight_parameters={}, rounded={}
+    )
 
 
 def _parameters(groups: Sequence[ChannelGroup]) -> list[Value]:
     layers = [node for group in groups for node in (*group.writers, *group.readers)]
-    return list(dict.fromkeys(value for node in layers for value in node.inputs[1:]))
+    limits = [value for group in groups for value in group.limits]
+    return list(dict.fromkeys([*(value for node in layers for value in node.inputs[1:]), *limits]))
 
 
 def _apply(group: ChannelGroup, weights: dict[Value, Array], factors: Array) -> None:
@@ -103,6 +122,8 @@ def _apply(group: ChannelGroup, weights: dict[Value, Array], factors: Array) -> 
             weights[bias] = weights[bias] * factors
     for node in group.readers:
         weights[node.inputs[1]] = scale_inputs(node, weights[node.inputs[1]], factors)
+    for limit in group.limits:
+        weights[limit] = weights[limit] * np.tile(factors, weights[limit].size // len(factors))
 
 
 def _factors(
@@ -176,12 +197,16 @@ def _bounds(
 
 def _with_minimums(
     graph: Graph, workspace: Workspace, groups: Sequence[ChannelGroup], factors: Sequence[Array]
-) -> Graph:
-    """Return the graph in which the limit of every ReLU6 of rescaled channels is a number for each channel."""
+) -> tuple[Graph, dict[Value, Value]]:
+    """Return the graph in which the limit of every ReLU6 of rescaled channels is a number for each channel.
+
+    Beside it are, by the name that the limited value keeps, the names of values before their limit.
+    """
     at = {value: factor for group, factor in zip(groups, factors, strict=True) for value in _clipped(graph, group)}
     nodes: list[Node] = []
     specs: dict[Value, Spec] = {}
     params = list(graph.params)
+    before: dict[Value, Value] = {}
     for node in graph.nodes:
         if node.outputs[0] not in at:
             nodes.append(node)
@@ -193,4 +218,5 @@ def _with_minimums(
         workspace[limit] = np.tile(6 * factor, spec.shape[-1] // len(factor)).astype(np.float32)
         specs |= {open_value: spec, limit: Spec((spec.shape[-1],))}
         params.append(limit)
-    return rebuild(graph, nodes, params=params, specs=specs)
+        before[node.output] = open_value
+    return rebuild(graph, nodes, params=params, specs=specs), before

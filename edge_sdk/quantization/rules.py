@@ -145,13 +145,21 @@ def check_fixed(graph: Graph, activations: Mapping[Value, QuantParams], scheme: 
         )
 
 
+def _saturating(graph: Graph, node: Node) -> list[Value]:
+    """What a maximum or minimum with constants reads and nothing else does: its result is as large, or its limit."""
+    if not isinstance(node.op, Maximum | Minimum) or not any(value in graph.params for value in node.inputs):
+        return []
+    return [v for v in node.inputs if v not in graph.params and v not in graph.outputs and len(graph.consumers(v)) == 1]
+
+
 def activation_parameters_of(
     graph: Graph, ranges: Mapping[Value, Range], pixels: QuantParams | None, scheme: Scheme
 ) -> dict[Value, QuantParams]:
     """Choose the parameters of every activation, of the type it is stored as; equal ones are chosen together.
 
-    Where several share them, they cover the ranges of all. `pixels` are the uint8 parameters of the image; None
-    leaves them to the range seen.
+    Where several share them, they cover the ranges of all, but for what a maximum or minimum with constants alone
+    reads: stored integers saturate, and what lies beyond its results' range comes to the same there. `pixels` are the
+    uint8 parameters of the image; None leaves them to the range seen.
     """
     group: dict[Value, Value] = {}
     types = stored_types(graph, scheme)
@@ -178,11 +186,11 @@ def activation_parameters_of(
         wanted = fixed_parameters(node.op, types[node.outputs[0]])
         if wanted is not None:
             fixed.setdefault(find(node.output), wanted)
-    covered: dict[Value, Range] = {}
     values = [image, *(value for node in graph.nodes for value in node.outputs)]
-    for value in values:
-        root = find(value)
-        covered[root] = ranges[value] if root not in covered else covered[root].union(ranges[value])
+    saturating = {value for node in integer_nodes for value in _saturating(graph, node)}
+    covered: dict[Value, Range] = {}
+    for value in set(values) - saturating:
+        covered[find(value)] = ranges[value].union(covered.get(find(value), ranges[value]))
     return {
         value: fixed.get(find(value)) or activation_parameters(covered[find(value)], scheme.symmetric, types[value])
         for value in values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from edge_sdk.spec import Array, Value
 from edge_sdk.workspace import Workspace
 
 BINS = 32
+ORDERING_BATCHES = 4
+"""On how many batches of images layers are put in order: the network runs once for each of them."""
 LOGITS = Value(OUTPUT)
 Reach = tuple[float, float, int]
 """The smallest and the largest real number of a type, and in how many steps."""
@@ -147,32 +149,92 @@ def mixed_precision(candidate: Candidate, images: Iterable[Array], limit: float 
         UsageError: the candidate was not observed, or `limit` is not reached with all layers on real numbers.
         DataError: there is no image.
     """
-    wanted = _logits(candidate.graph, candidate.workspace, images)
-
-    def with_first(count: int) -> Candidate:
-        return _with_layers(candidate, {**candidate.scheme.layers, **_on_floats(order[:count])})
-
-    order: list[Value] = []
-    if _relative(candidate, images, wanted) <= limit:
+    on_real = _OnRealNumbers(candidate, images)
+    if on_real.error(0) <= limit:
         return candidate
     alone = sensitivities(candidate, images)
-    order = sorted(alone, key=lambda value: (-alone[value], value))
-    # Twice as many each time until it is enough, then the fewest of that range by halving.
-    enough, too_few = 1, 0
-    while (error := _relative(with_first(enough), images, wanted)) > limit:
-        if enough == len(order):
-            raise UsageError(
-                f"mixed_precision: with all {enough} layers on real numbers the logits still differ by {error:.2%}, "
-                f"more than the limit of {limit:.2%}; the input alone is rounded: raise the limit"
-            )
-        too_few, enough = enough, min(2 * enough, len(order))
-    while enough - too_few > 1:
-        middle = (enough + too_few) // 2
-        if _relative(with_first(middle), images, wanted) <= limit:
-            enough = middle
-        else:
-            too_few = middle
-    return with_first(enough)
+    on_real.order = sorted(alone, key=lambda value: (-alone[value], value))
+    enough = on_real.fewest(limit, 0, len(alone))
+    if enough is None:
+        raise UsageError(
+            f"mixed_precision: with all {len(alone)} layers on real numbers the logits still differ by "
+            f"{on_real.error(len(alone)):.2%}, more than the limit of {limit:.2%}; the input alone is rounded: raise "
+            "the limit"
+        )
+    return on_real.candidate(enough)
+
+
+def halved_errors(candidate: Candidate, images: Iterable[Array]) -> Iterator[Candidate]:
+    """Yield candidates with more and more layers on real numbers: as many as halve the error of the logits, again and
+    again.
+
+    The order is that of `mixed_precision`, with sensitivities on some of the images, computed once; the error is on all
+    of them. The last candidate has half of its layers on real numbers, which is no 8-bit network any more.
+
+    Raises:
+        UsageError: the candidate was not observed.
+        DataError: there is no image.
+    """
+    on_real = _OnRealNumbers(candidate, images)
+    alone = sensitivities(candidate, on_real.some(ORDERING_BATCHES))
+    on_real.order = sorted(alone, key=lambda value: (-alone[value], value))
+    most, count, limit = len(alone) // 2, 0, on_real.error(0)
+    while count < most:
+        limit /= 2
+        enough = on_real.fewest(limit, count, most)
+        if enough is None:
+            enough = most
+        if enough > count:
+            count = enough
+            yield on_real.candidate(count)
+
+
+class _OnRealNumbers:
+    """A candidate with the first layers of an order on real numbers, and the error of its logits."""
+
+    def __init__(self, candidate: Candidate, images: Iterable[Array]) -> None:
+        self.order: Sequence[Value] = ()
+        self._candidate, self._images = candidate, images
+        self._wanted = [batch[LOGITS] for batch in outputs_of(candidate.graph, candidate.workspace, [LOGITS], images)]
+        self._errors: dict[int, float] = {}
+
+    def some(self, batches: int) -> list[Array]:
+        """Return so many batches of the images, taken evenly."""
+        total = len(self._wanted)
+        chosen = {index * total // batches for index in range(batches)}
+        return [batch for index, batch in enumerate(self._images) if index in chosen]
+
+    def candidate(self, count: int) -> Candidate:
+        """Return the candidate with the first `count` layers on real numbers."""
+        layers = {**self._candidate.scheme.layers, **_on_floats(self.order[:count])}
+        return _with_layers(self._candidate, layers) if count else self._candidate
+
+    def error(self, count: int) -> float:
+        """Return √(Σ (ŷ - y)² / Σ y²) of the logits with the first `count` layers on real numbers."""
+        if count not in self._errors:
+            self._errors[count] = _relative(self.candidate(count), self._images, np.concatenate(self._wanted))
+        return self._errors[count]
+
+    def fewest(self, limit: float, too_few: int, most: int) -> int | None:
+        """Return the smallest count above `too_few` whose error is within the limit, or None if `most` are too few.
+
+        Errors are taken to fall with the count: one more layer may raise them a little, and is then found too few.
+        """
+        if self.error(too_few) <= limit:
+            return too_few
+        step = 1
+        # Twice as many more each time until it is enough, then the fewest of that range by halving.
+        while self.error(enough := min(too_few + step, most)) > limit:
+            if enough == most:
+                return None
+            too_few, step = enough, 2 * step
+        while enough - too_few > 1:
+            middle = (enough + too_few) // 2
+            if self.error(middle) <= limit:
+                enough = middle
+            else:
+                too_few = middle
+        return enough
 
 
 class _Statistics:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from op_cases.case import Case, normal
-
 from edge_sdk.ops.communication import FinishMean, StartMean
+from op_cases.case import Case, normal
 
 ARRAYS = (normal(3, 5, seed=1), normal(9001, seed=2))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from small_networks import NORMALISED, PIXELS, network
@@ -14,6 +16,7 @@ from edge_sdk.quantization.candidate import Candidate, integer_graph, observe
 from edge_sdk.quantization.parameters import weight_parameters
 from edge_sdk.quantization.scheme import Scheme
 from edge_sdk.session import Session
+from edge_sdk.spec import Value
 
 PREPROCESS = Preprocess((12, 12), mean=(128.0,) * 3, std=(64.0,) * 3)
 BRIGHT = np.abs(NORMALISED)  # inputs whose mean is not 0, so that rounded weights shift the outputs
@@ -62,8 +65,6 @@ def test_the_means_come_closer(activation):
 
 def observed(graph, values):
     """The graph with these outputs."""
-    import dataclasses
-
     return dataclasses.replace(graph, outputs=values)
 
 
@@ -82,3 +83,21 @@ def test_stages_below_one_are_refused():
     """There is nothing to do in no stage."""
     with pytest.raises(UsageError, match="stages"):
         correct_biases(candidate(), IMAGES, stages=0)
+
+
+def test_what_saturates_is_not_made_up_for():
+    """Exact weights, and a range that leaves out the largest numbers: rounding shifts nothing, and no bias moves."""
+    graph, workspace = network((Conv2D(), (16, 1, 1, 8)))
+    workspace["w0"] = np.round(workspace["w0"] * 64).clip(-127, 127).astype(np.float32) / 64
+    workspace["w0"][:, 0, 0, 0] = 127 / 64
+    original = observe(Candidate(graph, workspace, PREPROCESS, PIXELS), IMAGES)
+    whole = original.activations[Value("layer0")]
+    narrow = dataclasses.replace(whole, scale=(whole.scale[0] / 3,))
+    cut = dataclasses.replace(original, activations={**original.activations, Value("layer0"): narrow})
+
+    found = correct_biases(cut, IMAGES)
+
+    reached = narrow.scale[0] * (127 - narrow.zero_point[0])
+    floats = Session(observed(graph, ("layer0",)), workspace, batch=16).run({"image": BRIGHT})["layer0"]
+    assert np.mean(floats > reached) > 0.01
+    assert np.abs(found.workspace["b0"] - workspace["b0"]).max() < 0.2 * narrow.scale[0]

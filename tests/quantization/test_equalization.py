@@ -10,14 +10,14 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import UsageError
 from edge_sdk.ops.activation import Sigmoid
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
-from edge_sdk.ops.elementwise import Add
+from edge_sdk.ops.elementwise import Add, Minimum
 from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.pool import MaxPool2D
 from edge_sdk.ops.shape import Flatten
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization.candidate import Candidate
 from edge_sdk.quantization.channel_groups import channel_groups
-from edge_sdk.quantization.equalization import equalize
+from edge_sdk.quantization.equalization import equalize, rescale
 from edge_sdk.session import Session
 from edge_sdk.spec import BATCH, Spec, Value
 from edge_sdk.workspace import Workspace
@@ -128,6 +128,53 @@ def test_relu6_keeps_its_limit(limits):
     assert np.abs(logits(found) - wanted).max() <= 1e-5 * np.abs(wanted).max()
     changed = not np.array_equal(found.workspace["w0"], original.workspace["w0"])
     assert changed == (limits != "keep")
+
+
+def rescaled(original: Candidate) -> Candidate:
+    """The same function with channels 1000 : 1 apart, limits included."""
+    groups, random = channel_groups(original.graph), np.random.default_rng(0)
+    return rescale(original, groups, [10 ** random.uniform(-1.5, 1.5, group.channels) for group in groups])
+
+
+def test_channels_are_rescaled_with_their_limits():
+    """Factors for every group: equal logits, and limits 6 times the factors."""
+    original = candidate(*RELU6)
+
+    found = rescaled(original)
+
+    wanted = logits(original)
+    assert np.abs(logits(found) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    limits = [found.workspace[name] for name in found.graph.params if name.endswith(".limit")]
+    assert [len(limit) for limit in limits] == [16, 16]
+    assert all(limit.max() > 100 * limit.min() for limit in limits)
+
+
+def test_minimums_with_a_number_a_channel_are_gone_through():
+    """A rescaled network ends with the weights and limits that the original one ends with."""
+    original = candidate(*RELU6)
+    wanted = equalize(original, [NORMALISED], limits="minimum")
+
+    found = equalize(rescaled(original), [NORMALISED])
+
+    assert found.graph == wanted.graph
+    for name in wanted.graph.params:
+        scale = np.abs(wanted.workspace[name]).max()
+        np.testing.assert_allclose(found.workspace[name], wanted.workspace[name], atol=0.02 * scale, err_msg=name)
+
+
+def test_a_minimum_with_one_number_for_all_keeps_its_channels():
+    """One limit cannot follow factors of its own for each channel."""
+    graph = network((Conv2D(), (16, 1, 1, 8)), (Conv2D(), (12, 1, 1, 16)))[0]
+    g = Builder("limited")
+    params = {name: g.param(name, graph.specs[name]) for name in graph.params}
+    one = g.param("one", Spec((1,)))
+    x = g.add(Conv2D(), g.input("image", Spec((BATCH, 12, 12, 8))), params["w0"], params["b0"])
+    x = g.add(Conv2D(), g.add(Minimum(), x, one), params["w1"], params["b1"])
+    x = g.add(Linear(), g.add(Flatten(), x), params["head.weight"], params["head.bias"], name="logits")
+
+    groups = channel_groups(g.build(x))
+
+    assert [group.channels for group in groups] == [12]
 
 
 def test_a_sum_ties_its_terms_together():

@@ -12,7 +12,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import DataError, ExportError
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.ops.activation import Gelu, Relu, Sigmoid, Softmax
-from edge_sdk.ops.elementwise import Add, Maximum
+from edge_sdk.ops.elementwise import Add, Maximum, Minimum
 from edge_sdk.ops.pool import MaxPool2D
 from edge_sdk.ops.shape import Concat, Flatten
 from edge_sdk.preprocess import Preprocess
@@ -156,6 +156,27 @@ def test_a_constant_that_is_compared_has_the_parameters_of_the_result():
     quant = {value: spec.quant for value, spec in found.specs.items()}
     assert quant["floor"] == quant["raised"] == quant[f"{INPUT}.int8"]
     assert np.abs(logits - np.maximum(images, workspace["floor"]).reshape(4, -1)).max() <= 1 / 64
+
+
+def test_what_lies_beyond_a_limit_takes_no_integers():
+    """A minimum with limits of 1 and 2: steps reach to 2, not to the 8 before it; results are right to a step."""
+    g, workspace = Builder("limited"), Workspace()
+    image = g.input(INPUT, Spec((BATCH, 4, 4, 2)))
+    limit = g.param("limit", Spec((2,)))
+    workspace["limit"] = np.array([1, 2], np.float32)
+    x = g.add(Add(), image, image, name="open")
+    graph = g.build(g.add(Flatten(), g.add(Minimum(), x, limit, name="limited"), name=OUTPUT))
+    pixels = RANDOM.integers(0, 256, (4, 4, 4, 2), np.uint8)
+    images = ((pixels.astype(np.float32) - 128) / 32).astype(np.float32)
+    ranges = calibrate(graph, workspace, [images])
+
+    found, arrays = quantize_int8(graph, workspace, ranges, QuantParams((1 / 32,), (128,)))
+    logits = Session(found, arrays, "cpu", 4).run({INPUT: pixels})[OUTPUT]
+
+    (step,) = found.specs[Value("open")].quant.scale
+    assert ranges[Value("open")].high > 7.5
+    assert step == pytest.approx((2 - 2 * float(images.min())) / 255)
+    assert np.abs(logits - np.minimum(2 * images, workspace["limit"]).reshape(4, -1)).max() <= 0.51 * step
 
 
 def test_softmax_has_the_specified_output():
