@@ -149,7 +149,7 @@ def command(
         opset = opset or DEFAULT_OPSET
         exported = export_onnx(
             load(model), out, precision, calibrate, check, input_type, output_type, opset=opset, max_drop=max_drop,
-            max_size=_bytes(max_size), rungs=_rungs(rungs), train=train, listener=_tell,
+            max_size=max_size, rungs=_rungs(rungs), train=train, listener=_tell,
         )  # fmt: skip
         _print_onnx(exported, as_json=as_json)
     else:

@@ -27,7 +27,7 @@ def test_a_process_alone_keeps_what_it_has():
 
 def test_an_error_of_any_process_ends_all():
     """It is the caller's own error that comes out, not that the others were lost by it."""
-    with pytest.raises(UsageError, match="^this one cannot$"):
+    with pytest.raises(UsageError, match=r"^this one cannot$"):
         edge.run_processes(3, fails, 1, "error")
 
 
