@@ -86,8 +86,8 @@ class Model:
             return self._session(size, precise, threads).run({INPUT: x})[OUTPUT]
         pieces = [x[first : first + size] for first in range(0, len(x), size)]
         sessions = [self._session(len(piece), precise, threads) for piece in pieces]
-        results = [session.run({INPUT: piece})[OUTPUT] for session, piece in zip(sessions, pieces, strict=True)]
-        return np.concatenate(results)
+        started = [session.start({INPUT: piece}) for session, piece in zip(sessions, pieces, strict=True)]
+        return np.concatenate([outputs()[OUTPUT] for outputs in started])
 
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first.

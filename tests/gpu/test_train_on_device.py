@@ -13,6 +13,7 @@ from own_cache import own_cache
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
+from edge_sdk.batching import piece_size
 from edge_sdk.cli.main import main
 from edge_sdk.training.fit import BEST, METRICS, Interrupted, Silent
 
@@ -109,6 +110,20 @@ def test_evaluation_on_the_device_gives_the_same_scores(photos: Path) -> None:
     found = edge.evaluate(tiny_model(), photos, batch_size=5, device="gpu")
 
     assert np.allclose(found.scores, wanted.scores, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_runs_there_in_pieces_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces are launched one after the other before any result is read; the scores are those of the whole."""
+    model = tiny_model().replace(device="gpu")
+    photos = np.random.default_rng(0).standard_normal((11, *model.preprocess.shape), np.float32)
+    whole = model.run(photos)
+    monkeypatch.setattr("edge_sdk.batching.GPU_BYTES", 25_000)
+    size = piece_size(model.execution[0], len(photos), "gpu")
+
+    pieces = tiny_model().replace(device="gpu").run(photos)
+
+    assert 1 < size < len(photos) / 2
+    assert np.allclose(pieces, whole, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture

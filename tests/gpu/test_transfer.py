@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
+from gpu.carried_runs import Program, right
 from gpu.fake_cupy import EARLY, LATE, SCHEDULES, Event, Machine, Schedule, fake_cupy
 
-from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu import cuda_driver
 from edge_sdk.kernels.gpu.cuda_driver import CudaDriver
 from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
 from edge_sdk.kernels.gpu.transfer import Queue
-from edge_sdk.spec import Array
-
-RUNS = 12
 
 
 @pytest.fixture
@@ -32,48 +27,6 @@ def driver_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Schedule], tuple[Cud
         return CudaDriver(), machine
 
     return make
-
-
-class Program:
-    """A run that gives its inputs as outputs, and its photo once more in the run after it."""
-
-    def __init__(self, driver: CudaDriver | EmulatedDriver) -> None:
-        self.driver = driver
-        self.photo, self.kept, self.before = (driver.allocate(600).view(np.float32) for _ in range(3))
-        self.label, self.rate, self.read_rate = (driver.allocate(4).view(np.int32) for _ in range(3))
-        pairs = [(self.before, self.kept), (self.kept, self.photo), (self.read_rate, self.rate)]
-        self.launch = driver.program([Call(driver.copy, pair) for pair in pairs])
-        outputs = [self.before, self.kept, self.label, self.read_rate]
-        self.transfer = driver.transfer([self.photo, self.label], outputs)
-
-    def start(self, number: int) -> Callable[[], list[Array]]:
-        """Start a run on numbers that are changed as soon as the driver gives them back."""
-        photo, label, rate = np.full(150, number, np.float32), np.full(1, number, np.int32), np.full(1, 7 * number)
-        self.driver.write(self.rate, rate := rate.astype(np.int32))
-        self.transfer.send([photo, label])
-        for array in (photo, label, rate):
-            array[...] = -1
-        self.launch()
-        return self.transfer.receive()
-
-    def wrong(self, ahead: int) -> list[int]:
-        """The runs whose outputs are not theirs; they are asked for when `ahead` more have been started."""
-        found: list[int] = []
-        waiting: deque[tuple[int, Callable[[], list[Array]]]] = deque()
-        for number in range(1, RUNS + ahead + 1):
-            if number <= RUNS:
-                waiting.append((number, self.start(number)))
-            if number > ahead:
-                started, outputs = waiting.popleft()
-                found += [] if right(started, outputs()) else [started]
-        return found
-
-
-def right(number: int, outputs: list[Array]) -> bool:
-    """Whether these are the outputs of run `number`."""
-    before, kept, label, rate = outputs
-    first = number == 1 or bool((before == number - 1).all())
-    return first and bool((kept == number).all()) and label[0] == number and rate[0] == 7 * number
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])

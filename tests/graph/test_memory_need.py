@@ -78,11 +78,11 @@ def test_the_largest_batch_is_named(monkeypatch: pytest.MonkeyPatch, fits: int) 
 
     Session(step.graph, step.workspace, batch=fits, threads=1)
     with pytest.raises(DeviceMemoryError) as refused:
-        Session(step.graph, step.workspace, batch=64, threads=1)
+        Session(step.graph, step.workspace, batch=40, threads=1)
 
     assert refused.value.largest_batch == fits
     assert isinstance(refused.value, DeviceError)
-    assert f"in batches of 64 needs {refused.value.need.total / 2**10:.1f} KiB (parameters 1.9 KiB, " in str(
+    assert f"in batches of 40 needs {refused.value.need.total / 2**10:.1f} KiB (parameters 1.9 KiB, " in str(
         refused.value
     )
     assert f"{small.free / 2**10:.1f} KiB are free; the largest batch that fits is {fits}" in str(refused.value)
