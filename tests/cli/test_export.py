@@ -137,3 +137,19 @@ def test_16_bit_activations_from_the_shell(run, refused, model, photos, tmp_path
     assert run("inspect", out).code == 0
     assert run("verify", out).code == 0
     assert "--quantize int16x8 is for .tflite files" in refused("export", model, *wide, "--out", tmp_path / "m.onnx")
+
+
+@pytest.mark.coreml
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_palettes_from_the_shell(run, model, photos, tmp_path):
+    """The package is there, and the table has the accuracy of the numbers in it."""
+    pytest.importorskip("coremltools")
+    out = tmp_path / "m.mlpackage"
+
+    result = run("export", model, "--quantize", "palette6", "--check", photos, "--out", out)
+
+    assert result.code == 0
+    assert (out / "Manifest.json").is_file()
+    assert "agreement of its numbers, 36 photos" in result.out
+    assert "accuracy of its numbers" in result.out
