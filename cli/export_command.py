@@ -80,7 +80,7 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, "opset", "input_ty
 )
 @click.option("--opset", type=int, help="Of an .onnx file; 17 if left out.")
 @click.option(
-    "--out", "-o", type=click.Path(path_type=Path), required=True, help="The .tflite, .onnx or .mlpackage file to write."
+    "--out", "-o", type=click.Path(path_type=Path), required=True, help="The .tflite, .onnx or .mlpackage to write."
 )
 @json_option
 def command(
