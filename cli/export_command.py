@@ -83,7 +83,7 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *RUN_HERE, "opset"
 )
 @click.option("--opset", type=int, help="Of an .onnx file; 17 if left out.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The .tflite, .onnx or .mlpackage file to write."
+    "--out", "-o", type=click.Path(path_type=Path), required=True, help="The .tflite, .onnx or .mlpackage to write."
 )
 @json_option
 def command(
@@ -128,6 +128,7 @@ def command(
       edge export runs/a --quantize int8 --calibrate photos/train --check photos/val --max-drop 0.5 --out m.tflite
       edge export runs/a --quantize int8 --calibrate t/ --check v/ --max-size 2MB --prune --train t/ --out m.tflite
       edge export runs/a --out model.onnx
+      edge export runs/a --quantize palette4 --check photos/val --out model.mlpackage
     """
     from edge_sdk.converters.coreml.export import export_coreml
     from edge_sdk.converters.onnx.export import export_onnx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from edge_sdk.halves import to_bfloat16
 from edge_sdk.model import Model
 from edge_sdk.nn import Network
 from edge_sdk.parallel.communicator import Communicator, current_communicator
+from edge_sdk.parallel.stop import stop_asked
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.training.fit import Interrupted, Silent
 
@@ -90,8 +92,9 @@ class _Stopper(Silent):
         """Count down."""
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getppid(), 2)
-            time.sleep(1)  # for the flag to be set
+            os.kill(os.getppid(), signal.SIGINT)
+            while not stop_asked():
+                time.sleep(0.01)
 
 
 def fails(rank: int, how: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sdk.compression.fine_tuning import DEFAULTS
-from edge_sdk.compression.prune import labelled_photos
+from edge_sdk.compression.prune import check_prunable, labelled_photos
 from edge_sdk.converters.gate import Limits, first_good_enough
 from edge_sdk.converters.precision import (
     INTEGERS,
@@ -137,6 +137,7 @@ def _pruner(model: Model, limits: Limits, train: Dataset | Path | str | None, ep
             "prune=True (--prune) makes the network as small as the file has to be, and trains it: give max_size= "
             "(--max-size) and train= (--train), labelled photos"
         )
+    check_prunable(model)
     if epochs < 1:
         raise UsageError(f"prune_epochs (--prune-epochs) is a number of epochs above 0, not {epochs}")
     return Pruner(model, labelled_photos(model, train), epochs)

@@ -175,6 +175,12 @@ class Pruning:
         return Pruned(model, layers, weights, products)
 
 
+def check_prunable(model: Model) -> None:
+    """Raise UsageError for a model that was trained in 8-bit numbers: its scales are those of the channels it has."""
+    if any(isinstance(node.op, FakeQuantize) for node in model.graph.nodes):
+        raise UsageError(f"{model.name} was trained in 8-bit numbers; prune the model that this training began with")
+
+
 def _weights(graph: Graph) -> int:
     return sum(graph.specs[value].elements for value in graph.params)
 

@@ -16,7 +16,7 @@ from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.synchronize import Barrier
 from multiprocessing.synchronize import Event as Flag
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from edge_sdk.errors import EdgeError, UsageError
 from edge_sdk.parallel.communicator import communicating
@@ -88,12 +88,13 @@ def _first_result(processes: Sequence[SpawnProcess], replies: Sequence[Connectio
     """Wait for all processes; raise what went wrong first, but that others were lost by it."""
     results: dict[int, Any] = {}
     errors: dict[int, BaseException] = {}
-    open_replies = {reply: rank for rank, reply in enumerate(replies)}
-    while open_replies:
-        for ready in wait(list(open_replies)):
-            rank = open_replies.pop(ready)  # type: ignore[call-overload]
+    ranks = {reply: rank for rank, reply in enumerate(replies)}
+    while ranks:
+        for ready in wait(list(ranks)):
+            reply = cast("Connection", ready)
+            rank = ranks.pop(reply)
             try:
-                kind, content = ready.recv()  # type: ignore[union-attr]
+                kind, content = reply.recv()
             except EOFError:
                 processes[rank].join()
                 ended = f"process {rank} of {len(processes)} ended unexpectedly, exit code {processes[rank].exitcode}"
@@ -104,15 +105,16 @@ def _first_result(processes: Sequence[SpawnProcess], replies: Sequence[Connectio
             if kind == "interrupted":
                 errors[rank] = KeyboardInterrupt(content)
                 continue
-            errors[rank] = RuntimeError(content) if kind == "defect" else _error(*content)
+            errors[rank] = RuntimeError(content) if kind == "defect" else _error(content)
             meeting.abort()  # the others wait for one that will not come
     for error in sorted(errors.values(), key=lambda one: isinstance(one, ProcessLostError)):
         raise error
     return results[0]
 
 
-def _error(error_type: type[EdgeError], message: str) -> EdgeError:
+def _error(content: tuple[type[EdgeError], str]) -> EdgeError:
     """An error as another process raised it, by its message alone."""
+    error_type, message = content
     error = error_type.__new__(error_type)
     Exception.__init__(error, message)
     return error

@@ -158,3 +158,19 @@ def test_onnx_files_are_gated_from_the_command_line(run, refused, trained, photo
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["a.onnx", "a.onnx.json", "b.rejected.onnx", "b.rejected.onnx.json", "hard.edge"]
     assert "--weights is no option of .onnx files" in refused(*given, "--weights", "int4", "--out", tmp_path / "c.onnx")
+
+
+@pytest.mark.coreml
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_palettes_from_the_shell(run, model, photos, tmp_path):
+    """The package is there, and the table has the accuracy of the numbers in it."""
+    pytest.importorskip("coremltools")
+    out = tmp_path / "m.mlpackage"
+
+    result = run("export", model, "--quantize", "palette6", "--check", photos, "--out", out)
+
+    assert result.code == 0
+    assert (out / "Manifest.json").is_file()
+    assert "agreement of its numbers, 36 photos" in result.out
+    assert "accuracy of its numbers" in result.out

@@ -173,12 +173,15 @@ def test_mistakes_are_said_before_anything_is_computed(trained, photos, tmp_path
         prune_to_size(trained, 900, photos)
 
 
-def test_a_model_trained_in_8_bits_is_not_pruned(trained, photos):
-    """Its scales are those of the channels that it has."""
+def test_a_model_trained_in_8_bits_is_not_pruned(trained, photos, tmp_path):
+    """Its scales are those of the channels that it has; that is said before its whole file is made."""
     rounded = edge.quantize_aware(trained, photos, epochs=1, batch_size=6).run.model
+    message = "trained in 8-bit numbers; prune the model that this training began with"
 
-    with pytest.raises(UsageError, match="trained in 8-bit numbers; prune the model that this training began with"):
+    with pytest.raises(UsageError, match=message):
         edge.prune_channels(rounded, 0.5)
+    with pytest.raises(UsageError, match=message):
+        edge.export(rounded, tmp_path / "a.tflite", "int8", check=photos, max_size=9, prune=True, train=photos)
 
 
 class Paper:

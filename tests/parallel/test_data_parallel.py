@@ -59,7 +59,7 @@ def test_two_gpus_do_what_one_processor_does(photos, monkeypatch, tmp_path):
 def test_a_stopped_run_goes_on_where_it_was(photos, tmp_path):
     """Ctrl-C reaches all processes at the same step; resumed, weights are a run's without a break, by the bit."""
     whole = edge.run_processes(2, trained, photos, str(tmp_path / "whole"), SETTINGS)
-    with pytest.raises(KeyboardInterrupt, match="interrupted in epoch 2 after 1 batches"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted in epoch 2 after 2 batches"):
         edge.run_processes(2, trained, photos, str(tmp_path / "stopped"), SETTINGS, 4)
 
     resumed = edge.run_processes(2, trained, photos, str(tmp_path / "stopped"), {**SETTINGS, "resume": True})

@@ -46,9 +46,9 @@ def test_a_defect_in_any_process_shows_where_it_is():
 def test_each_process_has_its_gpu_and_its_threads(monkeypatch):
     """Of the GPUs that this process may see, by rank; of its threads, an equal share."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    monkeypatch.setenv("EDGE_NUM_THREADS", "4")
+    monkeypatch.setenv("EDGE_NUM_THREADS", "2")
 
-    assert edge.run_processes(2, environment) == [("5", "2"), ("7", "2")]
+    assert edge.run_processes(2, environment) == [("5", "1"), ("7", "1")]
 
 
 def test_a_number_of_processes_that_is_none():
