@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from edge_sdk.cli.byte_size import byte_size
 from edge_sdk.cli.output import json_option, note, percent, print_json, print_table, size
 
 if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
     from edge_sdk.converters.onnx.report import Report as ONNXReport
-    from edge_sdk.converters.precision import Precision
+    from edge_sdk.converters.precision import CoreMLPrecision, Precision, TFLitePrecision
     from edge_sdk.converters.tflite.report import Report
     from edge_sdk.quantization.ladder import RungName
 
 
 TFLITE_ONLY = (
-    "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights",
+    "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "prune",
+    "prune_epochs",
 )  # fmt: skip
-RUN_HERE = ("max_drop", "max_size", "rungs", "train", "check", "input_type", "output_type")
-"""Options for files whose runtime is there to prove them."""
-NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *RUN_HERE, "opset")}
+GATED = ("max_drop", "max_size", "rungs", "train")
+"""Options for files whose runtime is there to judge them."""
+NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *GATED, "opset", "input_type", "output_type")}
 """Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
 
 
 @click.command("export")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8", "int16x8"]), default="none", show_default=True
-)
+    "--quantize", type=click.Choice(["none", "fp16", "dynamic", "int8", "int16x8", "palette4", "palette6"]),
+    default="none", show_default=True, help="int16x8 is for .tflite files, palettes of weights for .mlpackage.",
+)  # fmt: skip
 @click.option("--calibrate", type=click.Path(path_type=Path), help="Folder of photos to calibrate int8 or int16x8 on.")
 @click.option("--check", type=click.Path(path_type=Path), help="Held-out photos to compare model and file on.")
 @click.option(
@@ -63,11 +65,20 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *RUN_HERE, "opset"
     "--max-drop", type=float, metavar="POINTS", help="Accuracy that the finished file may lose on --check photos."
 )
 @click.option(
-    "--max-size", metavar="SIZE", help="How large the file may be: 4MB, 500kB, bytes; int8 falls back to int4 weights."
+    "--max-size",
+    callback=byte_size,
+    metavar="SIZE",
+    help="How large the file may be: 4MB, 500kB, bytes; int8 falls back to int4 weights.",
 )
 @click.option("--rungs", metavar="NAMES", help="What may be tried, separated by commas; everything if left out.")
 @click.option(
     "--train", type=click.Path(path_type=Path), help="Labelled photos to train on, if nothing else is enough."
+)
+@click.option(
+    "--prune", is_flag=True, help="Remove channels where --max-size asks for it, and train on --train photos."
+)
+@click.option(
+    "--prune-epochs", type=int, default=5, show_default=True, help="Times that a pruned network sees all of them."
 )
 @click.option("--opset", type=int, help="Of an .onnx file; 17 if left out.")
 @click.option(
@@ -76,7 +87,7 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *RUN_HERE, "opset"
 @json_option
 def command(
     model: Path,
-    quantize: Literal["none", "fp16", "dynamic", "int8", "int16x8"],
+    quantize: TFLitePrecision | CoreMLPrecision,
     calibrate: Path | None,
     check: Path | None,
     input_type: Literal["uint8", "float32"] | None,
@@ -89,9 +100,11 @@ def command(
     min_runtime: str | None,
     weights: Literal["int8", "int4"],
     max_drop: float | None,
-    max_size: str | None,
+    max_size: int | None,
     rungs: str | None,
     train: Path | None,
+    prune: bool,
+    prune_epochs: int,
     opset: int | None,
     out: Path,
     as_json: bool,
@@ -99,16 +112,20 @@ def command(
     """Write MODEL (.edge, .onnx, .tflite or a run's folder) as a file for a runtime, re-run it there and compare.
 
     The ending of --out decides for which: .tflite for LiteRT (TensorFlow Lite), .onnx for ONNX Runtime, .mlpackage for
-    Core ML, which is read back instead of run. Options from --embed-preprocessing to --weights are for .tflite files,
-    those from --max-drop to --train for .onnx files too.
+    Core ML, which is read back instead of run. Options from --embed-preprocessing to --prune-epochs are for .tflite
+    files; --max-drop, --max-size, --rungs and --train are for .onnx files too.
 
     With --max-drop an int8 file is made better, step by step, until it loses no more than that; if nothing is enough,
     no file gets the name, and the best one lies beside it as NAME.rejected.tflite with a report of every layer.
+
+    With --max-size a file that is too large gets weights of 4 bits, and with --prune a network with fewer channels:
+    the largest whose finished file is small enough, trained on --train photos, and held against MODEL itself.
 
     \b
     Examples:
       edge export runs/a --out model.tflite
       edge export runs/a --quantize int8 --calibrate photos/train --check photos/val --max-drop 0.5 --out m.tflite
+      edge export runs/a --quantize int8 --calibrate t/ --check v/ --max-size 2MB --prune --train t/ --out m.tflite
       edge export runs/a --out model.onnx
     """
     from edge_sdk.converters.coreml.export import export_coreml
@@ -121,22 +138,26 @@ def command(
     _check_ending(out.suffix)
     if quantize == "int16x8" and out.suffix in NOT_FOR:
         raise click.UsageError(f"--quantize int16x8 is for .tflite files; {out.suffix} files have int8")
+    if quantize.startswith("palette") and out.suffix != ".mlpackage":
+        raise click.UsageError(f"--quantize {quantize} is for .mlpackage files; others store no tables of weights")
     if out.suffix == ".mlpackage":
-        _print_package(export_coreml(load(model), out, cast("Precision", quantize), calibrate), as_json=as_json)
+        package = export_coreml(load(model), out, cast("CoreMLPrecision", quantize), calibrate, check)
+        _print_package(package, as_json=as_json)
     elif out.suffix == ".onnx":
         precision = cast("Precision", quantize)
         opset = opset or DEFAULT_OPSET
         exported = export_onnx(
             load(model), out, precision, calibrate, check, input_type, output_type, opset=opset, max_drop=max_drop,
-            max_size=_bytes(max_size), rungs=_rungs(rungs), train=train, listener=_tell,
+            max_size=max_size, rungs=_rungs(rungs), train=train, listener=_tell,
         )  # fmt: skip
         _print_onnx(exported, as_json=as_json)
     else:
         report = export(
-            load(model), out, quantize, calibrate, check, input_type, output_type,
+            load(model), out, cast("TFLitePrecision", quantize), calibrate, check, input_type, output_type,
             embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
             min_runtime=min_runtime, max_drop=max_drop, train=train, scheme=Scheme(weights=weights), listener=_tell,
-            fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=_bytes(max_size),
+            fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=max_size, prune=prune,
+            prune_epochs=prune_epochs,
         )  # fmt: skip
         _print_file(report, as_json=as_json)
 
@@ -147,17 +168,6 @@ def _check_ending(ending: str) -> None:
     for name in NOT_FOR.get(ending, ("opset",)):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name.replace('_', '-')} is no option of {ending or 'such'} files")
-
-
-def _bytes(text: str | None) -> int | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?(i)?B?", text.strip(), re.IGNORECASE)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no size, such as 4MB, 500kB or 3.5MiB", param_hint="--max-size")
-    number, unit, binary = found.groups()
-    power = " kmg".index((unit or " ").lower())
-    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def _rungs(names: str | None) -> tuple[RungName, ...]:
@@ -230,6 +240,12 @@ def _print_package(report: CoreMLReport, *, as_json: bool) -> None:
         ("oldest system", report.minimum_runtime),
         ("run", report.runtime),
     ]
+    if report.agreement is not None:
+        rows += [
+            (f"agreement of its numbers, {report.photos} photos", percent(report.agreement)),
+            ("accuracy of the model", percent(report.model_accuracy)),
+            ("accuracy of its numbers", percent(report.stored_accuracy)),
+        ]
     print_table(f"{report.path} ({report.precision})", ("", ""), rows)
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "Write a model as a .tflite file and prove it in the runtime.",
     "inspect": "Print a model's program, sizes and memory plan.",
     "predict": "Classify photos with a model file.",
+    "prune": "Make a network smaller: fewer channels, and training that wins the accuracy back.",
     "snippets": "Write code that runs an exported file in an app: Kotlin, Swift, C, Python, JavaScript.",
     "train": "Fine-tune a network on a folder of labelled photos.",
     "verify": "Check an exported file, and replay its self-test in the runtime.",

@@ -14,6 +14,7 @@ from edge_sdk.quantization.rounded_model import rounds
 from edge_sdk.quantization.scheme import Scheme
 
 if TYPE_CHECKING:
+    from edge_sdk.compression.palette import PaletteBits
     from edge_sdk.data.source import PhotoSource
 
 Precision = Literal["none", "fp16", "dynamic", "int8"]
@@ -25,6 +26,12 @@ WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float16", "dynamic
 TFLitePrecision = Literal["none", "fp16", "dynamic", "int8", "int16x8"]
 """Those of .tflite files, which alone have int8 weights under int16 activations."""
 TFLITE_WEIGHTS: Mapping[str, Weights] = {**WEIGHTS, "int16x8": "float32"}
+
+CoreMLPrecision = Literal["none", "fp16", "dynamic", "int8", "palette4", "palette6"]
+"""Those of Core ML packages, which alone store tables of weights."""
+PALETTE_BITS: Mapping[str, PaletteBits] = {"palette4": 4, "palette6": 6}
+"""How many bits an index into such a table has."""
+
 INTEGERS = frozenset({"int8", "int16x8"})
 """Precisions in which everything is integers, by scales that photos decide."""
 
@@ -35,7 +42,9 @@ FLOAT_TOLERANCE = 1e-4
 """How far a float32 file may be from the model, as a share of the largest logit."""
 
 
-def check_precision_of(model: Model, precision: TFLitePrecision, calibrate: PhotoSource | None) -> None:
+def check_precision_of(
+    model: Model, precision: TFLitePrecision | CoreMLPrecision, calibrate: PhotoSource | None
+) -> None:
     """Raise UsageError where a model has no numbers in this precision, needs photos for them, or has its own."""
     if precision == "int8":
         check_photos_for(model, calibrate)

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from edge_sdk.builder import Builder
     from edge_sdk.comparison import compare
     from edge_sdk.compression.fine_tuning import prune_and_train
+    from edge_sdk.compression.palette import palettize
     from edge_sdk.compression.prune import prune_channels
     from edge_sdk.converters.coreml.export import export_coreml
     from edge_sdk.converters.onnx.export import export_onnx
     from edge_sdk.converters.tflite.export import export
     from edge_sdk.converters.tflite.exportable import check_exportable
+    from edge_sdk.converters.tflite.fitting import prune_to_size
     from edge_sdk.errors import EdgeError
     from edge_sdk.evaluation import evaluate
     from edge_sdk.graph import Graph
@@ -61,8 +63,10 @@ _HOMES = {
     "fit": "edge_sdk.training.fit",
     "get_threads": "edge_sdk.threads",
     "load": "edge_sdk.opening",
+    "palettize": "edge_sdk.compression.palette",
     "prune_and_train": "edge_sdk.compression.fine_tuning",
     "prune_channels": "edge_sdk.compression.prune",
+    "prune_to_size": "edge_sdk.converters.tflite.fitting",
     "quantize": "edge_sdk.quantization.post_training",
     "quantize_aware": "edge_sdk.quantization.quantization_aware",
     "set_threads": "edge_sdk.threads",
@@ -89,8 +93,10 @@ __all__ = [
     "fit",
     "get_threads",
     "load",
+    "palettize",
     "prune_and_train",
     "prune_channels",
+    "prune_to_size",
     "quantize",
     "quantize_aware",
     "set_threads",

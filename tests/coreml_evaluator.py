@@ -155,3 +155,12 @@ def _constexpr_affine_dequantize(quantized_data, scale, zero_point, axis):
     scale = np.reshape(scale, shape)
     zero = np.reshape(zero_point, shape if np.ndim(zero_point) else ()).astype(np.float32)
     return ((quantized_data.astype(np.float32) - zero) * scale).astype(np.float32)
+
+
+def _constexpr_lut_to_dense(indices, lut, shape):
+    bits = (len(lut) - 1).bit_length()
+    stream = int.from_bytes(np.asarray(indices, np.uint8).tobytes(), "little")
+    text = f"{stream:b}".zfill(8 * len(indices))[::-1]  # the lowest bit first
+    count = int(np.prod(shape))
+    places = [int(text[start : start + bits][::-1], 2) for start in range(0, count * bits, bits)]
+    return np.asarray(lut)[places].reshape(shape)

@@ -28,6 +28,15 @@ def tiny_model(seed: int = 0, classes: int = 3) -> Model:
     return Model(graph, workspace, preprocess, LABELS[:classes], {"architecture": "tiny"})
 
 
+def wide_model(seed: int = 0) -> Model:
+    """Two convolutions of 64 channels: there is something to remove."""
+    net = Network("wide", (SIDE, SIDE, 3), seed)
+    x = net.activation(net.batch_norm(net.conv(net.image, 64, 3, "first", 2), "norm1"), "relu")
+    x = net.activation(net.batch_norm(net.conv(x, 64, 3, "second", 2), "norm2"), "relu")
+    graph, workspace = net.head(net.global_average_pool(x), 3)
+    return Model(graph, workspace, Preprocess((SIDE, SIDE), mean=(127.0,) * 3, std=(128.0,) * 3), LABELS)
+
+
 def rescaled_model(model: Model) -> Model:
     """Return a tiny model's function by other weights: the channels between two layers are 1000 : 1 apart.
 

@@ -17,12 +17,14 @@ import numpy as np
 
 from edge_sdk import __version__
 from edge_sdk.atomic import atomic_write_bytes
+from edge_sdk.compression.palette import palettize
 from edge_sdk.converters.coreml.package import metadata, save, verify
 from edge_sdk.converters.coreml.translation import coreml_package, translate
 from edge_sdk.converters.onnx.write_model import write
 from edge_sdk.converters.onnx.writing import Weights
-from edge_sdk.converters.precision import Precision, check_precision_of
+from edge_sdk.converters.precision import PALETTE_BITS, CoreMLPrecision, check_precision_of
 from edge_sdk.errors import ExportError, UsageError, suggestion
+from edge_sdk.evaluation import evaluate
 from edge_sdk.model import INPUT, Model
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.quantization import post_training
@@ -33,20 +35,31 @@ if TYPE_CHECKING:
 
     from edge_sdk.data.source import PhotoSource
 
-WEIGHTS: Mapping[str, Weights] = {"none": "float32", "fp16": "float32", "dynamic": "int8", "int8": "float32"}
-TARGETS: Mapping[str, str] = {"none": "iOS15", "fp16": "iOS15", "dynamic": "iOS16", "int8": "iOS17"}
-"""The oldest system whose Core ML has the operations: stored int8 weights since iOS 16, int8 activations since 17."""
+WEIGHTS: Mapping[str, Weights] = {
+    "none": "float32", "fp16": "float32", "dynamic": "int8", "int8": "float32", "palette4": "float32",
+    "palette6": "float32",
+}  # fmt: skip
+TARGETS: Mapping[str, str] = {
+    "none": "iOS15", "fp16": "iOS15", "dynamic": "iOS16", "int8": "iOS17", "palette4": "iOS16", "palette6": "iOS16",
+}  # fmt: skip
+"""The oldest system whose Core ML has the operations.
+
+Stored int8 weights and tables of weights since iOS 16, int8 activations since 17.
+"""
 LAYOUTS: Mapping[str, str] = {"rgb": "RGB", "bgr": "BGR", "grey": "GRAYSCALE"}
+BATCH = 8
 NOT_RUN = "not run: Core ML runs on Apple's systems only; the package was read back and compared"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written. Nothing about accuracy: Core ML does not run here.
+    """What was written, and how it would do by the numbers that are stored: Core ML does not run here.
 
     `operators` counts the operations of the package as it was read back, whose kinds, shapes and weights are those
     that were written. `minimum_runtime` is the oldest system that can run it. `renamed_labels` are those that had to be
-    made different, for the result is a dictionary by label.
+    made different, for the result is a dictionary by label. `model_accuracy` is that of the model on the photos
+    `check`, `stored_accuracy` that of the weights in the package and `agreement` the share of photos that both answer
+    the same, all as our own Session computes them; None where they were not asked for.
     """
 
     path: str
@@ -58,6 +71,10 @@ class Report:
     runtime: str
     minimum_runtime: str
     renamed_labels: tuple[str, ...]
+    photos: int = 0
+    agreement: float | None = None
+    model_accuracy: float | None = None
+    stored_accuracy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
@@ -67,8 +84,9 @@ class Report:
 def export_coreml(
     model: Model,
     path: Path | str,
-    quantize: Precision = "none",
+    quantize: CoreMLPrecision = "none",
     calibrate: PhotoSource | None = None,
+    check: PhotoSource | None = None,
     *,
     quantized: QuantizedModel | None = None,
 ) -> Report:
@@ -77,7 +95,10 @@ def export_coreml(
     Its input `image` is an image type, its normalisation is part of the package; its outputs are `classLabel` and a
     dictionary of probabilities. `quantize` is "none" (float32), "fp16" (weights and computation), "dynamic" (int8
     weights, a scale a channel) or "int8" (activations too), calibrated on `calibrate`, or its own where it was
-    trained in 8-bit numbers, or taken from `quantized`, whose graph takes float32. The package is read back and
+    trained in 8-bit numbers, or taken from `quantized`, whose graph takes float32. "palette4" and "palette6" store
+    weights as indices of so many bits into a table of 16 or 64 values a layer (edge_sdk/compression/palette.py); on the
+    photos `check` the Session then says what that costs, for they are the numbers that the package computes with. The
+    package is read back and
     compared with what was meant: operations, shapes, weights, image type. It is not run, for Core ML runs on Apple's
     systems only. Equal models give equal bytes.
 
@@ -87,13 +108,15 @@ def export_coreml(
         MissingExtraError: the packages coremltools or onnx are not installed.
     """
     path = Path(path)
-    _check_options(path, quantize, quantized)
+    _check_options(path, quantize, quantized, check)
     if quantized is None:
         check_precision_of(model, quantize, calibrate)
     coreml_package()
     if quantize == "int8" and quantized is None:
         quantized = post_training.quantize(model, calibrate, "float32", "float32")
-    graph, workspace = model.inference if quantized is None else (quantized.graph, quantized.workspace)
+    bits = PALETTE_BITS.get(quantize)
+    stored = model if bits is None else palettize(model, bits).model
+    graph, workspace = stored.inference if quantized is None else (quantized.graph, quantized.workspace)
     network = write(graph.bind(1), workspace, weights=WEIGHTS[quantize], image_layout="nchw").proto
     labels = _different(model.labels)
     converted, program = _converted(network, model, quantize, labels)
@@ -118,14 +141,37 @@ def export_coreml(
         runtime=NOT_RUN,
         minimum_runtime=TARGETS[quantize],
         renamed_labels=tuple(new for old, new in zip(model.labels, labels, strict=True) if old != new),
+        **({} if check is None else _measured(model, stored, check)),
     )
     atomic_write_bytes(Path(f"{path}.json"), (json.dumps(report.to_dict(), indent=2) + "\n").encode())
     return report
 
 
-def _check_options(path: Path, precision: Precision, quantized: QuantizedModel | None) -> None:
+def _measured(model: Model, stored: Model, check: PhotoSource) -> dict[str, Any]:
+    """What the weights of a package cost, by our own Session."""
+    from edge_sdk.data.source import labelled, open_photos
+
+    photos = open_photos(check, model.labels)
+    before, after = (evaluate(one, photos, BATCH) for one in (model, stored))
+    has_labels = labelled(photos)
+    return {
+        "photos": before.count,
+        "agreement": float(np.mean(before.predictions == after.predictions)),
+        "model_accuracy": before.top1 if has_labels else None,
+        "stored_accuracy": after.top1 if has_labels else None,
+    }
+
+
+def _check_options(
+    path: Path, precision: CoreMLPrecision, quantized: QuantizedModel | None, check: PhotoSource | None
+) -> None:
     if precision not in WEIGHTS:
         raise UsageError(f"quantize {precision!r} is not one of {', '.join(WEIGHTS)}{suggestion(precision, WEIGHTS)}")
+    if check is not None and precision not in PALETTE_BITS:
+        raise UsageError(
+            f"check (--check) of a package is for {' and '.join(PALETTE_BITS)}, whose stored numbers run here; "
+            f"{precision!r} packages are not run"
+        )
     if path.suffix != ".mlpackage":
         raise UsageError(f"{path}: the name of the package to write must end in .mlpackage")
     if path.exists() and not (path / "Manifest.json").is_file():
@@ -145,7 +191,9 @@ def _different(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _converted(network: ModelProto, model: Model, precision: Precision, labels: tuple[str, ...]) -> tuple[Any, Any]:
+def _converted(
+    network: ModelProto, model: Model, precision: CoreMLPrecision, labels: tuple[str, ...]
+) -> tuple[Any, Any]:
     """The model as coremltools converts it, and its MIL program."""
     tools = coreml_package()
     from coremltools.converters.mil import Builder as mb  # noqa: N813 - its own name for it
@@ -164,7 +212,7 @@ def _converted(network: ModelProto, model: Model, precision: Precision, labels: 
             std, mean = (np.asarray(each, np.float64).reshape(1, -1, 1, 1) for each in (rule.std, rule.mean))
             x = mb.mul(x=x, y=(1 / std).astype(np.float32), name="image_scaled")
             x = mb.add(x=x, y=(-mean / std).astype(np.float32), name="image_normalised")
-        return mb.softmax(x=translate(network, x), axis=-1, name="probabilities")
+        return mb.softmax(x=translate(network, x, PALETTE_BITS.get(precision)), axis=-1, name="probabilities")
 
     image_type = tools.ImageType(
         name=INPUT,

@@ -20,7 +20,7 @@ def conv(c: MILNode) -> Result:
     """The same of MIL."""
     bias = {"bias": c.input(2)} if c.has(2) else {}
     return c.mb.conv(
-        x=c.input(0), weight=c.input(1), dilations=list(c.attribute("dilations", [1, 1])),
+        x=c.input(0), weight=c.weight(1), dilations=list(c.attribute("dilations", [1, 1])),
         groups=c.attribute("group", 1), name=c.name, **bias, **_window(c),
     )  # fmt: skip
 
@@ -30,7 +30,7 @@ def conv_transpose(c: MILNode) -> Result:
     """The same of MIL, whose output shape says what output padding keeps."""
     bias = {"bias": c.input(2)} if c.has(2) else {}
     return c.mb.conv_transpose(
-        x=c.input(0), weight=c.input(1), dilations=list(c.attribute("dilations", [1, 1])),
+        x=c.input(0), weight=c.weight(1), dilations=list(c.attribute("dilations", [1, 1])),
         groups=c.attribute("group", 1), output_shape=list(c.output_shape()), name=c.name, **bias, **_window(c),
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ def conv_transpose(c: MILNode) -> Result:
 def gemm(c: MILNode) -> Result:
     """Linear."""
     bias = {"bias": c.input(2)} if c.has(2) else {}
-    return c.mb.linear(x=c.input(0), weight=c.input(1), name=c.name, **bias)
+    return c.mb.linear(x=c.input(0), weight=c.weight(1), name=c.name, **bias)
 
 
 @translates("MatMul")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from edge_sdk.converters.coreml.palette import lookup
 from edge_sdk.converters.onnx.proto import onnx_package
 from edge_sdk.errors import ExportError, MissingExtraError
 from edge_sdk.spec import Array
@@ -70,14 +71,20 @@ class MILNode:
         name: What the main MIL operation is to be called.
     """
 
-    def __init__(self, node: NodeProto, values: Mapping[str, Result], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        node: NodeProto,
+        values: Mapping[str, Result],
+        shapes: Mapping[str, tuple[int, ...]],
+        palette_bits: int | None,
+    ) -> None:
         from coremltools.converters.mil import Builder
 
         self.mb = Builder
         self.operator = node.op_type
         self.name = node.output[0]
         self.outputs = tuple(node.output)
-        self._node, self._values, self._shapes = node, values, shapes
+        self._node, self._values, self._shapes, self._palette_bits = node, values, shapes, palette_bits
         helper = onnx_package().helper
         self._attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
@@ -108,6 +115,13 @@ class MILNode:
             raise self.no_form(f"whose input {self._node.input[index]!r} is computed")
         return found
 
+    def weight(self, index: int) -> Result:
+        """A layer's weight: where weights are palettes, read from its table."""
+        found = self.input(index)
+        if self._palette_bits is None or not isinstance(found, np.ndarray):
+            return found
+        return lookup(self.mb, found, self._palette_bits, self.name)
+
     def integers(self, index: int) -> list[int]:
         """A known input as whole numbers."""
         return [int(number) for number in self.array(index).reshape(-1)]
@@ -122,8 +136,10 @@ class MILNode:
         return ExportError(f"no form in Core ML of {self.operator} (node {self.name!r}) {why}".rstrip())
 
 
-def translate(model: ModelProto, image: Result) -> Result:
+def translate(model: ModelProto, image: Result, palette_bits: int | None = None) -> Result:
     """Add the nodes of an ONNX model of one input and one output to the MIL program that is being built.
+
+    With `palette_bits` weights of so few values as indices of that many bits can tell apart are stored as tables.
 
     Raises:
         ExportError: operators without a form in Core ML, all of them named.
@@ -138,7 +154,7 @@ def translate(model: ModelProto, image: Result) -> Result:
         values[tensor.name] = onnx.numpy_helper.to_array(tensor)
     shapes = _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
     for node in model.graph.node:
-        call = MILNode(node, values, shapes)
+        call = MILNode(node, values, shapes, palette_bits)
         made = known[node.op_type](call)
         results = list(made) if isinstance(made, list | tuple) else [made]
         values.update(zip(node.output, results, strict=True))

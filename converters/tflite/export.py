@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sdk.converters.gate import Form, Forms, Limits, Stage, first_good_enough
+from edge_sdk.compression.fine_tuning import DEFAULTS
+from edge_sdk.compression.prune import labelled_photos
+from edge_sdk.converters.gate import Limits, first_good_enough
 from edge_sdk.converters.precision import (
-    FLOAT_TOLERANCE,
     INTEGERS,
     TFLITE_WEIGHTS,
     UNASKED_CHECK_PHOTOS,
@@ -22,34 +21,21 @@ from edge_sdk.converters.precision import (
     scheme_of,
 )
 from edge_sdk.converters.tflite.contract import OutputKind
-from edge_sdk.converters.tflite.edges import Edges, red_first
+from edge_sdk.converters.tflite.edges import Edges
 from edge_sdk.converters.tflite.exportable import check_exportable
-from edge_sdk.converters.tflite.gate import Finished
-from edge_sdk.converters.tflite.lineage import lineage
-from edge_sdk.converters.tflite.metadata import About
-from edge_sdk.converters.tflite.replay import golden_pixels, record
-from edge_sdk.converters.tflite.report import Report, report_file
-from edge_sdk.converters.tflite.runtime import TFLiteModel
+from edge_sdk.converters.tflite.finished_file import BATCH, Finisher, Writer
+from edge_sdk.converters.tflite.report import Report
+from edge_sdk.converters.tflite.stages import Pruner, Stages
 from edge_sdk.converters.tflite.versions import target_runtime
-from edge_sdk.converters.tflite.writer import WrittenFile, write
-from edge_sdk.errors import ExportError, UsageError, suggestion
-from edge_sdk.evaluation import evaluate
-from edge_sdk.graph import Graph
-from edge_sdk.model import Model, softmax
-from edge_sdk.preprocess import Preprocess
-from edge_sdk.quantization.calibration import CALIBRATION_PHOTOS
+from edge_sdk.errors import UsageError, suggestion
+from edge_sdk.model import Model
 from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.ladder import RUNGS, RungName, check_rungs
-from edge_sdk.quantization.post_training import quantized_graph
 from edge_sdk.quantization.scheme import DEFAULT, Scheme
-from edge_sdk.spec import Array
-from edge_sdk.workspace import Workspace
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
     from edge_sdk.data.source import PhotoSource
-
-BATCH = 8
 
 
 def export(
@@ -74,6 +60,8 @@ def export(
     scheme: Scheme = DEFAULT,
     listener: Callable[[str], None] = lambda line: None,
     fixed_batch: bool = False,
+    prune: bool = False,
+    prune_epochs: int = DEFAULTS["epochs"],
 ) -> Report:
     """Write a model as a .tflite file of builtin operators and return how the finished file does.
 
@@ -103,7 +91,10 @@ def export(
     climbed, and stops at the first whose file is good enough; `train` are labelled photos for its last rung. Where none
     is, the best of the files lies at `<name>.rejected.tflite`, with a report of every layer in its side-car.
     `listener` is told what is being done. `max_size` is how many bytes the file may have; where that is too few for an
-    int8 file, its weights get 4 bits.
+    int8 file, its weights get 4 bits. With `prune` what is still too large, or loses too much then, loses channels: as
+    few as the size of the finished file asks for, first with weights of 8 bits and then of 4. The smaller network is
+    trained on the photos `train` for `prune_epochs`, and its file is held against the whole model, as all others are
+    (docs/smaller-networks.md).
 
     All that is known of the file also lies beside it, as `<path>.json` (docs/exported-files.md).
 
@@ -128,83 +119,34 @@ def export(
     scheme = scheme_of(quantize, scheme)
     if quantize in INTEGERS:
         check_exportable(model, quantize, min_runtime, scheme)  # in a moment, and not after minutes of calibration
+    pruner = _pruner(model, limits, train, prune_epochs) if prune else None
     findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
-    expected = evaluate(model, photos, BATCH)
-    if output == "probabilities":
-        expected = dataclasses.replace(expected, scores=softmax(expected.scores))
-    drawn = photos if self_test else None
-    writer = _Writer(model, quantize, calibrate, edges, drawn, min_runtime, fixed_batch=fixed_batch)
-
-    def finish(form: Form) -> Finished:
-        written, about = writer.write(*form)
-        file = TFLiteModel(written.data, str(path), threads)
-        found = evaluate(_UnderLabels(file, model.labels), photos, BATCH)
-        report = report_file(str(path), quantize, written, file, edges, expected, found, findings)
-        if quantize == "none" and input_size is None and not report.relative_difference <= FLOAT_TOLERANCE:
-            raise ExportError(
-                f"{path}: the finished file's {output} differ from the model's by {report.relative_difference:.1e} of "
-                f"the largest, at most {FLOAT_TOLERANCE:.0e} is right for float32; no file was left"
-            )
-        return Finished(written, about, report)
-
-    def stage(scheme: Scheme) -> Stage[Finished]:
-        name = f"{quantize} with int4 weights" if scheme.weights == "int4" else quantize
-        if max_drop is None or calibrate is None or quantize not in INTEGERS:
-            plain = _plain_form(writer.model, quantize, calibrate, edges.input_type, output_type, scheme)
-            return Stage(name, [(None, plain)], finish)
-        forms = Forms(writer.model, calibrate, edges.input_type, output_type, scheme, rungs, train, listener)
-        return Stage(name, forms, finish, forms.layers)
-
-    def stages() -> Iterator[Stage[Finished]]:
-        yield stage(scheme)
-        narrow = dataclasses.replace(scheme, weights="int4")
-        if (
-            calibrate is None
-            or quantize != "int8"
-            or narrow == scheme
-            or not _is_exportable(model, min_runtime, narrow)
-        ):
-            return
-        listener("weights of 4 bits")
-        yield stage(narrow)
-
-    advice = "" if quantize == "int8" else "; quantize='int8' makes it smaller"
-    finished = first_good_enough(path, stages(), limits, advice)
+    golden = photos if self_test else None
+    writer = Writer(model, quantize, calibrate, edges, golden, min_runtime, fixed_batch)
+    finisher = Finisher.of(path, writer, photos, findings, threads)
+    stages = Stages(finisher, output_type, scheme, rungs, train, limits, pruner, listener)
+    finished = first_good_enough(path, stages, limits, _advice(quantize, pruner))
     finished.save(path)
     return finished.report
 
 
-def _is_exportable(model: Model, min_runtime: str | None, scheme: Scheme) -> bool:
-    try:
-        check_exportable(model, "int8", min_runtime, scheme)
-    except ExportError:
-        return False
-    return True
+def _pruner(model: Model, limits: Limits, train: Dataset | Path | str | None, epochs: int) -> Pruner:
+    if limits.max_size is None or train is None:
+        raise UsageError(
+            "prune=True (--prune) makes the network as small as the file has to be, and trains it: give max_size= "
+            "(--max-size) and train= (--train), labelled photos"
+        )
+    if epochs < 1:
+        raise UsageError(f"prune_epochs (--prune-epochs) is a number of epochs above 0, not {epochs}")
+    return Pruner(model, labelled_photos(model, train), epochs)
 
 
-def _plain_form(
-    model: Model, precision: TFLitePrecision, photos: PhotoSource | None, input_type: EdgeType, output_type: EdgeType,
-    scheme: Scheme,
-) -> Form:  # fmt: skip
-    if precision in INTEGERS:
-        return quantized_graph(model, photos, input_type, output_type, scheme)
-    return model.inference
-
-
-@dataclass(frozen=True)
-class _UnderLabels:
-    """A file in its runtime under the model's labels: those in the file are text lines, which cannot hold line ends."""
-
-    file: TFLiteModel
-    labels: tuple[str, ...]
-
-    @property
-    def preprocess(self) -> Preprocess:
-        return self.file.preprocess
-
-    def run(self, x: Array) -> Array:
-        return self.file.run(x)
+def _advice(precision: TFLitePrecision, pruner: Pruner | None) -> str:
+    """How a file that is too large could become smaller."""
+    if precision != "int8":
+        return "; quantize='int8' makes it smaller"
+    return "" if pruner is not None else "; prune=True (--prune) with train= (--train) makes the network smaller"
 
 
 def _check_options(precision: TFLitePrecision, input_type: EdgeType | None, output_type: EdgeType) -> None:
@@ -216,34 +158,6 @@ def _check_options(precision: TFLitePrecision, input_type: EdgeType | None, outp
             raise UsageError(f"{side}_type {chosen!r} is not one of uint8, float32")
         if chosen == "uint8" and precision not in INTEGERS and side == "output":
             raise UsageError(f"a uint8 {side} (--{side}-type) is for quantize='int8'; {precision!r} files take float32")
-
-
-class _Writer:
-    """Writes graphs that were made of one model, as files with the same edges and the same things to say."""
-
-    def __init__(
-        self, model: Model, precision: TFLitePrecision, photos: PhotoSource | None, edges: Edges,
-        golden: Dataset | None, min_runtime: str | None, *, fixed_batch: bool,
-    ) -> None:  # fmt: skip
-        self.origin = lineage(model, precision, photos if precision in INTEGERS else None, CALIBRATION_PHOTOS)
-        self.model = red_first(model)
-        self.precision, self.edges, self.golden = precision, edges, golden
-        self.min_runtime, self.fixed_batch = min_runtime, fixed_batch
-
-    def write(self, graph: Graph, workspace: Workspace) -> tuple[WrittenFile, About]:
-        """Return the file of a graph and what it says about itself."""
-        model = self.model
-        graph, workspace, outside = self.edges.apply(graph, workspace, model.preprocess)
-        embedded = None if outside == model.preprocess else model.preprocess
-        about = About(model.name, outside, model.labels, model.provenance, embedded, self.edges.output, self.origin)
-        pixels = None if self.golden is None else golden_pixels(self.golden, outside)
-
-        def self_test(data: bytes) -> bytes:
-            return record(data, cast("Array", pixels), outside, self.precision, graph)
-
-        test = None if pixels is None else self_test
-        weights, batch = TFLITE_WEIGHTS[self.precision], self.fixed_batch
-        return write(graph, workspace, weights, about, test, self.min_runtime, fixed_batch=batch), about
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:

@@ -14,6 +14,7 @@ from edge_sdk.errors import ExportError, UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.quantization.candidate import integer_graph, prepare_graph
+from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.parameters import Range
 from edge_sdk.quantization.rounded_model import candidate_of, rounds
 from edge_sdk.quantization.rules import activation_parameters_of
@@ -81,9 +82,33 @@ def _ones(graph: Graph) -> Workspace:
     return arrays
 
 
-def _integer(model: Model, graph: Graph, workspace: Workspace, scheme: Scheme) -> tuple[Graph, Workspace]:
-    candidate = prepare_graph(graph, workspace, model.preprocess, scheme=scheme)
+def assumed_form(
+    model: Model,
+    precision: TFLitePrecision,
+    scheme: Scheme = DEFAULT,
+    input_type: EdgeType = "uint8",
+    output_type: EdgeType = "float32",
+) -> tuple[Graph, Workspace]:
+    """Return the form of a model in a precision, with its weights, but with ranges that no photo decided.
+
+    Its file has as many bytes as the one to come.
+    """
+    graph, workspace = model.inference
+    if precision not in INTEGERS:
+        return graph, workspace
+    return _integer(model, graph, workspace, scheme_of(precision, scheme), input_type, output_type)
+
+
+def _integer(
+    model: Model,
+    graph: Graph,
+    workspace: Workspace,
+    scheme: Scheme,
+    input_type: EdgeType = "uint8",
+    output_type: EdgeType = "float32",
+) -> tuple[Graph, Workspace]:
+    candidate = prepare_graph(graph, workspace, model.preprocess, input_type, scheme)
     graph, pixels = candidate.graph, candidate.pixels or QuantParams((1.0,), (0,))
     ranges = {value: _ASSUMED for value, spec in graph.specs.items() if spec.dtype in FLOATS}
     activations = activation_parameters_of(graph, ranges, pixels, scheme)
-    return integer_graph(replace(candidate, activations=activations))
+    return integer_graph(replace(candidate, activations=activations), input_type, output_type)

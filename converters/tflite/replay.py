@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -45,6 +45,8 @@ They round in different ways, and a step a layer adds up, more in one network th
 golden photos, for each file. Where the sets agree, it is so many steps. EfficientNet-Lite0 is off by 5 steps of 256
 between ai-edge-litert 2.3 and tflite-runtime 2.14.
 """
+_LONGEST = 1.2345678901234567e-100
+"""No number takes more room in JSON."""
 WIDE_STEPS = 16
 """How many steps of 16-bit outputs, which are 256 times smaller, count as one there."""
 
@@ -100,19 +102,37 @@ def record(data: bytes, pixels: Array, rule: Preprocess, precision: str, graph: 
     """
     shown, spacing, packed = compact(pixels, max(SMALLEST_LIMIT, int(SHARE * len(data))))
     file = TFLiteModel(data, "the finished file", threads=1)
-    input_dtype = file.inputs[0].dtype
-    raw = input_dtype == "uint8"
-    channels = pixels.shape[3]
-    mean, std = ((0.0,) * channels, (1.0,) * channels) if raw else (rule.mean, rule.std)
-    unfinished = SelfTest(shown, np.empty(0), mean, std, input_dtype, exact=False, tolerance=0.0, limit=0.0, runtime="")
+    unfinished = _unfinished(shown, rule, file.inputs[0].dtype)
     outputs = _run(file, unfinished.inputs)
     exact, tolerance, of_integers = _promise(graph, precision, outputs)
     limit = tolerance
     if of_integers:
         step = tolerance * (WIDE_STEPS if _leaves_wide(graph) else 1)
         limit = limit_elsewhere(step, outputs, list(_answers_of_other_kernels(data, unfinished.inputs)))
-    test = SelfTest(shown, outputs, mean, std, input_dtype, exact, tolerance, limit, runtime_version(file.runtime))
+    test = replace(
+        unfinished, outputs=outputs, exact=exact, tolerance=tolerance, limit=limit,
+        runtime=runtime_version(file.runtime),
+    )  # fmt: skip
     return to_bytes(test, spacing, packed)
+
+
+def stand_in(data: bytes, pixels: Array, rule: Preprocess, graph: Graph) -> bytes:
+    """Return an entry that is as long as the one `record` makes, or some bytes longer; nothing is run."""
+    shown, spacing, packed = compact(pixels, max(SMALLEST_LIMIT, int(SHARE * len(data))))
+    taken, given = (graph.specs[values[0]] for values in (graph.inputs, graph.outputs))
+    test = replace(
+        _unfinished(shown, rule, taken.dtype), outputs=np.zeros((len(shown), *given.shape[1:]), given.dtype),
+        tolerance=_LONGEST, limit=_LONGEST, runtime="x" * 64,
+    )  # fmt: skip
+    return to_bytes(test, spacing, packed)
+
+
+def _unfinished(shown: Array, rule: Preprocess, input_dtype: str) -> SelfTest:
+    """The test of golden photos whose outputs are not there yet."""
+    channels = shown.shape[3]
+    raw = input_dtype == "uint8"
+    mean, std = ((0.0,) * channels, (1.0,) * channels) if raw else (rule.mean, rule.std)
+    return SelfTest(shown, np.empty(0), mean, std, input_dtype, exact=False, tolerance=0.0, limit=0.0, runtime="")
 
 
 def replay(file: TFLiteModel, entry: bytes) -> Replay:

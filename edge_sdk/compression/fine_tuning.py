@@ -51,7 +51,7 @@ def prune_and_train(
         DataError: the photos cannot be trained on.
         Interrupted: Ctrl-C; a checkpoint was written first.
     """
-    pruned = prune_channels(model, keep, of, _training_part(data), multiple=multiple)
+    pruned = prune_channels(model, keep, of, data, multiple=multiple)
     return PrunedRun(pruned, fine_tune(pruned, model, data, validation_data, **arguments))
 
 
@@ -67,14 +67,15 @@ def fine_tune(
     The other arguments are those of `fit`, with `DEFAULTS`: `out` and `resume` make a run that can be interrupted.
     `resume` None goes on with what the folder holds, or begins.
     """
+    from edge_sdk.data.folder import ImageFolder
+
     settings = {**DEFAULTS, **arguments}
+    if isinstance(data, str | Path):
+        folder = ImageFolder.scan(data, labels=teacher.labels)  # in the model's order, and not in the folder's
+        data = folder.train
+        if validation_data is None and settings.get("validation") != 0:
+            validation_data = folder.validation
     if settings.get("resume", False) is None:
         out = settings.get("out")
         settings["resume"] = out is not None and (Path(out) / CHECKPOINT).exists()
     return fit(pruned.model, data, validation_data, teacher=teacher if settings["distillation"] else None, **settings)
-
-
-def _training_part(data: Dataset | Path | str) -> Dataset:
-    from edge_sdk.data.folder import ImageFolder
-
-    return ImageFolder.scan(data).train if isinstance(data, str | Path) else data

@@ -17,6 +17,7 @@ from edge_sdk.cost import multiply_adds, node_multiply_adds
 from edge_sdk.errors import DataError, UsageError, suggestion
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model
+from edge_sdk.ops.fake_quantization import FakeQuantize
 from edge_sdk.spec import Array, Value
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def prune_channels(
     pruning = Pruning.of(model, of, data, multiple)
     cost = _COSTS[of]
     most = keep * cost(model.graph)
-    removed = pruning.largest(lambda candidate: cost(candidate) <= most)
+    removed = pruning.largest(lambda candidate: cost(pruning.graph(candidate)) <= most)
     if removed is None:
-        least = cost(pruning.smallest()) / cost(model.graph)
+        least = cost(pruning.graph(pruning.smallest())) / cost(model.graph)
         raise UsageError(
             f"{model.name}: {keep:.0%} of its {of} cannot be reached; with {multiple} channels a layer {least:.0%} are "
             "left"
@@ -90,9 +91,10 @@ def prune_channels(
 
 @dataclass(frozen=True)
 class Pruning:
-    """A model's channels in the order in which they go."""
+    """A model's channels in the order in which they go; `origin` is the digest that the whole model's file states."""
 
     model: Model
+    origin: str
     coupled: CoupledChannels
     scores: Array
     order: Array
@@ -102,33 +104,42 @@ class Pruning:
     @classmethod
     def of(cls, model: Model, of: Measure, data: Dataset | Path | str | None, multiple: int = MULTIPLE) -> Pruning:
         """Return the order in which a model's channels go; the arguments are those of `prune_channels`."""
+        from edge_sdk.edge_file import digest
+
         if multiple < 1:
             raise UsageError(f"multiple is {multiple}, wanted 1 or more")
+        if any(isinstance(node.op, FakeQuantize) for node in model.graph.nodes):
+            raise UsageError(
+                f"{model.name} was trained in 8-bit numbers; prune the model that this training began with"
+            )
         coupled = coupled_channels(model.graph)
         if data is None:
             scores = by_magnitude(model.graph, model.workspace, coupled)
         else:
-            scores = by_loss(model, coupled, _labelled(model, data)) / _savings(model.graph, coupled, of)
+            scores = by_loss(model, coupled, labelled_photos(model, data)) / _savings(model.graph, coupled, of)
         channels = np.concatenate([np.zeros(0, int), *(group.channels for group in coupled.groups)])
         order = channels[np.argsort(scores[channels], kind="stable")]
-        return cls(model, coupled, scores, order, multiple, "magnitude" if data is None else "loss")
+        return cls(model, digest(model), coupled, scores, order, multiple, "magnitude" if data is None else "loss")
 
-    def largest(self, fits: Callable[[Graph], bool]) -> Array | None:
-        """Return which channels go from the largest network that fits, or None where not even the smallest does."""
+    def largest(self, fits: Callable[[Array], bool]) -> Array | None:
+        """Return which channels go from the largest network that fits, or None where not even the smallest does.
+
+        `fits` is asked about channels that go, (channels,) of truth values.
+        """
         low, high = 0, len(self.order)
         if not fits(self.smallest()):
             return None
         while low < high:
             middle = (low + high) // 2
-            if fits(self.graph(self.removed(middle))):
+            if fits(self.removed(middle)):
                 high = middle
             else:
                 low = middle + 1
         return self.removed(high)
 
-    def smallest(self) -> Graph:
-        """Return the graph with as few channels as any may have."""
-        return self.graph(self.removed(len(self.order)))
+    def smallest(self) -> Array:
+        """Return which channels go from the network with as few of them as any may have."""
+        return self.removed(len(self.order))
 
     def graph(self, removed: Array) -> Graph:
         """Return the graph without some channels."""
@@ -158,7 +169,7 @@ class Pruning:
         products = _multiply_adds(whole.graph), _multiply_adds(graph)
         facts: dict[str, Any] = {
             "criterion": self.criterion, "multiple": self.multiple, "weights": list(weights),
-            "multiply_adds": list(products),
+            "multiply_adds": list(products), "model_sha256": self.origin,
         }  # fmt: skip
         model = whole.replace(graph=graph, workspace=workspace, provenance={**whole.provenance, "pruning": facts})
         return Pruned(model, layers, weights, products)
@@ -200,7 +211,8 @@ def _layers(whole: Graph, smaller: Graph, coupled: CoupledChannels) -> tuple[Lay
     )
 
 
-def _labelled(model: Model, data: Dataset | Path | str) -> Dataset:
+def labelled_photos(model: Model, data: Dataset | Path | str) -> Dataset:
+    """Return the training photos of a folder, or a data set; raises DataError where one has no label of the model."""
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.data.source import labelled
 

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import LABELS, tiny_model
+from tiny_models import LABELS, tiny_model, wide_model, write_photos
 
+import edge_sdk as edge
 from edge_sdk import pretrained
 from edge_sdk.converters.coreml import export_coreml
+from edge_sdk.converters.coreml.palette import pack
 from edge_sdk.errors import ExportError, MissingExtraError, UsageError
 from edge_sdk.model import INPUT, OUTPUT, Model, softmax
 from edge_sdk.nn import Network
@@ -83,6 +85,68 @@ def test_8_bit_activations_are_those_of_our_own_8_bit_model(photos, tmp_path):
     assert report.operators["quantize"] > 5
     assert report.minimum_runtime == "iOS17"
     np.testing.assert_allclose(found, wanted, atol=0.01)
+
+
+@needs_coremltools
+@pytest.mark.parametrize("bits", [4, 6])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5", "vgg11"])
+def test_palettes_are_stored_as_tables(name, bits, photos, tmp_path):
+    """The program read back computes what the Session does with the same numbers, and they are in it as indices."""
+    from edge_sdk.converters.coreml.package import WEIGHTS
+
+    model = pretrained.load(name, weights=None, num_classes=10, image_size=NETWORKS[name])
+    palettized = edge.palettize(model, bits)
+    wanted = softmax(palettized.model.run(np.stack([model.preprocess(photo) for photo in photos])))
+
+    report = export_coreml(model, tmp_path / "m.mlpackage", f"palette{bits}")
+    found = stored_probabilities(tmp_path / "m.mlpackage", model, photos)
+
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert report.operators["constexpr_lut_to_dense"] == len(palettized.tables)
+    assert report.minimum_runtime == "iOS16"
+    weights = sum(palettized.model.workspace[weight].size for weight in palettized.tables)
+    others = sum(array.size for array in palettized.model.workspace.values()) - weights
+    tables = sum(table.size for table in palettized.tables.values())
+    stored = (tmp_path / "m.mlpackage" / WEIGHTS / "weight.bin").stat().st_size
+    blocks = 64 + 128 * (len(palettized.model.workspace) + 2 * len(palettized.tables) + 10)  # each has a head, aligned
+    assert weights * bits / 8 < stored < weights * bits / 8 + 4 * (others + tables) + blocks
+
+
+@needs_coremltools
+def test_decoded_weights_are_the_palettes_numbers(tmp_path):
+    """Indices and tables as coremltools itself decodes them are the weights that the Session ran with, bit for bit."""
+    pytest.importorskip("coremltools")
+    from edge_sdk.converters.coreml.package import load_program, operations
+
+    model = wide_model()
+    export_coreml(model, tmp_path / "m.mlpackage", "palette4")
+
+    _, program = load_program(tmp_path / "m.mlpackage")
+    (lookup,) = (one for one in operations(program) if one.op_type == "constexpr_lut_to_dense")
+    decoded = lookup.materialized_val_inference()
+
+    weight = edge.palettize(model, 4).model.workspace["second.weight.folded"]
+    assert (lookup.indices.val.shape, lookup.lut.val.shape) == ((64 * 64 * 9 // 2,), (16,))
+    np.testing.assert_array_equal(decoded, weight.transpose(0, 3, 1, 2))
+
+
+def test_indices_are_packed_the_lowest_bits_first():
+    """By hand, as MIL documents its bytes."""
+    assert pack(np.array([3, 9, 5]), 4).tolist() == [0x93, 0x05]
+    assert pack(np.array([1, 2, 3, 4]), 6).tolist() == [0b10000001, 0b00110000, 0b00010000]
+
+
+@needs_coremltools
+def test_what_palettes_cost_is_measured_here(tmp_path):
+    """Accuracy and agreement are those of the two models that run here."""
+    model = wide_model()
+    photos = write_photos(tmp_path / "photos")
+
+    report = export_coreml(model, tmp_path / "m.mlpackage", "palette4", check=photos)
+
+    before, after = (edge.evaluate(each, photos) for each in (model, edge.palettize(model, 4).model))
+    assert (report.photos, report.model_accuracy, report.stored_accuracy) == (36, before.top1, after.top1)
+    assert report.agreement == np.mean(before.predictions == after.predictions)
 
 
 @needs_coremltools
@@ -187,6 +251,12 @@ def test_mistakes_are_said_at_once(name, precision, message, tmp_path):
     """Before anything is imported or written."""
     with pytest.raises(UsageError, match=message):
         export_coreml(tiny_model(), tmp_path / name, precision)
+
+
+def test_photos_to_check_on_are_for_palettes(photos, tmp_path):
+    """Other packages are not run, and nothing is said of what they would answer."""
+    with pytest.raises(UsageError, match=r"check \(--check\) of a package is for palette4 and palette6"):
+        export_coreml(tiny_model(), tmp_path / "m.mlpackage", check=photos)
 
 
 def test_a_quantized_model_must_take_floats(photos, tmp_path):
