@@ -23,9 +23,9 @@ TFLITE_ONLY = (
     "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "prune",
     "prune_epochs",
 )  # fmt: skip
-RUN_HERE = ("max_drop", "max_size", "rungs", "train", "input_type", "output_type")
-"""Options for files whose runtime is there to prove them."""
-NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *RUN_HERE, "opset")}
+GATED = ("max_drop", "max_size", "rungs", "train")
+"""Options for files whose runtime is there to judge them."""
+NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *GATED, "opset", "input_type", "output_type")}
 """Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
 
 
@@ -113,8 +113,8 @@ def command(
     """Write MODEL (.edge, .onnx, .tflite or a run's folder) as a file for a runtime, re-run it there and compare.
 
     The ending of --out decides for which: .tflite for LiteRT (TensorFlow Lite), .onnx for ONNX Runtime, .mlpackage for
-    Core ML, which is read back instead of run. Options from --embed-preprocessing to --weights, --prune and
-    --prune-epochs are for .tflite files, those from --max-drop to --train for .onnx files too.
+    Core ML, which is read back instead of run. Options from --embed-preprocessing to --prune-epochs are for .tflite
+    files; --max-drop, --max-size, --rungs and --train are for .onnx files too.
 
     With --max-drop an int8 file is made better, step by step, until it loses no more than that; if nothing is enough,
     no file gets the name, and the best one lies beside it as NAME.rejected.tflite with a report of every layer.

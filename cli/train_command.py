@@ -108,7 +108,7 @@ def command(
       edge train photos/ --freeze backbone --out runs/c
       edge train photos/ --precision bf16 --out runs/d
       edge train photos/ --device auto --out runs/g
-      edge train photos/ --device gpu --processes 4 --batch-size 256 --out runs/h
+      edge train photos/ --device gpu --processes 4 --batch 256 --out runs/h
       edge train photos/ --model resnet18 --target-runtime 2.14 --target-precision int8 --out runs/e
       edge train photos/ --model runs/a/best.edge --quantization-aware --out runs/f
     """

@@ -79,7 +79,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(photos):
 def test_the_command_trains_in_processes(photos, tmp_path, capfd):
     """`edge train --processes 2` writes the run of one, and says a thing once."""
     options = ["--model", "mobilenet_v3_small", "--weights", "none", "--image-size", "32", "--epochs", "1"]
-    more = ["--batch-size", "4", "--processes", "2", "--out", str(tmp_path / "run"), "--json"]
+    more = ["--batch", "4", "--processes", "2", "--out", str(tmp_path / "run"), "--json"]
 
     with pytest.raises(SystemExit) as stop:
         main(["train", photos, *options, *more])
