@@ -73,7 +73,7 @@ def solar_cells(every: int = 4) -> Cells:
     return _fitted(_network(), every)
 
 
-def real_cells(every: int = 2) -> Cells:
+def real_cells(every: int = 4) -> Cells:
     """Fit the head of EfficientNet-Lite0 with its ImageNet weights on one block of photos in `every`."""
     model = load("efficientnet_lite0", "imagenet", len(LABELS), labels=LABELS)
     return _fitted(model.replace(preprocess=dataclasses.replace(model.preprocess, resize=None)), every)
