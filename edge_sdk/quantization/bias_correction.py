@@ -44,7 +44,7 @@ def correct_biases(candidate: Candidate, images: Iterable[Array], *, stages: int
     layers = [node for node in _with_biases(graph) if integer_node(integers, node) is not None]
     if not layers:
         return candidate
-    floats = outputs_of(graph, workspace, [node.output for node in layers], images)
+    floats = outputs_of(graph, candidate.floats, [node.output for node in layers], images)
     wanted = _means(floats, _limits(layers))
     frontier = Frontier(integers, images)
     for stage in np.array_split(np.arange(len(layers)), min(stages or len(layers), len(layers))):
@@ -59,7 +59,8 @@ def correct_biases(candidate: Candidate, images: Iterable[Array], *, stages: int
             corrected = bias - np.where(share > 0, shift / np.maximum(share, LEAST_SHARE), 0.0)
             workspace[node.inputs[2]] = corrected.astype(bias.dtype)
             _store(integers, arrays, stored[node.output], workspace[node.inputs[2]])
-    return dataclasses.replace(candidate, workspace=workspace)
+    before = {node.inputs[2]: candidate.floats[node.inputs[2]] for node in layers}
+    return dataclasses.replace(candidate, workspace=workspace, float_biases={**candidate.float_biases, **before})
 
 
 def _store(integers: Graph, arrays: Workspace, node: Node, bias: Array) -> None:

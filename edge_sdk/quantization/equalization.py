@@ -52,7 +52,7 @@ def equalize(candidate: Candidate, images: Iterable[Array], *, limits: Limits = 
     - "minimum": ReLU6 becomes ReLU and a minimum with a limit a channel: the same function for every image, for one
       more operator a layer.
 
-    Scales and roundings that were decided before, for other weights, are dropped.
+    Scales, roundings and corrections of biases that were decided before, for other weights, are dropped.
 
     Raises:
         UsageError: `limits` is none of those.
@@ -62,6 +62,7 @@ def equalize(candidate: Candidate, images: Iterable[Array], *, limits: Limits = 
         raise UsageError(
             f"limits {limits!r} is not one of {', '.join(get_args(Limits))}{suggestion(limits, get_args(Limits))}"
         )
+    candidate = dataclasses.replace(candidate, workspace=candidate.floats, float_biases={})
     groups = channel_groups(candidate.graph)
     clipped = {value for group in groups for value in _clipped(candidate.graph, group)}
     largest = _largest(candidate, sorted(clipped), images) if clipped and limits == "bounded" else {}

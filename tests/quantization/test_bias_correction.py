@@ -82,3 +82,19 @@ def test_stages_below_one_are_refused():
     """There is nothing to do in no stage."""
     with pytest.raises(UsageError, match="stages"):
         correct_biases(candidate(), IMAGES, stages=0)
+
+
+def test_what_is_wanted_stays_what_the_float_network_makes():
+    """Corrections leave the float network findable, and a second time starts from it: the means stay near."""
+    original = candidate()
+    values = ("layer0", "layer1", "logits")
+    floats = Session(observed(original.graph, values), original.workspace, batch=16).run({"image": BRIGHT})
+
+    once = correct_biases(original, IMAGES)
+    twice = correct_biases(once, IMAGES)
+
+    for found in (once, twice):
+        for value in original.graph.params:
+            np.testing.assert_array_equal(found.floats[value], original.workspace[value])
+    for value in values:
+        assert shift(twice, value, floats[value]) <= 1.1 * shift(once, value, floats[value]), value

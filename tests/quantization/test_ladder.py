@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hard_network import Cells, rescaled, solar_cells
 
-from edge_sdk.quantization.adaround import Rounding, round_adaptively
+from edge_sdk.quantization.adaptive_rounding import round_adaptively
 from edge_sdk.quantization.bias_correction import correct_biases
 from edge_sdk.quantization.candidate import Candidate, observe, prepare
 from edge_sdk.quantization.equalization import equalize
@@ -45,7 +45,7 @@ def test_the_ladder_saves_the_hard_network(cells, hard):
 
     plain = cells.accuracy(cells.integers(observe(hard, cells.calibration)))
     corrected = correct_biases(equalize(hard, cells.calibration), cells.calibration)
-    climbed = round_adaptively(corrected, cells.calibration, rounding=Rounding(steps=100))
+    climbed = round_adaptively(corrected, cells.calibration)
 
     assert float_accuracy > chance + 0.15
     assert plain <= chance + 0.05
