@@ -73,22 +73,17 @@ class Problem:
         if self.follows is None:
             return np.ones_like(self.scales)
         share = np.logical_and(*self.follows).mean(axis=1, keepdims=True, dtype=np.float32)
-        return np.maximum(share, np.float32(LEAST_SHARE))
+        return np.asarray(np.maximum(share, np.float32(LEAST_SHARE)))
 
     @cached_property
     def power(self) -> Array:
         """‖x_j‖² of every input, (groups, d)."""
         return np.asarray(np.einsum("gnd,gnd->gd", self.inputs, self.inputs))
 
-    @cached_property
-    def order(self) -> Array:
-        """The inputs from the strongest to the weakest: what is rounded last is taken back by nothing."""
-        return np.argsort(-self.power.sum(axis=0), kind="stable")
-
-    def blocks(self, size: int) -> Iterator[tuple[Array, Array, Array]]:
-        """Yield the numbers of some inputs, those inputs, (groups, rows, size), and their weights in steps."""
-        for start in range(0, len(self.order), size):
-            columns = self.order[start : start + size]
+    def blocks(self, size: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield which inputs, a view of them, (groups, rows, size), and their weights in steps."""
+        for start in range(0, self.inputs.shape[2], size):
+            columns = slice(start, start + size)
             yield columns, self.inputs[:, :, columns], self.weights[:, columns] / self.scales
 
     def limits(self, exact: Array) -> tuple[Array, Array]:
@@ -132,7 +127,10 @@ class Problem:
 
 
 def fed_back(problem: Problem) -> Array:
-    """Return int8 weights (groups, d, m), rounded block after block, each error fed back to the weights to come."""
+    """Return int8 weights (groups, d, m), rounded block after block, each error fed back to the weights to come.
+
+    In a block the strongest inputs come first: what is rounded last is taken back by nothing.
+    """
     stored = np.empty(problem.weights.shape, np.int8)
     sums = np.zeros_like(problem.wanted)
     for _, x, exact in problem.blocks(FEEDBACK_BLOCK):
@@ -142,9 +140,13 @@ def fed_back(problem: Problem) -> Array:
         hessian = _with_ridge(transposed @ x, problem.ridge)
         slopes = transposed @ problem.differences(sums)
         wanted = exact - np.linalg.solve(hessian, slopes).astype(np.float32) / problem.share
+        order = np.argsort(-problem.power[:, columns].sum(axis=0), kind="stable")
+        inverse = np.linalg.inv(hessian[:, order][:, :, order])
         # The inverse's upper factor: its rows are what is left of the inverse as weights before them are settled.
-        upper = np.linalg.cholesky(np.linalg.inv(hessian)).transpose(0, 2, 1).astype(np.float32)
-        stored[:, columns] = rounded = _rounded(wanted, upper, *problem.limits(exact))
+        upper = np.linalg.cholesky(inverse).transpose(0, 2, 1).astype(np.float32)
+        rounded = np.empty_like(exact)
+        rounded[:, order] = _rounded(wanted[:, order], upper, *(limit[:, order] for limit in problem.limits(exact)))
+        stored[:, columns] = rounded
         sums += x @ (rounded - exact)
     return stored
 
@@ -185,7 +187,7 @@ def _sweep(problem: Problem, current: Array, sums: Array) -> bool:
         curvature = np.maximum(power * problem.share + pull, np.finfo(np.float32).tiny)
         low, high = problem.limits(exact)
         after = before.copy()
-        for index in range(len(columns)):
+        for index in range(x.shape[2]):
             best = np.rint(after[:, index] - slopes[:, index] / curvature[:, index])
             best = np.clip(best, low[:, index], high[:, index])
             step = best - after[:, index]  # (groups, m)

@@ -112,9 +112,14 @@ def float_targets(
 
 def samples_of(node: Node, shape: tuple[int, ...], targets: Targets, inputs: Iterable[Array]) -> Samples:
     """Return what a layer with weights of a shape sees of batches of its input, at the places of its targets."""
-    rows = [_patches(node, x, shape, places) for places, x in zip(targets.places, inputs, strict=True)]
-    seen = np.concatenate(rows, axis=1)
-    outputs = targets.outputs.reshape(len(targets.outputs), len(seen), -1).transpose(1, 0, 2)
+    seen, done = np.empty((0, 0, 0), np.float32), 0
+    for places, x in zip(targets.places, inputs, strict=True):
+        rows = _patches(node, x, shape, places)
+        if done == 0:
+            seen = np.empty((len(rows), len(targets.outputs), rows.shape[2]), np.float32)
+        seen[:, done : done + rows.shape[1]] = rows
+        done += rows.shape[1]
+    outputs = targets.outputs.reshape(done, len(seen), -1).transpose(1, 0, 2)
     return Samples(seen, np.ascontiguousarray(outputs), shape, isinstance(node.op, DepthwiseConv2D))
 
 
