@@ -47,7 +47,7 @@ def correct_biases(candidate: Candidate, images: Iterable[Array], *, stages: int
     if not layers:
         return candidate
     reach = {node.output: _reach(integers, node.output) for node in layers}
-    floats = _clipped(outputs_of(graph, workspace, [node.output for node in layers], images), reach)
+    floats = _clipped(outputs_of(graph, candidate.floats, [node.output for node in layers], images), reach)
     wanted = _means(floats, _limits(layers, reach))
     frontier = Frontier(integers, images)
     for stage in np.array_split(np.arange(len(layers)), min(stages or len(layers), len(layers))):
@@ -62,7 +62,8 @@ def correct_biases(candidate: Candidate, images: Iterable[Array], *, stages: int
             corrected = bias - np.where(share > 0, shift / np.maximum(share, LEAST_SHARE), 0.0)
             workspace[node.inputs[2]] = corrected.astype(bias.dtype)
             _store(integers, arrays, stored[node.output], workspace[node.inputs[2]])
-    return dataclasses.replace(candidate, workspace=workspace)
+    before = {node.inputs[2]: candidate.floats[node.inputs[2]] for node in layers}
+    return dataclasses.replace(candidate, workspace=workspace, float_biases={**candidate.float_biases, **before})
 
 
 def _store(integers: Graph, arrays: Workspace, node: Node, bias: Array) -> None:

@@ -37,6 +37,7 @@ class Candidate:
         activations: The parameters of every float activation, input and logits included; empty before `observe`.
         weight_parameters: The parameters of weights whose scales were decided; others go by the largest magnitude.
         rounded: The stored integers of weights that were decided; others are the nearest ones.
+        float_biases: Biases of the float network, where those of `workspace` take back what integers do.
     """
 
     graph: Graph
@@ -47,6 +48,17 @@ class Candidate:
     activations: Mapping[Value, QuantParams] = field(default_factory=dict)
     weight_parameters: Mapping[Value, QuantParams] = field(default_factory=dict)
     rounded: Mapping[Value, Array] = field(default_factory=dict)
+    float_biases: Mapping[Value, Array] = field(default_factory=dict)
+
+    @property
+    def floats(self) -> Workspace:
+        """The weights with which `graph` computes what is wanted of the integers."""
+        if not self.float_biases:
+            return self.workspace
+        floats = self.workspace.restricted(self.graph)
+        for value, bias in self.float_biases.items():
+            floats[value] = bias
+        return floats
 
     @property
     def decisions(self) -> Decisions:

@@ -54,7 +54,7 @@ def equalize(candidate: Candidate, images: Iterable[Array], *, limits: Limits = 
 
     Channels behind a minimum of the graph's own, with a number for each, are rescaled with that number.
 
-    Scales and roundings that were decided before, for other weights, are dropped.
+    Scales, roundings and corrections of biases that were decided before, for other weights, are dropped.
 
     Raises:
         UsageError: `limits` is none of those.
@@ -64,6 +64,7 @@ def equalize(candidate: Candidate, images: Iterable[Array], *, limits: Limits = 
         raise UsageError(
             f"limits {limits!r} is not one of {', '.join(get_args(Limits))}{suggestion(limits, get_args(Limits))}"
         )
+    candidate = dataclasses.replace(candidate, workspace=candidate.floats, float_biases={})
     groups = channel_groups(candidate.graph)
     clipped = {value for group in groups for value in _clipped(candidate.graph, group)}
     largest = _largest(candidate, sorted(clipped), images) if clipped and limits == "bounded" else {}

@@ -88,7 +88,7 @@ def trained_candidate(candidate: Candidate, quantized: FakeQuantized, workspace:
         else:
             weights[value] = QuantParams(scales, (0,) * len(scales), learned.axis, learned.bits)
     return dataclasses.replace(
-        candidate, workspace=arrays, activations=activations, weight_parameters=weights, rounded={}
+        candidate, workspace=arrays, activations=activations, weight_parameters=weights, rounded={}, float_biases={}
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.model import Model
-from edge_sdk.quantization.adaround import round_adaptively
+from edge_sdk.quantization.adaptive_rounding import round_adaptively
 from edge_sdk.quantization.bias_correction import correct_biases
 from edge_sdk.quantization.calibration import CalibrationImages
 from edge_sdk.quantization.candidate import Candidate, observe

@@ -13,7 +13,7 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
 from edge_sdk.ops.geometry import resolve_padding
 from edge_sdk.ops.linear import Linear
-from edge_sdk.quantization.layer_outputs import integer_node, outputs_of
+from edge_sdk.quantization.layer_outputs import outputs_of
 from edge_sdk.spec import Array, Value
 from edge_sdk.workspace import Workspace
 
@@ -24,18 +24,21 @@ class Sampling:
 
     Attributes:
         rows: Outputs of a layer, of all channels each, that are drawn from all images and kept.
-        memory: The most bytes that a layer's rows may take; fewer are kept where they are long.
+        rows_per_input: As many rows for each number that an output depends on, where that is more.
+        memory: The most bytes that a layer's rows may take, and the outputs wanted of all layers; fewer rows are kept
+            where they are long.
         seed: Of the choice.
     """
 
     rows: int = 4096
+    rows_per_input: int = 4
     memory: int = 256 * 2**20
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("rows", "memory"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"sampling: {name} must be at least 1, found {getattr(self, name)}")
+        for name, least in {"rows": 1, "rows_per_input": 0, "memory": 1}.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"sampling: {name} must be at least {least}, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ class Targets:
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of a layer's inputs and of the outputs wanted of them.
+    """Rows of a layer's inputs and of the outputs wanted of them, by groups of output channels that see the same.
 
     Attributes:
-        inputs: float32 (groups, rows, depth): the inputs that each group of output channels sees.
-        targets: float32 (rows, k), channels in the layer's order.
+        inputs: float32 (groups, rows, depth).
+        targets: float32 (groups, rows, k / groups).
         shape: That of the weights.
         depthwise: Whether the weights are (1, r, s, k), k last.
     """
@@ -67,30 +70,21 @@ class Samples:
     shape: tuple[int, ...]
     depthwise: bool
 
-    def as_matrices(self, weights: Array) -> Array:
-        """Return weights as (groups, k / groups, depth)."""
+    def matrices(self, weights: Array) -> Array:
+        """Return a view of weights as (groups, depth, k / groups), which the inputs can be multiplied by."""
         rows = np.moveaxis(weights, -1, 0) if self.depthwise else weights
-        return rows.reshape(len(self.inputs), -1, self.inputs.shape[2])
+        return rows.reshape(len(self.inputs), -1, self.inputs.shape[2]).transpose(0, 2, 1)
 
     def as_weights(self, matrices: Array) -> Array:
-        """Return the inverse of `as_matrices`."""
+        """Return the inverse of `matrices`."""
+        rows = matrices.transpose(0, 2, 1)
         if self.depthwise:
-            return np.ascontiguousarray(np.moveaxis(matrices.reshape(self.shape[-1], *self.shape[:-1]), 0, -1))
-        return matrices.reshape(self.shape)
+            rows = np.moveaxis(rows.reshape(self.shape[-1], *self.shape[:-1]), 0, -1)
+        return np.ascontiguousarray(rows.reshape(self.shape))
 
     def channels(self, of_channels: Array) -> Array:
-        """Return one number a channel in a shape that broadcasts against `as_matrices`."""
-        return of_channels.reshape(len(self.inputs), -1, 1)
-
-    def products(self, matrices: Array, rows: Array | slice) -> Array:
-        """Return the sums of products (rows, k)."""
-        products = self.inputs[:, rows] @ matrices.transpose(0, 2, 1)  # (groups, rows, k / groups)
-        return products.transpose(1, 0, 2).reshape(products.shape[1], -1)
-
-    def weight_gradient(self, gradient: Array, rows: Array | slice) -> Array:
-        """Return the gradient of the weights (groups, k / groups, depth) from that of the products (rows, k)."""
-        parts = gradient.reshape(len(gradient), len(self.inputs), -1).transpose(1, 2, 0)
-        return parts @ self.inputs[:, rows]
+        """Return one number a channel as (groups, 1, k / groups)."""
+        return of_channels.reshape(len(self.inputs), 1, -1)
 
 
 def float_targets(
@@ -100,13 +94,13 @@ def float_targets(
     random = {node.output: np.random.default_rng((sampling.seed, zlib.crc32(node.output.encode()))) for node in layers}
     sizes = [len(batch) for batch in images]
     total, before = sum(sizes), 0
+    kept = _rows_kept(graph, layers, sampling)
     places: dict[Value, list[Array]] = {node.output: [] for node in layers}
     outputs: dict[Value, list[Array]] = {node.output: [] for node in layers}
     for batch in outputs_of(graph, workspace, list(places), images):
         count = len(next(iter(batch.values())))
         for node in layers:
-            wanted = _rows_kept(graph, node, sampling)
-            share = wanted * (before + count) // total - wanted * before // total
+            share = kept[node.output] * (before + count) // total - kept[node.output] * before // total
             array = batch[node.output]
             available = int(np.prod(array.shape[:-1]))
             flat = np.sort(random[node.output].permutation(available)[:share])
@@ -116,36 +110,36 @@ def float_targets(
     return {value: Targets(tuple(places[value]), np.concatenate(outputs[value])) for value in places}
 
 
-def integer_inputs(
-    integers: Graph, arrays: Workspace, node: Node, targets: Targets, images: Iterable[Array]
-) -> Samples:
-    """Return what the integer graph hands to a layer at the places of its targets."""
-    stored = integer_node(integers, node)
-    if stored is None:
-        raise UsageError(f"{node.output!r} computes on real numbers; it has no integers to look at")
-    return inputs_of(integers, arrays, stored.inputs[0], node, targets, images)
+def samples_of(node: Node, shape: tuple[int, ...], targets: Targets, inputs: Iterable[Array]) -> Samples:
+    """Return what a layer with weights of a shape sees of batches of its input, at the places of its targets."""
+    seen, done = np.empty((0, 0, 0), np.float32), 0
+    for places, x in zip(targets.places, inputs, strict=True):
+        rows = _patches(node, x, shape, places)
+        if done == 0:
+            seen = np.empty((len(rows), len(targets.outputs), rows.shape[2]), np.float32)
+        seen[:, done : done + rows.shape[1]] = rows
+        done += rows.shape[1]
+    outputs = targets.outputs.reshape(done, len(seen), -1).transpose(1, 0, 2)
+    return Samples(seen, np.ascontiguousarray(outputs), shape, isinstance(node.op, DepthwiseConv2D))
 
 
-def inputs_of(
-    graph: Graph, arrays: Workspace, value: Value, node: Node, targets: Targets, images: Iterable[Array]
-) -> Samples:
-    """Return what a layer sees of `value` at the places of its targets."""
-    shape = graph.specs[node.inputs[1]].shape
-    rows = [
-        _patches(node, batch[value], shape, places)
-        for places, batch in zip(targets.places, outputs_of(graph, arrays, [value], images), strict=True)
-    ]
-    return Samples(np.concatenate(rows, axis=1), targets.outputs, shape, isinstance(node.op, DepthwiseConv2D))
+def _rows_kept(graph: Graph, layers: Sequence[Node], sampling: Sampling) -> dict[Value, int]:
+    """How many rows of each layer are kept; all of them lose the same share where their outputs need too much."""
+    wanted = {node.output: _rows_of_one(graph, node, sampling) for node in layers}
+    size = sum(4 * rows * graph.specs[value].shape[-1] for value, rows in wanted.items())
+    share = min(1.0, sampling.memory / size)
+    return {value: max(1, int(rows * share)) for value, rows in wanted.items()}
 
 
-def _rows_kept(graph: Graph, node: Node, sampling: Sampling) -> int:
+def _rows_of_one(graph: Graph, node: Node, sampling: Sampling) -> int:
     shape = graph.specs[node.inputs[1]].shape
     repeated = (
         node.op.groups if isinstance(node.op, Conv2D) else shape[-1] if isinstance(node.op, DepthwiseConv2D) else 1
     )
     depth = shape[1] * shape[2] if isinstance(node.op, DepthwiseConv2D) else int(np.prod(shape[1:]))
     outputs = graph.specs[node.output].shape[-1]
-    return max(1, min(sampling.rows, sampling.memory // (4 * (repeated * depth + outputs))))
+    rows = max(sampling.rows, sampling.rows_per_input * depth)
+    return max(1, min(rows, sampling.memory // (4 * (repeated * depth + outputs))))
 
 
 def _patches(node: Node, x: Array, shape: tuple[int, ...], places: Array) -> Array:

@@ -101,3 +101,19 @@ def test_what_saturates_is_not_made_up_for():
     floats = Session(observed(graph, ("layer0",)), workspace, batch=16).run({"image": BRIGHT})["layer0"]
     assert np.mean(floats > reached) > 0.01
     assert np.abs(found.workspace["b0"] - workspace["b0"]).max() < 0.2 * narrow.scale[0]
+
+
+def test_what_is_wanted_stays_what_the_float_network_makes():
+    """Corrections leave the float network findable, and a second time starts from it: the means stay near."""
+    original = candidate()
+    values = ("layer0", "layer1", "logits")
+    floats = Session(observed(original.graph, values), original.workspace, batch=16).run({"image": BRIGHT})
+
+    once = correct_biases(original, IMAGES)
+    twice = correct_biases(once, IMAGES)
+
+    for found in (once, twice):
+        for value in original.graph.params:
+            np.testing.assert_array_equal(found.floats[value], original.workspace[value])
+    for value in values:
+        assert shift(twice, value, floats[value]) <= 1.1 * shift(once, value, floats[value]), value

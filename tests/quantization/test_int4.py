@@ -15,7 +15,7 @@ from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.writer import write
 from edge_sdk.errors import ExportError
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.quantization.adaround import Rounding, round_adaptively
+from edge_sdk.quantization.adaptive_rounding import round_adaptively
 from edge_sdk.quantization.candidate import Candidate, integer_graph, observe
 from edge_sdk.quantization.fake_quantization import fake_quantized, trained_candidate
 from edge_sdk.quantization.integer_forms import integer_forms
@@ -108,7 +108,7 @@ def test_adaptive_rounding_stays_within_4_bits():
     """And brings the logits nearer to the float network's than rounding to nearest does."""
     candidate = candidate_of("plain")
 
-    rounded = round_adaptively(candidate, [NORMALISED], rounding=Rounding(steps=200))
+    rounded = round_adaptively(candidate, [NORMALISED])
 
     assert max(int(np.abs(array).max()) for array in rounded.rounded.values()) <= 7
     errors = [_error(one) for one in (candidate, rounded)]

@@ -10,7 +10,7 @@ from hard_network import Cells, hard_model, real_cells, rescaled, solar_cells
 
 import edge_sdk as edge
 from edge_sdk.evaluation import evaluate
-from edge_sdk.quantization.adaround import Rounding, round_adaptively
+from edge_sdk.quantization.adaptive_rounding import round_adaptively
 from edge_sdk.quantization.bias_correction import correct_biases
 from edge_sdk.quantization.candidate import Candidate, observe, prepare
 from edge_sdk.quantization.equalization import equalize
@@ -47,7 +47,7 @@ def test_the_ladder_saves_the_hard_network(cells, hard):
 
     plain = cells.accuracy(cells.integers(observe(hard, cells.calibration)))
     corrected = correct_biases(equalize(hard, cells.calibration), cells.calibration)
-    climbed = round_adaptively(corrected, cells.calibration, rounding=Rounding(steps=100))
+    climbed = round_adaptively(corrected, cells.calibration)
 
     assert float_accuracy > cells.chance + 0.15
     assert plain <= cells.chance + 0.05
