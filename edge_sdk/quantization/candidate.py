@@ -101,7 +101,7 @@ def observe(candidate: Candidate, images: Iterable[Array]) -> Candidate:
     """
     _check(candidate)
     histograms = observer(candidate.scheme.observer).needs_histogram
-    return observed_by(candidate, statistics(candidate.graph, candidate.workspace, images, histograms))
+    return observed_by(candidate, statistics(candidate.graph, candidate.floats, images, histograms))
 
 
 def observed_by(candidate: Candidate, seen: Mapping[Value, Seen]) -> Candidate:

@@ -26,7 +26,7 @@ class LogitError:
     def __init__(self, candidate: Candidate, images: Iterable[Array]) -> None:
         """Take the float network of a candidate, and preprocessed images that can be gone through again."""
         self._images = images
-        self._wanted = list(_centred_logits(candidate.graph, candidate.workspace, images))
+        self._wanted = list(_centred_logits(candidate.graph, candidate.floats, images))
 
     def __call__(self, candidate: Candidate) -> float:
         """Return Σ (integer - float)² / Σ float² over the logits, each image's mean taken off.
@@ -74,7 +74,7 @@ def by_every_observer(
     """Return the candidate as each observer leaves it; all of them look at the same run."""
     known = [observer(name) for name in observers]
     histograms = any(one.needs_histogram for one in known)
-    seen = statistics(candidate.graph, candidate.workspace, images, histograms)
+    seen = statistics(candidate.graph, candidate.floats, images, histograms)
     schemes = [replace(candidate.scheme, observer=name) for name in observers]
     return [observed_by(replace(candidate, scheme=scheme), seen) for scheme in schemes]
 

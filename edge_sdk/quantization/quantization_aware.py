@@ -114,7 +114,7 @@ def train_candidate(
     checked_profile(profile)
     quantized = fake_quantized(candidate, learned=learned_scales)
     settings = {**DEFAULTS, **arguments, "freeze": _kept(quantized, arguments.get("freeze"))}
-    teacher = model.replace(graph=candidate.graph, workspace=candidate.workspace, preprocess=candidate.preprocess)
+    teacher = model.replace(graph=candidate.graph, workspace=candidate.floats, preprocess=candidate.preprocess)
     run = fit(
         rounded_model(model, candidate, quantized, profile),
         data,
@@ -207,7 +207,7 @@ def _kept(quantized: FakeQuantized, freeze: Freeze) -> Freeze:
 
 def _logits(candidate: Candidate, x: Array, size: int) -> Array:
     """What the float network says of photos; the last batch repeats some."""
-    session = Session(candidate.graph, candidate.workspace, batch=size)
+    session = Session(candidate.graph, candidate.floats, batch=size)
     starts = range(0, len(x), size)
     rows = [session.run({INPUT: np.take(x, range(s, s + size), axis=0, mode="clip")})[OUTPUT].copy() for s in starts]
     return np.concatenate(rows)[: len(x)]

@@ -112,7 +112,7 @@ def report_layers(candidate: Candidate, images: Iterable[Array], *, sensitivity:
     values = [value for node in graph.nodes for value in node.outputs]
     stored = {value: integer_name(integers, value) for value in values}
     statistics = {value: _Statistics() for value in values}
-    float_batches = outputs_of(graph, candidate.workspace, values, images)
+    float_batches = outputs_of(graph, candidate.floats, values, images)
     integer_batches = outputs_of(integers, arrays, list(stored.values()), images)
     for real, approximated in zip(float_batches, integer_batches, strict=True):
         for value in values:
@@ -135,7 +135,7 @@ def sensitivities(candidate: Candidate, images: Iterable[Array]) -> dict[Value, 
     what they round is their neighbours' scale.
     """
     computing = [node for node in candidate.graph.nodes if _computes(candidate, node)]
-    wanted = _logits(candidate.graph, candidate.workspace, images)
+    wanted = _logits(candidate.graph, candidate.floats, images)
     return {node.outputs[0]: _relative(_with_one(candidate, node), images, wanted) for node in computing}
 
 
@@ -195,7 +195,7 @@ class _OnRealNumbers:
     def __init__(self, candidate: Candidate, images: Iterable[Array]) -> None:
         self.order: Sequence[Value] = ()
         self._candidate, self._images = candidate, images
-        self._wanted = [batch[LOGITS] for batch in outputs_of(candidate.graph, candidate.workspace, [LOGITS], images)]
+        self._wanted = [batch[LOGITS] for batch in outputs_of(candidate.graph, candidate.floats, [LOGITS], images)]
         self._errors: dict[int, float] = {}
 
     def some(self, batches: int) -> list[Array]:
