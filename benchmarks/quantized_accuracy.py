@@ -3,9 +3,9 @@
     python -m benchmarks.quantized_accuracy resnet18 mobilenet_v2 --seeds 0
 
 For each network and seed: its accuracy on the held-out photos in float32, with 8 bits by calibration alone, with the
-search for an observer and with bias correction ("corrected" is what the ladder keeps of these), and the file that `edge export --max-drop 0.2` accepts, run in the runtime. One photo of
-459 is 0.22 points, so it also counts the photos that changed to a right answer and to a wrong one. Results of other
-networks and seeds in the same file are kept.
+search for an observer and with bias correction ("corrected" is what the ladder keeps of these), and the file that
+`edge export --max-drop 0.2` accepts, run in the runtime. One photo of 459 is 0.22 points, so it also counts the photos
+that changed to a right answer and to a wrong one. Results of other networks and seeds in the same file are kept.
 """
 
 from __future__ import annotations
