@@ -84,6 +84,7 @@ def rescale(candidate: Candidate, groups: Sequence[ChannelGroup], factors: Seque
 
     A ReLU6 of them becomes ReLU and a minimum. What was observed and decided before is dropped.
     """
+    candidate = dataclasses.replace(candidate, workspace=candidate.floats, float_biases={})
     weights = {value: candidate.workspace[value].astype(np.float64) for value in _parameters(groups)}
     for group, factor in zip(groups, factors, strict=True):
         _apply(group, weights, factor)
