@@ -23,7 +23,7 @@ TFLITE_ONLY = (
     "embed_preprocessing", "input_size", "output", "self_test", "fixed_batch", "min_runtime", "weights", "prune",
     "prune_epochs",
 )  # fmt: skip
-GATED = ("max_drop", "max_size", "rungs", "train")
+GATED = ("max_drop", "min_agreement", "max_size", "rungs", "train")
 """Options for files whose runtime is there to judge them."""
 NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *GATED, "opset", "input_type", "output_type")}
 """Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
@@ -66,6 +66,9 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *GATED, "opset", "
     "--max-drop", type=float, metavar="POINTS", help="Accuracy that the finished file may lose on --check photos."
 )
 @click.option(
+    "--min-agreement", type=float, metavar="PERCENT", help="Answers on --check photos that must be the model's own."
+)
+@click.option(
     "--max-size",
     callback=byte_size,
     metavar="SIZE",
@@ -101,6 +104,7 @@ def command(
     min_runtime: str | None,
     weights: Literal["int8", "int4"],
     max_drop: float | None,
+    min_agreement: float | None,
     max_size: int | None,
     rungs: str | None,
     train: Path | None,
@@ -114,10 +118,11 @@ def command(
 
     The ending of --out decides for which: .tflite for LiteRT (TensorFlow Lite), .onnx for ONNX Runtime, .mlpackage for
     Core ML, which is read back instead of run. Options from --embed-preprocessing to --prune-epochs are for .tflite
-    files; --max-drop, --max-size, --rungs and --train are for .onnx files too.
+    files; --max-drop, --min-agreement, --max-size, --rungs and --train are for .onnx files too.
 
     With --max-drop an int8 file is made better, step by step, until it loses no more than that; if nothing is enough,
-    no file gets the name, and the best one lies beside it as NAME.rejected.tflite with a report of every layer.
+    no file gets the name, and the best one lies beside it as NAME.rejected.tflite with a report of every layer. With
+    --min-agreement 98.5 so many of its answers must be the model's, too.
 
     With --max-size a file that is too large gets weights of 4 bits, and with --prune a network with fewer channels:
     the largest whose finished file is small enough, trained on --train photos, and held against MODEL itself.
@@ -150,7 +155,7 @@ def command(
         opset = opset or DEFAULT_OPSET
         exported = export_onnx(
             load(model), out, precision, calibrate, check, input_type, output_type, opset=opset, max_drop=max_drop,
-            max_size=max_size, rungs=_rungs(rungs), train=train, listener=_tell,
+            min_agreement=min_agreement, max_size=max_size, rungs=_rungs(rungs), train=train, listener=_tell,
         )  # fmt: skip
         _print_onnx(exported, as_json=as_json)
     else:
@@ -159,7 +164,7 @@ def command(
             embed_preprocessing=embed_preprocessing, input_size=_size(input_size), output=output, self_test=self_test,
             min_runtime=min_runtime, max_drop=max_drop, train=train, scheme=Scheme(weights=weights), listener=_tell,
             fixed_batch=fixed_batch, rungs=_rungs(rungs), max_size=max_size, prune=prune,
-            prune_epochs=prune_epochs,
+            prune_epochs=prune_epochs, min_agreement=min_agreement,
         )  # fmt: skip
         _print_file(report, as_json=as_json)
 

@@ -151,33 +151,48 @@ class Forms:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a finished file may lose, in points, and how large it may be, in bytes; None is no limit."""
+    """What a finished file may lose, in points, how large it may be, in bytes, and how many answers, in %, must be the
+    model's; None is no limit.
+    """
 
     max_drop: float | None = None
     max_size: int | None = None
+    min_agreement: float | None = None
 
     def check(self, precision: str, held_out: object | None) -> None:
         """Raise UsageError for limits that are none, or that nothing can be `held_out` against."""
-        max_drop, max_size = self.max_drop, self.max_size
-        if max_size is not None and max_size < 1:
-            raise UsageError(f"max_size (--max-size) is a number of bytes above 0, not {max_size}")
-        if max_drop is None:
-            return
-        if not 0 <= max_drop <= 100:
-            raise UsageError(f"max_drop (--max-drop) is a number of points from 0 to 100, not {max_drop:g}")
-        if held_out is None:
-            raise UsageError(
-                f"max_drop={max_drop:g} (--max-drop) is measured on photos that the {precision} file was not made "
-                "with: give check= (--check)"
-            )
+        if self.max_size is not None and self.max_size < 1:
+            raise UsageError(f"max_size (--max-size) is a number of bytes above 0, not {self.max_size}")
+        for name, unit in (("max_drop", "points"), ("min_agreement", "%")):
+            limit, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if limit is None:
+                continue
+            if not 0 <= limit <= 100:
+                raise UsageError(f"{name} ({option}) is a number of {unit} from 0 to 100, not {limit:g}")
+            if held_out is None:
+                raise UsageError(
+                    f"{name}={limit:g} ({option}) is measured on photos that the {precision} file was not made with: "
+                    "give check= (--check)"
+                )
+
+    @property
+    def judges_answers(self) -> bool:
+        """Whether what a file answers decides."""
+        return self.max_drop is not None or self.min_agreement is not None
 
     def met_by(self, report: GatedReport) -> bool:
-        """Tell whether a file is within both."""
-        return self.loses_little(report) and self.fits(report.bytes)
+        """Tell whether a file is within all."""
+        return self.excess(report) == 0 and self.fits(report.bytes)
 
     def loses_little(self, report: GatedReport) -> bool:
         """Tell whether a file loses no more than it may."""
         return self.max_drop is None or report.drop <= self.max_drop
+
+    def excess(self, report: GatedReport) -> float:
+        """Return by how much a file's answers miss their limits, in points."""
+        dropped = 0.0 if self.max_drop is None else report.drop - self.max_drop
+        missing = 0.0 if self.min_agreement is None else self.min_agreement - 100 * report.agreement
+        return max(0.0, dropped) + max(0.0, missing)
 
     def fits(self, size: int) -> bool:
         """Tell whether so many bytes are allowed."""
@@ -186,7 +201,7 @@ class Limits:
     def distance(self, report: GatedReport) -> tuple[float, ...]:
         """Order files that are not within limits: those that fit by what they lose, before the others by their size."""
         if self.fits(report.bytes):
-            return (0, report.drop, -report.agreement)
+            return (0, self.excess(report), report.drop, -report.agreement)
         return (1, report.bytes, report.drop)
 
 
@@ -240,8 +255,13 @@ def reject(
     finished.save(beside, **({} if layers is None else {"layers": layers.to_dict()}))
     tried = _tried(report.attempts)
     if limits.fits(report.bytes):
-        unit = "points of accuracy" if report.file_accuracy is not None else "% of the answers"
-        problem = f"loses {report.drop:.2f} {unit} on {report.photos} photos, more than the {limits.max_drop:g} allowed"
+        if not limits.loses_little(report):
+            unit = "points of accuracy" if report.file_accuracy is not None else "% of the answers"
+            lost, most = f"loses {report.drop:.2f} {unit}", f"more than the {limits.max_drop:g} allowed"
+        else:
+            lost = f"answers as the model does for {100 * report.agreement:.2f} %"
+            most = f"less than the {limits.min_agreement:g} wanted"
+        problem = f"{lost} on {report.photos} photos, {most}"
         advice = f"{f' (by rung: {tried})' * bool(tried)}{_worst(layers)}"
     else:
         problem = f"has {report.bytes:,} bytes, more than the {limits.max_size:,} allowed"

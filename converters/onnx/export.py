@@ -59,6 +59,7 @@ def export_onnx(
     image_layout: ImageLayout = "nchw",
     quantized: QuantizedModel | None = None,
     max_drop: float | None = None,
+    min_agreement: float | None = None,
     max_size: int | None = None,
     rungs: Sequence[RungName] = RUNGS,
     train: Dataset | Path | str | None = None,
@@ -80,7 +81,8 @@ def export_onnx(
     have no labels) in ONNX Runtime. An int8 file then climbs the ladder (edge_sdk/quantization/ladder.py), of which
     `rungs` may be climbed, and stops at the first whose file is good enough; `train` are labelled photos for its last
     rung, and `listener` is told of each. Where none is, the best of the files lies at `<name>.rejected.onnx`, with a
-    report of every layer. `max_size` is how many bytes a file may have.
+    report of every layer. With `min_agreement` so many % of its answers must be the model's. `max_size` is how many
+    bytes a file may have.
 
     The report also lies beside the file, as `<path>.json`.
 
@@ -90,9 +92,9 @@ def export_onnx(
         DataError: the calibration photos cannot be right.
         ExportError: an operator has no form in the wanted precision or opset, the file does not do what the model does,
             or is not within the limits; no file of that name is written then.
-        MissingExtraError: the package onnx is not installed, or with `max_drop` onnxruntime.
+        MissingExtraError: the package onnx is not installed, or with a limit of answers onnxruntime.
     """
-    path, limits = Path(path), Limits(max_drop, max_size)
+    path, limits = Path(path), Limits(max_drop, max_size, min_agreement)
     _check_options(quantize, input_type, output_type, image_layout, quantized, scheme)
     if quantized is None:
         check_precision_of(model, quantize, calibrate)
@@ -101,9 +103,10 @@ def export_onnx(
     check_opset(opset)
     check_rungs(rungs)
     limits.check(quantize, check)
-    if max_drop is not None and not has_onnx_runtime():
+    if limits.judges_answers and not has_onnx_runtime():
         raise MissingExtraError(
-            f"max_drop={max_drop:g} (--max-drop) is measured in ONNX Runtime: pip install 'edge-sdk[onnxruntime]'"
+            "max_drop (--max-drop) and min_agreement (--min-agreement) are measured in ONNX Runtime: "
+            "pip install 'edge-sdk[onnxruntime]'"
         )
     findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
@@ -142,7 +145,7 @@ def export_onnx(
             return Finished(files, report)
 
         stage = Stage(quantize, forms(), finish)
-        if quantize == "int8" and max_drop is not None and calibrate is not None and quantized is None:
+        if quantize == "int8" and limits.judges_answers and calibrate is not None and quantized is None:
             climbed = Forms(model, calibrate, input_type, output_type, scheme, rungs, train, listener)
             stage = Stage(quantize, climbed, finish, climbed.layers)
         advice = "" if quantize == "int8" else "; quantize='int8' makes it smaller"

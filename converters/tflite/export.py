@@ -54,6 +54,7 @@ def export(
     self_test: bool = True,
     min_runtime: str | None = None,
     max_drop: float | None = None,
+    min_agreement: float | None = None,
     max_size: int | None = None,
     rungs: Sequence[RungName] = RUNGS,
     train: Dataset | Path | str | None = None,
@@ -89,7 +90,9 @@ def export(
     With `max_drop` the finished file may lose so many points of accuracy on the `check` photos (of answers, where they
     have no labels). An int8 file then climbs the ladder (edge_sdk/quantization/ladder.py), of which `rungs` may be
     climbed, and stops at the first whose file is good enough; `train` are labelled photos for its last rung. Where none
-    is, the best of the files lies at `<name>.rejected.tflite`, with a report of every layer in its side-car.
+    is, the best of the files lies at `<name>.rejected.tflite`, with a report of every layer in its side-car. With
+    `min_agreement` so many % of its answers on those photos must be the model's, with or without `max_drop`: few
+    photos can hide by chance that a file answers otherwise.
     `listener` is told what is being done. `max_size` is how many bytes the file may have; where that is too few for an
     int8 file, its weights get 4 bits. With `prune` what is still too large, or loses too much then, loses channels: as
     few as the size of the finished file asks for, first with weights of 8 bits and then of 4. The smaller network is
@@ -112,7 +115,7 @@ def export(
             f"{path}: the name of the file to write must end in .tflite; export_onnx and export_coreml write others"
         )
     edges = Edges(quantize in INTEGERS, embed_preprocessing, input_type, input_size, output)
-    limits = Limits(max_drop, max_size)
+    limits = Limits(max_drop, max_size, min_agreement)
     limits.check(quantize, check)
     check_rungs(rungs)
     target_runtime(min_runtime)

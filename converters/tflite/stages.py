@@ -114,7 +114,7 @@ class Stages:
         model, photos, input_type = writer.shown, writer.calibrate, writer.edges.input_type
         if writer.precision not in INTEGERS:
             return Stage(name, [(None, model.inference)], finisher)
-        if self.limits.max_drop is None or photos is None:
+        if not self.limits.judges_answers or photos is None:
             form = quantized_graph(model, photos, input_type, self.output_type, scheme)
             return Stage(name, [(None, form)], finisher)
         forms = Forms(model, photos, input_type, self.output_type, scheme, self.rungs, self.train, self.listener)

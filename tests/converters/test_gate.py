@@ -68,6 +68,20 @@ def test_what_is_not_good_enough_gets_another_name(hard, photos, tmp_path):
     assert edge.evaluate(tmp_path / "a.rejected.tflite", photos).top1 == report["file_accuracy"]
 
 
+def test_a_file_must_answer_as_the_model_does(hard, photos, tmp_path):
+    """Where accuracy may fall without limit, other answers still send the ladder on; refused, the share is named."""
+    report = edge.export(hard, tmp_path / "a.tflite", "int8", photos, photos, min_agreement=100)
+
+    shares = [one.agreement for one in report.attempts]
+    assert len(shares) > 1
+    assert max(shares[:-1]) < 1 == shares[-1]
+    with pytest.raises(
+        ExportError, match=r"answers as the model does for \d+\.\d+ % on 36 photos, less than the 99 wanted"
+    ):
+        edge.export(hard, tmp_path / "b.tflite", "int8", photos, photos, min_agreement=99, rungs=("calibration",))
+    assert not (tmp_path / "b.tflite").exists()
+
+
 def test_a_file_of_half_precision_is_gated_too(trained, photos, tmp_path):
     """Without a ladder there is one file, and it is held against the same limit."""
     report = edge.export(trained, tmp_path / "a.tflite", "fp16", check=photos, max_drop=0.0)
@@ -80,6 +94,8 @@ def test_a_file_of_half_precision_is_gated_too(trained, photos, tmp_path):
     [
         ({"max_drop": 0.5}, "photos that the int8 file was not made with"),
         ({"max_drop": -1.0, "check": "photos"}, "a number of points from 0 to 100, not -1"),
+        ({"min_agreement": 98.5}, r"min_agreement=98.5 .* was not made with"),
+        ({"min_agreement": 101.0, "check": "photos"}, "a number of % from 0 to 100, not 101"),
         ({"rungs": ("bias_correction",)}, "did you mean 'bias-correction'"),
         ({"min_runtime": "2.1400"}, "2.1400"),
     ],
