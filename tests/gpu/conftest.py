@@ -10,13 +10,16 @@ import pytest
 
 from edge_sdk.kernels.gpu import driver
 
+ELSEWHERE = ("cuda_sources", "nvidia_libraries", "gpu")
+"""Marks of tests that need something else than the emulated device."""
+
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs on the emulated device."""
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents and not item.get_closest_marker("cuda_sources"):
+        if here in item.path.parents and not any(map(item.get_closest_marker, ELSEWHERE)):
             item.add_marker(pytest.mark.emulated)
 
 
