@@ -119,7 +119,7 @@ def computed(op: Op, inputs: Sequence[Array], outputs: Numbers) -> Array:
         on_device(np.full(spec.shape, np.nan, np.float32)) for spec in kernel.scratch_specs(op, specs)
     )  # fmt: skip
     results = []
-    for backwards in (False, True):
+    for backwards in (False, True):  # on a GPU twice the same
         out = on_device(np.full(shape, 0x7FFF if outputs.dtype == "bfloat16" else np.nan).astype(outputs.held_as))
         call = kernel.bind(op, out, arrays, kernel.keywords(scratch, ()))
         driver.reversed = backwards  # type: ignore[attr-defined]
@@ -304,6 +304,22 @@ def test_numbers_of_16_bits_without_tensor_cores(numbers: Numbers, monkeypatch: 
 
     for one, factors in convolution_and_gradients(op, normal(2, 9, 7, 2 * 12), (3, 3), 2 * 20):
         assert ratio_to_bound(one, factors, numbers) <= 1
+
+
+@pytest.mark.gpu
+@every_type
+def test_a_gpu_agrees(numbers: Numbers) -> None:
+    """Fragments lie in registers as the emulation has them; real tensor cores cut sums off where it rounds them.
+
+    So each addition may err twice as much (Fasi et al. 2021, "Numerical behavior of NVIDIA tensor cores").
+    """
+    op = Conv2D((2, 1), padding=((1, 1), (1, 1)), groups=2)
+    made = [*convolution_and_gradients(op, normal(2, 33, 30, 2 * 40), (3, 3), 2 * 72)]
+    made += [*convolution_and_gradients(Conv2D(padding="same"), normal(1, 9, 9, 5), (3, 3), 7)]
+    made += [(MatMul(transpose_b=True), (normal(300, 1000), normal(130, 1000, seed=1)))]
+
+    for one, factors in made:
+        assert ratio_to_bound(one, factors, numbers) <= 2
 
 
 def test_numbers_that_are_none_stay_none() -> None:
