@@ -76,7 +76,8 @@ def command(
 
     if out.suffix != ".edge":
         raise UsageError(f"{out}: the name of the file to write must end in .edge; edge export writes others from it")
-    smaller = _smaller(keep, of, max_size, quantize)
+    smaller, run_folder = _smaller(keep, of, max_size, quantize), out.with_suffix(".run")
+    _check_run(run_folder, settings, resume=resume)
     whole = load(model_path)
     folder = ImageFolder.scan(data, labels=whole.labels)
     for warning in folder.warnings:
@@ -85,7 +86,6 @@ def command(
     measured_on = held_out if check is None else ImageFolder.scan(check, labels=whole.labels).evaluation
     note("edge: which channels matter least …")
     pruned = smaller(whole, training)
-    run_folder = out.with_suffix(".run")
     try:
         with TrainingDisplay() as display:
             run = fine_tune(
@@ -115,6 +115,16 @@ def command(
         _print(facts)
         click.echo(f"next: edge export {out} --quantize int8 --calibrate {data} --out {out.with_suffix('.tflite')}")
     return 0
+
+
+def _check_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
+    """Say before anything takes long what the training would say after it."""
+    from edge_sdk.training.fit import CHECKPOINT
+    from edge_sdk.training.settings import Settings
+
+    Settings(**settings)
+    if resume and not (folder / CHECKPOINT).exists():
+        raise UsageError(f"{folder}: nothing to resume, there is no {CHECKPOINT}")
 
 
 def _smaller(

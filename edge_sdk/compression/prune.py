@@ -76,17 +76,19 @@ def prune_channels(
         raise UsageError(f"keep is {keep:g}, wanted a share above 0 and up to 1, such as 0.5")
     if of not in MEASURES:
         raise UsageError(f"of is {of!r}, wanted one of {', '.join(MEASURES)}{suggestion(of, MEASURES)}")
-    pruning = Pruning.of(model, of, data, multiple)
     cost = _COSTS[of]
     most = keep * cost(model.graph)
-    removed = pruning.largest(lambda candidate: cost(pruning.graph(candidate)) <= most)
-    if removed is None:
-        least = cost(pruning.graph(pruning.smallest())) / cost(model.graph)
+    pruning = Pruning.of(model, of, None, multiple)
+    least = cost(pruning.graph(pruning.smallest()))  # the same in any order: said before photos are looked at
+    if least > most:
         raise UsageError(
-            f"{model.name}: {keep:.0%} of its {of} cannot be reached; with {multiple} channels a layer {least:.0%} are "
-            "left"
+            f"{model.name}: {keep:.0%} of its {of} cannot be reached; with {multiple} channels a layer "
+            f"{least / cost(model.graph):.0%} are left"
         )
-    return pruning.apply(removed)
+    if data is not None:
+        pruning = Pruning.of(model, of, data, multiple)
+    removed = pruning.largest(lambda candidate: cost(pruning.graph(candidate)) <= most)
+    return pruning.apply(pruning.smallest() if removed is None else removed)
 
 
 @dataclass(frozen=True)
