@@ -49,6 +49,9 @@ def any_wide_case(kind: str, seed: int) -> Int8Case:
     op, shapes, weights = WIDE_KINDS[kind](random)
     name, by_channel = f"{kind} of 16 bits {seed}", kind == "linear by channel"
     dtype = {"quantize of reals": "float32", "widen": ("int8", "uint8")[int(random.integers(2))]}.get(kind, "int16")
+    if dtype == "uint8":
+        pixels = QuantParams((float(np.float32(random.uniform(0.002, 0.08))),), (int(random.integers(256)),))
+        return Int8Case(name, op, shapes, weights, dtype, (pixels,), wide=True)
     return Int8Case(name, op, shapes, weights, dtype, wide=True, by_channel=by_channel)
 
 

@@ -28,9 +28,7 @@ OLD = "the form before opset 9, which no exporter writes"
 GRADIENT = "onnx's training domain; this engine has its own gradients"
 
 EXEMPT = {
-    r"test_attention_4d_fp16(_expanded)?": HALF,
-    r"test_attention_4d_gqa_with_past_and_present_fp16(_expanded)?": HALF,
-    r"test_causal_conv_with_state_silu_fp16(_expanded)?": HALF,
+    r"test_attention_4d_causal_fp16(_expanded)?": HALF,
     r"test_bernoulli(_double|_seed)?": RANDOM,
     r"test_training_dropout(_default)?(_mask)?": RANDOM,
     r"test_maxpool_with_argmax_2d_precomputed_(pads|strides)": INDICES,

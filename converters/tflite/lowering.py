@@ -198,6 +198,12 @@ class Lowering:
         self.runtimes.add(needed)
         self._main.operator(code, [t.id for t in inputs], [t.id for t in outputs], options, version)
 
+    def require(self, code: Builtin, needed: Runtime, output: Tensor) -> None:
+        """Note that an operator, as it is used here, needs a newer runtime than its version says."""
+        if self.runtime is not None and needed > self.runtime:
+            self._refuse(code, 1, needed, output)
+        self.runtimes.add(needed)
+
     def integers(self, name: str, numbers: Sequence[int]) -> Tensor:
         """Add whole numbers that an operator takes as an input, such as axes or a shape."""
         return self.constant(name, np.asarray(numbers, np.int32))

@@ -34,7 +34,9 @@ WITHOUT_WRITER = {
     **dict.fromkeys(("linear_sgd_update", "linear_adam_update", "linear_rmsprop_update"), TRAINING_ONLY),
     **dict.fromkeys(("fake_quantize", "symmetric_scale"), TRAINING_ONLY),
     **dict.fromkeys(("grouped_sgd_update", "grouped_adam_update", "grouped_rmsprop_update"), TRAINING_ONLY),
-    **dict.fromkeys(("gradient_factor", "loss_scale_update", "accept_updates"), TRAINING_ONLY),
+    **dict.fromkeys(
+        ("gradient_factor", "loss_scale_update", "accept_updates", "start_mean", "finish_mean"), TRAINING_ONLY
+    ),
     **dict.fromkeys(
         ("batch_norm_training", "batch_norm_training_again", "batch_norm_training_gathered"), TRAINING_ONLY
     ),
