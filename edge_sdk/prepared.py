@@ -13,6 +13,8 @@ from edge_sdk.packed_weights import constant_params, keeps_its_form
 from edge_sdk.spec import Spec
 from edge_sdk.threads import computing, turn
 
+MEASURED = frozenset({"cpu", "gpu"})
+"""Devices with algorithms to choose between, whose times are worth remembering."""
 WITHOUT_BFLOAT16 = frozenset({"cpu"})
 """Devices whose kernels would take the bits of bfloat16 for whole numbers."""
 
@@ -34,7 +36,7 @@ class Prepared:
 
 
 def prepare(graph: Graph, device: str, threads: int, *, autotune: bool, precise: bool) -> Prepared:
-    """Choose a bound graph's kernels and plan its arena; no memory is taken. With `autotune` the CPU's are measured.
+    """Choose a bound graph's kernels and plan its arena; no memory is taken. With `autotune` they are measured.
 
     Raises:
         GraphError: an operator has no kernel on the device.
@@ -77,7 +79,7 @@ def _choose_kernels(graph: Graph, device: str, threads: int, *, autotune: bool, 
         raise GraphError(
             f"graph {graph.name!r}: no {device} kernel for {places}; declare one with @kernel(…, {device!r})"
         )
-    if autotune and device == "cpu":
+    if autotune and device in MEASURED:
         with turn(threads, alone=True):  # times are honest when nothing else runs
             return bound_choices(nodes, device)
     return [choose_by_cost(candidates, op, inputs, unchanging) for op, candidates, inputs, unchanging in nodes]
