@@ -110,10 +110,7 @@ class Pruning:
 
         if multiple < 1:
             raise UsageError(f"multiple is {multiple}, wanted 1 or more")
-        if any(isinstance(node.op, FakeQuantize) for node in model.graph.nodes):
-            raise UsageError(
-                f"{model.name} was trained in 8-bit numbers; prune the model that this training began with"
-            )
+        check_prunable(model)
         coupled = coupled_channels(model.graph)
         if data is None:
             scores = by_magnitude(model.graph, model.workspace, coupled)

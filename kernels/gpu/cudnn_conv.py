@@ -18,12 +18,12 @@ from edge_sdk.kernels.gpu.cudnn_graph import BIAS, IMAGE, RESIDUAL, RESULT, TYPE
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.finishing import finished
 from edge_sdk.kernels.gpu.launch import sequence
-from edge_sdk.kernels.gpu.libraries import checked_address, spec_of, workspace_address, workspace_specs
+from edge_sdk.kernels.gpu.libraries import checked_address, workspace_address, workspace_specs
 from edge_sdk.kernels.gpu.statistics import gather, statistics_scratch
 from edge_sdk.op import Op
 from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
 from edge_sdk.ops.statistics import Conv2DStatistics
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, Spec, spec_of
 
 ALGORITHMS = ("cudnn", "cudnn second", "cudnn third")
 """The names of its engines, in the order in which cuDNN expects them to be good."""

@@ -11,9 +11,9 @@ from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.geometry import geometry
 from edge_sdk.kernels.gpu.launch import for_each, launch, nothing, sequence
-from edge_sdk.kernels.gpu.products import Arithmetic, countable, part_terms, parts_of, stored_dtype, sum_parts
+from edge_sdk.kernels.gpu.products import Arithmetic, countable, part_terms, parts_of, sum_parts
 from edge_sdk.ops.conv import DepthwiseConv2D, DepthwiseConv2DGradInput, DepthwiseConv2DGradWeight
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, Spec, dtype_of
 
 CHUNK_BYTES = 16
 """What a thread reads and writes at once where it can."""
@@ -49,9 +49,9 @@ def _for_each_channel(name: str, out: Array, source: Array, w: Array, *rest: obj
     address, count = current_driver().address, CHUNK_BYTES // out.dtype.itemsize
     alike = out.shape[3] == source.shape[3] and out.shape[3] % count == 0
     if not alike or any(address(array) % CHUNK_BYTES for array in (out, source, w)):
-        return for_each("depthwise_conv", name, out.size, out, source, w, *rest, dtype=stored_dtype(out))
+        return for_each("depthwise_conv", name, out.size, out, source, w, *rest, dtype=dtype_of(out))
     total = out.size // count
-    return for_each("depthwise_conv", f"{name}_chunks", total, out, source, w, *rest, dtype=stored_dtype(out))
+    return for_each("depthwise_conv", f"{name}_chunks", total, out, source, w, *rest, dtype=dtype_of(out))
 
 
 def _blocks(op: DepthwiseConv2DGradWeight, outputs: int) -> int:
@@ -74,6 +74,6 @@ def depthwise_conv2d_grad_weight(
     blocks, pixels = _blocks(op, dy.shape[3]), math.prod(dy.shape[:3])
     grid = countable("depthwise_conv2d_grad_weight: blocks", blocks * scratch[0].shape[0])
     values = (scratch[0], dy, x, np.int32(part_terms(pixels, blocks)), described)
-    name, by = "depthwise_conv2d_grad_weight", Arithmetic(stored_dtype(dy))
+    name, by = "depthwise_conv2d_grad_weight", Arithmetic(dtype_of(dy))
     gather = launch("depthwise_conv", name, (grid, 1, 1), (LANES * ROWS, 1, 1), *values, dtype=by.dtype)
     return sequence([gather, sum_parts("depthwise_conv", out, scratch[0], by=by)])

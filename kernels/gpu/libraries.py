@@ -114,11 +114,6 @@ def workspace_address(scratch: Sequence[Array]) -> int:
     return -(-current_driver().address(scratch[0]) // WORKSPACE_ALIGNMENT) * WORKSPACE_ALIGNMENT if scratch else 0
 
 
-def spec_of(array: Array) -> Spec:
-    """Return what an array of the device holds; numbers in bfloat16 are held as their bits."""
-    return Spec(array.shape, "bfloat16" if array.dtype.name == "uint16" else array.dtype.name)
-
-
 def first_line(error: Exception) -> str:
     """Return what an error says, in one line."""
     return str(error).partition("\n")[0]

@@ -11,7 +11,7 @@ from edge_sdk.errors import GraphError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.launch import for_each, launch
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, Spec, dtype_of
 
 TILE = 64
 """Rows and columns of the result that a block makes (gemm.cuh)."""
@@ -49,7 +49,7 @@ def arithmetic(factor: Array, precision: str = "float32") -> Arithmetic:
     Numbers of 16 bits go to its tensor cores where it has such; float32 only where the precision of an operator allows
     it to be rounded.
     """
-    dtype = stored_dtype(factor)
+    dtype = dtype_of(factor)
     wanted = dtype != "float32" or precision != "float32"
     return Arithmetic(dtype, wanted and has_tensor_cores(current_driver().architecture, dtype))
 
@@ -59,12 +59,6 @@ def has_tensor_cores(architecture: str, dtype: str) -> bool:
     if dtype not in TENSOR_CORES:
         return False
     return architecture == EMULATED or int(architecture.removeprefix("sm_")) >= TENSOR_CORES[dtype]
-
-
-def stored_dtype(array: Array) -> str:
-    """Return the dtype of an array of the device: NumPy and CuPy hold bfloat16 as uint16."""
-    name: str = array.dtype.name
-    return "bfloat16" if name == "uint16" else name
 
 
 def tiles(rows: int, columns: int, tile: int = TILE) -> int:
@@ -137,7 +131,7 @@ def sum_parts(
     by: Arithmetic | None = None,
 ) -> Call:  # fmt: skip
     """Return the launch that adds the parts of `out` up, in their order; `by` says of what factors, if of others."""
-    by = by or Arithmetic(stored_dtype(out))
+    by = by or Arithmetic(dtype_of(out))
     numbers = (partial.shape[0], columns, int(bias is not None), activation)
     kernel, added = "summed_unrounded" if is_unrounded(out, by) else "summed", partial if bias is None else bias
     return for_each(name, kernel, out.size, out, partial, added, *map(np.int32, numbers), dtype=by.dtype)
