@@ -1,10 +1,6 @@
 // The borders between real numbers and their stored integers, which are SCALAR.
 #include "common.cuh"
 
-#ifdef EMULATED
-#define __fmul_rn(a, b) ((a) * (b))
-#endif
-
 enum Rounding { EVEN, VECTORS, AWAY };
 
 __device__ float away_from_zero(float quotient) {

@@ -226,6 +226,28 @@ static inline float __fdividef(float x, float y) { return x / y; }
 static inline float __saturatef(float x) { return x > 0 ? (x < 1 ? x : 1) : 0; }
 static inline unsigned __float_as_uint(float x) { unsigned u; std::memcpy(&u, &x, 4); return u; }
 static inline float __uint_as_float(unsigned u) { float x; std::memcpy(&x, &u, 4); return x; }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fdiv_rn(float a, float b) { return a / b; }
+static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline double __hiloint2double(int high, int low) {
+  uint64_t bits = (uint64_t)(unsigned)high << 32 | (unsigned)low;
+  double x;
+  std::memcpy(&x, &bits, 8);
+  return x;
+}
+static inline int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
+
+// Products of whole numbers that lie side by side in registers: bytes by bytes, or numbers of 16 bits by half of the bytes.
+static inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 4; i++) sum += (int8_t)(a >> 8 * i) * (int8_t)(b >> 8 * i);
+  return sum;
+}
+static inline int __dp2a_lo(int a, int b, int sum) {
+  for (int i = 0; i < 2; i++) sum += (int16_t)(a >> 16 * i) * (int8_t)(b >> 8 * i);
+  return sum;
+}
+static inline int __dp2a_hi(int a, int b, int sum) { return __dp2a_lo(a, b >> 16, sum); }
 static inline int __float_as_int(float x) { int u; std::memcpy(&u, &x, 4); return u; }
 static inline float __int_as_float(int u) { float x; std::memcpy(&x, &u, 4); return x; }
 
