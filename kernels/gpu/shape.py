@@ -32,18 +32,23 @@ TILE, TILE_ROWS = 32, 8  # of transpose.cu
 
 @kernel(Pad, "gpu", binds=True)
 def pad(op: Pad, out: Array, x: Array) -> Call:
+    return padded(out, x, op.paddings, op.value)
+
+
+def padded(out: Array, x: Array, paddings: Sequence[Pair], value: float) -> Call:
+    """Return the launch that stores x with so many of a value before and behind each axis."""
     if x.size == out.size:
         return copy(out, x)
     dtype, count, name = x.dtype.name, out.size, "pad"
-    axes = _padded_axes(x.shape, op.paddings)
+    axes = _padded_axes(x.shape, paddings)
     lanes = WIDE // x.dtype.itemsize
     if all(each % lanes == 0 for each in axes[-1]) and are_aligned(out, x):
         axes[-1] = tuple(each // lanes for each in axes[-1])
         name, count = "pad_wide", count // lanes
     extents = [extent for extent, _, _ in axes]
     befores, sizes = [before for _, before, _ in axes], [sum(axis) for axis in axes]
-    padded = unmerged_strides(sizes, contiguous_strides(extents), befores, extents)
-    return for_each("shape", name, count, out, x, number(op.value, dtype), padded, dtype=dtype)
+    struct = unmerged_strides(sizes, contiguous_strides(extents), befores, extents)
+    return for_each("shape", name, count, out, x, number(value, dtype), struct, dtype=dtype)
 
 
 @kernel(Concat, "gpu", binds=True)
