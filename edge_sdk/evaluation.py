@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,8 @@ def evaluate(
     `model` is a Model, an open exported file, or the path of an `.edge` or `.tflite` file; `data` is a data set or a
     folder with one sub-folder a class, whose names must be labels of the model. `on_batch` is told how many photos a
     finished batch had. `device` computes: "cpu", "gpu", or "auto", the GPU where there is one, which `on_note` is told;
-    None is the model's own. Only a Model runs on a GPU, not what computes with integers or in a runtime of its own.
+    None is the model's own. On a GPU an int8 `.tflite` file is computed here, as the runtime's default kernels do, bit
+    for bit; a file that is already open in its runtime stays there.
 
     Raises:
         DeviceError: the device is not here.
@@ -123,9 +125,8 @@ def evaluate(
     """
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.data.loader import Loader
-    from edge_sdk.opening import open_model
 
-    classifier: Classifier = open_model(model) if isinstance(model, str | Path) else model
+    classifier = _opened(Path(model), device, on_note) if isinstance(model, str | Path) else model
     if device is not None:
         classifier = _placed(classifier, device, on_note)
     if isinstance(data, str | Path):
@@ -151,15 +152,27 @@ def evaluate(
     )
 
 
+def _opened(path: Path, device: str | None, say: Callable[[str], None]) -> Classifier:
+    """The model of a file; one that would run in a runtime of its own is computed here where a device is asked for."""
+    from edge_sdk.opening import graph_format, open_model, open_quantized
+    from edge_sdk.quantization.profile import DEFAULT
+
+    if device not in (None, "cpu", AUTO) and not path.is_dir() and graph_format(path) == ".tflite":
+        chosen_device(device)  # whose absence is said before a file is read
+        say(f"{path} is computed here, as the runtime's default kernels do (--profile {DEFAULT})")
+        return open_quantized(path, DEFAULT)
+    return open_model(path)
+
+
 def _placed(classifier: Classifier, device: str, say: Callable[[str], None]) -> Classifier:
-    """The classifier on a device; what is no Model stays where it is."""
+    """The classifier on a device; what runs in a runtime of its own stays there."""
     from edge_sdk.model import Model
+    from edge_sdk.quantization.post_training import QuantizedModel
 
     if isinstance(classifier, Model):
         return classifier.replace(device=chosen_device(device, say))
+    if isinstance(classifier, QuantizedModel):
+        return dataclasses.replace(classifier, device=chosen_device(device, say))
     if device not in ("cpu", AUTO):
-        raise UsageError(
-            f"device {device!r} is for models of real numbers (.edge, .onnx); an exported .tflite file, and what "
-            "computes with integers, is evaluated on device 'cpu'"
-        )
+        raise UsageError(f"device {device!r} computes models, and not what is open in a runtime of its own")
     return classifier

@@ -246,9 +246,9 @@ def estimated_seconds(candidate: Kernel, op: Op, inputs: Sequence[Spec], constan
     return candidate.cost(op, candidate.packing is not None and candidate.packing.input in constant, *inputs)
 
 
-def has_kernel(op: type[Op], device: str) -> bool:
-    """Tell whether any kernel of `op` on plain numbers is registered for `device`."""
-    return bool(_KERNELS.get((op, device, None)))
+def has_kernel(op: type[Op], device: str, stored: Stored | None = None) -> bool:
+    """Tell whether any kernel of `op`, on plain numbers or on stored ones, is registered for `device`."""
+    return bool(_KERNELS.get((op, device, stored)))
 
 
 def call_arguments(outputs: Sequence[Any]) -> Any:

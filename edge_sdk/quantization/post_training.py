@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -38,7 +38,7 @@ class QuantizedModel:
 
     It computes what the exported int8 file does, bit for bit, by the arithmetic of the mobile runtime: `profile` says
     which of its sets of kernels is meant (edge_sdk/quantization/profile.py). The graph goes from `image`, uint8 pixels
-    or float32 as it was quantized for, to `logits`.
+    or float32 as it was quantized for, to `logits`. `device` computes, the same bits on each; it is not saved.
     """
 
     graph: Graph
@@ -46,6 +46,7 @@ class QuantizedModel:
     preprocess: Preprocess
     labels: tuple[str, ...]
     profile: Profile = DEFAULT_PROFILE
+    device: str = field(default="cpu", compare=False, kw_only=True)
 
     def run(self, x: Array) -> Array:
         """Return the logits (n, classes), float32, of images (n, h, w, c): uint8 pixels, or preprocessed float32.
@@ -93,7 +94,7 @@ class QuantizedModel:
         if batch not in self._sessions:
             while len(self._sessions) >= KEPT_SESSIONS:
                 self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[batch] = Session(self.graph, self.workspace, batch=batch, profile=self.profile)
+            self._sessions[batch] = Session(self.graph, self.workspace, self.device, batch, profile=self.profile)
         return self._sessions[batch]
 
 

@@ -189,7 +189,7 @@ class _OnIntegers:
     def __call__(self, model: Model) -> QuantizedModel:
         """Return the 8-bit form of a model with these weights and scales."""
         graph, workspace = integer_graph(trained_candidate(self.candidate, self.quantized, model.workspace))
-        return QuantizedModel(graph, workspace, model.preprocess, model.labels, self.profile)
+        return QuantizedModel(graph, workspace, model.preprocess, model.labels, self.profile, device=model.device)
 
 
 def _calibrated(model: Model, photos: PhotoSource, scheme: Scheme, input_type: EdgeType) -> Candidate:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 from edge_sdk.batching import piece_size
 from edge_sdk.device_memory import ON_HOST, memory_of
+from edge_sdk.evaluation import Classifier
 from edge_sdk.graph import Graph
 from edge_sdk.memory_need import DeviceMemoryError, need_of
 from edge_sdk.model import INPUT, Model
 from edge_sdk.passes.pixel_input import pixel_input
 from edge_sdk.prepared import prepare
+from edge_sdk.quantization.post_training import QuantizedModel
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
 from edge_sdk.threads import get_threads
@@ -53,8 +55,15 @@ def device_session(
         raise error.with_hint(hint) from None
 
 
-def inference_of(model: Model, rows: int) -> Iterator[Program]:
-    """Yield what a model runs on so many photos: pieces of one size, and the rest of them."""
+def inference_of(model: Classifier, rows: int) -> Iterator[Program]:
+    """Yield what a model runs on so many photos: pieces of one size, and the rest of them, or on integers all at once.
+
+    What runs in a runtime of its own takes nothing of the device.
+    """
+    if isinstance(model, QuantizedModel):
+        yield model.graph, rows
+    if not isinstance(model, Model):
+        return
     graph, _ = model.execution
     piece = piece_size(graph, rows, model.device)
     yield graph, piece

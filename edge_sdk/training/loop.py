@@ -138,8 +138,9 @@ class Loop:
             yield features.training.part.graph, features.training.part.block
             if features.validation is not None:
                 yield FeatureValidation(features.validation).program()
-        elif self.validation is not None and self.deployment is None:
-            yield from inference_of(self.model, min(batch, len(self.validation)))
+        elif self.validation is not None:
+            used = self.model if self.deployment is None else self.deployment(self.model)
+            yield from inference_of(used, min(batch, len(self.validation)))
         if self.teacher is not None:
             yield from inference_of(self.teacher, batch)
 

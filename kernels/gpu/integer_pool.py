@@ -76,7 +76,7 @@ def _means(out: Array, x: Array, seen: Windows) -> Call:
     """The launch of an average pool, and of the product that follows where a file has one."""
     if not out.size:
         return nothing()
-    factors, after, of_cells = np.zeros(4, np.int32), (0, 0, 0, 0), x
+    factors, after, of_cells = np.zeros(4, np.int32), np.zeros(1, STORING)[0], x
     if seen.factors is not None and seen.rescaling is not None:
         factors, after = factor_words(seen.rescaling.factors)[0], storing(seen.rescaling)
         of_cells = on_device(np.asarray(seen.factors, x.dtype.name))

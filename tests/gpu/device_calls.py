@@ -9,7 +9,7 @@ import numpy as np
 from edge_sdk.kernel import Kernel, call_arguments
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.op import Op
-from edge_sdk.quantization.profile import DEFAULT
+from edge_sdk.quantization.profile import DEFAULT, Profile
 from edge_sdk.spec import FLOATS, Array, Spec, spec_of
 
 GUARD = 512  # bytes before and behind an array
@@ -39,11 +39,18 @@ class _Guarded:
         return current_driver().read(self.array)
 
 
-def call_on_device(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """Return what the kernel makes of the inputs; it must not change them, nor write outside outputs and scratch."""
-    specs = [spec_of(x) for x in inputs]
+def call_on_device(
+    kernel: Kernel, op: Op, inputs: Sequence[Array], *, specs: Sequence[Spec] = (), results: Sequence[Spec] = (),
+    profile: Profile = DEFAULT,
+) -> tuple[Array, ...]:  # fmt: skip
+    """Return what the kernel makes of the inputs; it must not change them, nor write outside outputs and scratch.
+
+    Stored integers need the specs of inputs and results, which say what they mean.
+    """
+    specs = list(specs) or [spec_of(x) for x in inputs]
+    results = list(results) or list(op.infer_outputs(specs))
     given = [_Guarded(spec, x) for spec, x in zip(specs, inputs, strict=True)]
-    outputs = [_Guarded(spec) for spec in op.infer_outputs(specs)]
+    outputs = [_Guarded(spec) for spec in results]
     scratch = [_Guarded(spec) for spec in kernel.scratch_specs(op, specs)]
     packed = [_Guarded(spec) for spec in kernel.packed_specs(op, specs)]
     arrays = [one.array for one in given]
@@ -53,7 +60,7 @@ def call_on_device(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Arr
         kernel.packing.pack(op, forms, tuple(specs), arrays[kernel.packing.input])
     out = call_arguments([one.array for one in outputs])
     keywords = kernel.keywords(tuple(one.array for one in scratch), forms)
-    keywords |= kernel.constant_keywords(op, specs, op.infer_outputs(specs), DEFAULT)
+    keywords |= kernel.constant_keywords(op, specs, results, profile)
     kernel.bind(op, out, arrays, keywords)()
     current_driver().wait()
 
