@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,11 +13,13 @@ import numpy as np
 
 from edge_sdk.device_choice import AUTO, chosen_device
 from edge_sdk.errors import DataError, UsageError
+from edge_sdk.launched_runs import LaunchedRuns
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import Array
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
+    from edge_sdk.data.loader import Batch, Loader
 
 
 class Classifier(Protocol):
@@ -137,11 +140,11 @@ def evaluate(
     loader = Loader(data, classifier.preprocess, batch_size=batch_size, shuffle=False, drop_last=False)
     scores: list[Array] = []
     targets: list[Array] = []
-    for batch in loader.epoch(0):
-        scores.append(classifier.run(batch.image)[: batch.count])
-        targets.append(batch.label[: batch.count])
+    for found, label in _scored(classifier, loader):
+        scores.append(found)
+        targets.append(label)
         if on_batch is not None:
-            on_batch(batch.count)
+            on_batch(len(label))
     if not scores:
         raise DataError("no photo of the data set can be read, so there is nothing to evaluate")
     return Evaluation(
@@ -162,6 +165,30 @@ def _opened(path: Path, device: str | None, say: Callable[[str], None]) -> Class
         say(f"{path} is computed here, as the runtime's default kernels do (--profile {DEFAULT})")
         return open_quantized(path, DEFAULT)
     return open_model(path)
+def _scored(classifier: Classifier, loader: Loader) -> Iterator[tuple[Array, Array]]:
+    """Yield scores (n, classes) and labels (n,) of one batch of a loader after the other.
+
+    A GPU is given the next batch before the scores of one are waited for.
+    """
+    from edge_sdk.model import Model
+
+    start = classifier.start if isinstance(classifier, Model) else partial(_started, classifier)
+    runs: LaunchedRuns[Array, Batch] = LaunchedRuns(classifier.runs_ahead if isinstance(classifier, Model) else 0)
+    for batch in loader.epoch(0):
+        yield from _of_photos(runs.add(start(batch.image), batch))
+    yield from _of_photos(runs.finish())
+
+
+def _started(classifier: Classifier, image: Array) -> Callable[[], Array]:
+    """What runs to its end before it is read."""
+    scores = classifier.run(image)
+    return lambda: scores
+
+
+def _of_photos(runs: list[tuple[Array, Batch]]) -> Iterator[tuple[Array, Array]]:
+    """Leave out the rows that fill up a batch."""
+    for scores, batch in runs:
+        yield scores[: batch.count], batch.label[: batch.count]
 
 
 def _placed(classifier: Classifier, device: str, say: Callable[[str], None]) -> Classifier:

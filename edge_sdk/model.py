@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,18 +76,32 @@ class Model:
 
         `precise` is the Session's. `threads` compute, or as many as `edge_sdk.get_threads` says.
         """
+        return self.start(x, precise=precise, threads=threads)()
+
+    def start(self, x: Array, *, precise: bool | None = None, threads: int | None = None) -> Callable[[], Array]:
+        """Launch what `run` does, and return what waits for the logits: `Session.start`.
+
+        A GPU computes while the caller goes on, and may launch `runs_ahead` more without waiting for anything.
+        """
         wanted = self.graph.specs[self.graph.value(INPUT)]
         if x.ndim != 4 or x.shape[1:] != wanted.shape[1:]:
             raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; photos go to predict()")
         if not len(x):
-            return np.zeros((0, self.num_classes), np.float32)
+            return lambda: np.zeros((0, self.num_classes), np.float32)
         size = self._piece_sizes.get(len(x)) or self._piece_sizes.setdefault(len(x), self._piece_size(len(x)))
-        if size == len(x):
-            return self._session(size, precise, threads).run({INPUT: x})[OUTPUT]
         pieces = [x[first : first + size] for first in range(0, len(x), size)]
         sessions = [self._session(len(piece), precise, threads) for piece in pieces]
         started = [session.start({INPUT: piece}) for session, piece in zip(sessions, pieces, strict=True)]
-        return np.concatenate([outputs()[OUTPUT] for outputs in started])
+        if len(started) == 1:
+            return lambda: started[0]()[OUTPUT]
+        return lambda: np.concatenate([outputs()[OUTPUT] for outputs in started])
+
+    @property
+    def runs_ahead(self) -> int:
+        """How many runs can be started before logits are asked for, so that the device never stands idle."""
+        from edge_sdk.device_memory import memory_of
+
+        return memory_of(self.device).runs_ahead
 
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge_sdk.builder import Builder
 from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
-from edge_sdk.op import Op
+from edge_sdk.op import Members, Op
 from edge_sdk.ops.geometry import Pair
 from edge_sdk.spec import BATCH, DTYPES, FLOATS, Spec, Value
 
@@ -247,3 +247,27 @@ class Cast(Op, name="cast"):
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
         source = g.spec(node.inputs[0]).dtype
         return [g.add(Cast(source), dy) if source in FLOATS and self.dtype in FLOATS else None]
+
+
+@dataclass(frozen=True)
+class GroupedCast(Op, name="grouped_cast"):
+    """cast of many arrays, each in its own shape, to one dtype."""
+
+    dtype: str
+
+    @property
+    def members(self) -> Members:
+        return Members(shared=0, inputs=1, outputs=1)
+
+    def infer(self, *xs: Spec) -> tuple[Spec, ...]:
+        if not xs:
+            raise ShapeError("grouped_cast: no arrays given")
+        return tuple(Cast(self.dtype).infer(x) for x in xs)
+
+    def grad(self, g: Builder, node: Node, *dys: Value | None) -> Sequence[Value | None]:
+        sources = [g.spec(value).dtype for value in node.inputs]
+        kept = self.dtype in FLOATS
+        return [
+            g.add(Cast(source), dy) if dy is not None and kept and source in FLOATS else None
+            for source, dy in zip(sources, dys, strict=True)
+        ]

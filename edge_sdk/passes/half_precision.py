@@ -74,7 +74,8 @@ def half_precision(graph: Graph, workspace: Workspace, *, dtype: str) -> tuple[G
     """Return the graph of a network in which values are stored as `dtype` ("float16", "bfloat16") where that is enough.
 
     Inputs, outputs, parameters and what updates them stay as they are. A parameter is rounded by a cast, once a run; a
-    gradient that is added behind this pass is in 16 bits too, and goes back through that cast to float32.
+    gradient that is added behind this pass is in 16 bits too, and goes back through that cast to float32. `group_casts`
+    makes one operator of these casts, when nobody looks at each by itself any more.
     """
     rewriting = _Rewriting(graph, dtype)
     nodes = [new for node in graph.nodes for new in rewriting.rewritten(node)]

@@ -15,6 +15,7 @@ from edge_sdk.passes.fuse_addition import fuse_addition
 from edge_sdk.passes.fuse_residual import fuse_residual
 from edge_sdk.passes.fuse_update import fuse_update
 from edge_sdk.passes.gather_statistics import gather_statistics
+from edge_sdk.passes.group_casts import group_casts
 from edge_sdk.passes.group_updates import group_updates
 from edge_sdk.passes.order_updates import order_updates
 from edge_sdk.passes.to_inference import to_inference
@@ -26,7 +27,7 @@ PIPELINES: Mapping[str, tuple[Pass, ...]] = {
     # A forward graph, after to_training and freeze; the loss, gradients and optimizer are added behind it.
     "train": (dead_code, common_subexpressions, fuse_activation, fuse_residual),
     # A whole training step.
-    "step": (gather_statistics, fuse_update, order_updates, group_updates),
+    "step": (gather_statistics, fuse_update, order_updates, group_updates, group_casts),
     "inference": (
         to_inference,
         constant_folding,

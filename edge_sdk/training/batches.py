@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_sdk.errors import DataError
 from edge_sdk.evaluation import Classifier, evaluate
 from edge_sdk.graph import Graph
+from edge_sdk.launched_runs import LaunchedRuns
 from edge_sdk.model import INPUT, OUTPUT, Model
 from edge_sdk.passes.pipelines import run_pipeline
 from edge_sdk.passes.pixel_input import PIXELS
@@ -142,9 +144,13 @@ class TaughtBatches:
     def epoch(self, epoch: int, start_batch: int) -> Generator[Feeds, None, None]:
         """Yield {"image": …, "label": …, "teacher": …}."""
         batches = self.photos.epoch(epoch, start_batch)
+        answers: LaunchedRuns[Array, Feeds] = LaunchedRuns(self.teacher.runs_ahead)
         try:
             for feeds in batches:
-                yield {**feeds, TEACHER: self.teacher.run(feeds[INPUT], precise=self.precise)}
+                for logits, asked in answers.add(self.teacher.start(feeds[INPUT], precise=self.precise), feeds):
+                    yield {**asked, TEACHER: logits}
+            for logits, asked in answers.finish():
+                yield {**asked, TEACHER: logits}
         finally:
             batches.close()
 
@@ -203,10 +209,15 @@ class FeatureValidation:
         size = min(EVALUATED, len(indices))
         graph, workspace = run_pipeline("inference", rest.graph, step.workspace.restricted(rest.graph))
         session = Session(graph, workspace, step.model.device, size)
-        right = 0
+        runs: LaunchedRuns[dict[str, Array], NDArray[np.int64]] = LaunchedRuns(session.runs_ahead)
+
+        def right(read: list[tuple[dict[str, Array], NDArray[np.int64]]]) -> int:
+            best = ((outputs[OUTPUT][: len(some)].argmax(axis=1), some) for outputs, some in read)
+            return sum(int(np.sum(found == [dataset.label(int(index)) for index in some])) for found, some in best)
+
+        count = 0
         for start in range(0, len(indices), size):
             some = indices[start : start + size]
             filled = np.resize(some, size)  # the last batch repeats its rows
-            best = session.run(self.features.gather(filled))[OUTPUT][: len(some)].argmax(axis=1)
-            right += int(np.sum(best == [dataset.label(int(index)) for index in some]))
-        return right / len(indices)
+            count += right(runs.add(session.start(self.features.gather(filled)), some))
+        return (count + right(runs.finish())) / len(indices)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.errors import DataError
+from edge_sdk.launched_runs import LaunchedRuns
 from edge_sdk.model import INPUT
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
@@ -183,20 +184,27 @@ class Features:
         size, base = self.store.layout.block, view * self._blocks_of_view
         batches = loader.epoch(view, first)
         expected = first  # a block of unreadable photos alone is not delivered
+        runs: LaunchedRuns[dict[str, Array], tuple[int, Batch]] = LaunchedRuns(session.runs_ahead)
+
+        def keep(block: int, batch: Batch | None, results: dict[str, Array]) -> None:
+            self._put(block, batch, results)
+            on_rows(self._rows_of(block))
+
         try:
             while expected < end:
                 batch = next(batches, None)
                 delivered = end if batch is None else min(end, int(batch.index[0]) // size)
                 for block in range(expected, delivered):
-                    self._put(base + block, None, {})
-                    on_rows(self._rows_of(base + block))
+                    keep(base + block, None, {})
                 if batch is None or delivered == end:
                     return
-                self._put(base + delivered, batch, session.run({INPUT: batch.image}))
-                on_rows(self._rows_of(base + delivered))
                 expected = delivered + 1
+                for results, of in runs.add(session.start({INPUT: batch.image}), (base + delivered, batch)):
+                    keep(*of, results)
         finally:
             batches.close()
+            for results, of in runs.finish():  # what was launched before an interruption is kept too
+                keep(*of, results)
 
     def _put(self, block: int, batch: Batch | None, results: dict[str, Array]) -> None:
         size = self.store.layout.block

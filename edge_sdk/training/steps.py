@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from edge_sdk.launched_runs import LaunchedRuns
 from edge_sdk.model import OUTPUT
 from edge_sdk.parallel.communicator import Communicator
 from edge_sdk.parallel.stop import stop_asked
@@ -34,7 +34,7 @@ class Steps:
     def __init__(self, session: Session, communicator: Communicator) -> None:
         self._session, self._communicator = session, communicator
         self._stops = False
-        self._under_way: deque[tuple[Callable[[], dict[str, Array]], Array]] = deque()
+        self._under_way: LaunchedRuns[dict[str, Array], Array] = LaunchedRuns(session.runs_ahead)
 
     @property
     def under_way(self) -> int:
@@ -46,8 +46,7 @@ class Steps:
         array = self._session.workspace[RATE]
         array[...] = rate
         self._session.workspace[RATE] = array  # assigned, so that devices take note
-        self._under_way.append((self._session.start(feeds), np.array(feeds[LABEL])))
-        return list(self._figures(self._session.runs_ahead))
+        return self._figures(self._under_way.add(self._session.start(feeds), np.array(feeds[LABEL])))
 
     def stop_if_asked(self) -> None:
         """Raise KeyboardInterrupt if any process was asked to stop: all come to know it with the same figures."""
@@ -56,14 +55,14 @@ class Steps:
 
     def finish(self) -> list[StepFigures]:
         """Wait for all steps, and return the figures that are still to come."""
-        return list(self._figures(0))
+        return self._figures(self._under_way.finish())
 
-    def _figures(self, left: int) -> Iterator[StepFigures]:
-        while len(self._under_way) > left:
-            outputs, label = self._under_way.popleft()
-            result = outputs()
-            right = int((result[OUTPUT].argmax(axis=1) == label).sum())
-            figures = np.array([float(result[LOSS]) / self._communicator.size, right, stop_asked()], np.float64)
+    def _figures(self, taken: Iterable[tuple[dict[str, Array], Array]]) -> list[StepFigures]:
+        every = []
+        for outputs, label in taken:
+            right = int((outputs[OUTPUT].argmax(axis=1) == label).sum())
+            figures = np.array([float(outputs[LOSS]) / self._communicator.size, right, stop_asked()], np.float64)
             self._communicator.allreduce_(figures)
             self._stops |= bool(figures[2])
-            yield StepFigures(float(figures[0]), int(figures[1]))
+            every.append(StepFigures(float(figures[0]), int(figures[1])))
+        return every

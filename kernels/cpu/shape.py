@@ -11,6 +11,7 @@ from edge_sdk.ops.shape import (
     Concat,
     ExpandDims,
     Flatten,
+    GroupedCast,
     Pad,
     Reshape,
     ReshapeLike,
@@ -85,3 +86,9 @@ def broadcast_to(op: BroadcastTo, out: Array, x: Array) -> None:
 @kernel(Cast, "cpu")
 def cast(op: Cast, out: Array, x: Array) -> None:
     np.copyto(out, x, casting="unsafe")
+
+
+@kernel(GroupedCast, "cpu")
+def grouped_cast(op: GroupedCast, out: Array | tuple[Array, ...], *xs: Array) -> None:
+    for y, x in zip(out if isinstance(out, tuple) else (out,), xs, strict=True):
+        np.copyto(y, x, casting="unsafe")

@@ -7,9 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_sdk.kernel import Call, kernel
-from edge_sdk.kernels.gpu.launch import MAX_BLOCKS, for_each, launch, nothing, number, sequence
+from edge_sdk.kernels.gpu.launch import (
+    MAX_BLOCKS,
+    THREADS,
+    address_table,
+    for_each,
+    launch,
+    nothing,
+    number,
+    sequence,
+)
 from edge_sdk.kernels.gpu.moves import WIDE, are_aligned, copy, move, unmerged_strides
 from edge_sdk.kernels.gpu.strides import broadcast_strides, contiguous_strides, strides
+from edge_sdk.kernels.gpu.update import on_device, pieces_of
 from edge_sdk.ops.geometry import Pair
 from edge_sdk.ops.shape import (
     BroadcastTo,
@@ -17,6 +27,7 @@ from edge_sdk.ops.shape import (
     Concat,
     ExpandDims,
     Flatten,
+    GroupedCast,
     Pad,
     Reshape,
     ReshapeLike,
@@ -25,7 +36,7 @@ from edge_sdk.ops.shape import (
     Squeeze,
     Transpose,
 )
-from edge_sdk.spec import Array, dtype_of
+from edge_sdk.spec import Array, Spec, dtype_of
 
 TILE, TILE_ROWS = 32, 8  # of transpose.cu
 
@@ -138,6 +149,22 @@ def cast(op: Cast, out: Array, x: Array) -> Call:
     if x.dtype == out.dtype:
         return copy(out, x)
     return for_each("cast", f"cast_from_{dtype_of(x)}", out.size, out, x, dtype=out.dtype.name)
+
+
+def _of_one_type(op: GroupedCast, *xs: Spec) -> bool:
+    return len({x.dtype for x in xs}) == 1
+
+
+@kernel(GroupedCast, "gpu", when=_of_one_type, binds=True)
+def grouped_cast(op: GroupedCast, out: Array | tuple[Array, ...], *xs: Array) -> Call:
+    """One launch, a block for each piece of an array."""
+    pieces = pieces_of([x.size for x in xs])
+    if not len(pieces):
+        return nothing()
+    ys = out if isinstance(out, tuple) else (out,)
+    table = address_table([array for pair in zip(ys, xs, strict=True) for array in pair])
+    grid, block, name = (len(pieces), 1, 1), (THREADS, 1, 1), f"casts_from_{dtype_of(xs[0])}"
+    return launch("cast", name, grid, block, table, on_device(pieces), dtype=ys[0].dtype.name)
 
 
 def _padded_axes(shape: Sequence[int], paddings: Sequence[Pair]) -> list[tuple[int, ...]]:

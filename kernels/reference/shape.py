@@ -11,6 +11,7 @@ from edge_sdk.ops.shape import (
     Concat,
     ExpandDims,
     Flatten,
+    GroupedCast,
     Pad,
     Reshape,
     ReshapeLike,
@@ -82,3 +83,9 @@ def broadcast_to(op: BroadcastTo, out: Array, x: Array) -> None:
 @kernel(Cast, "reference")
 def cast(op: Cast, out: Array, x: Array) -> None:
     out[...] = x.astype(out.dtype)
+
+
+@kernel(GroupedCast, "reference")
+def grouped_cast(op: GroupedCast, out: Array | tuple[Array, ...], *xs: Array) -> None:
+    for y, x in zip(out if isinstance(out, tuple) else (out,), xs, strict=True):
+        y[...] = x.astype(y.dtype)

@@ -34,6 +34,7 @@ WITHOUT_WRITER = {
     **dict.fromkeys(("linear_sgd_update", "linear_adam_update", "linear_rmsprop_update"), TRAINING_ONLY),
     **dict.fromkeys(("fake_quantize", "symmetric_scale"), TRAINING_ONLY),
     **dict.fromkeys(("grouped_sgd_update", "grouped_adam_update", "grouped_rmsprop_update"), TRAINING_ONLY),
+    "grouped_cast": TRAINING_ONLY,
     **dict.fromkeys(
         ("gradient_factor", "loss_scale_update", "accept_updates", "start_mean", "finish_mean"), TRAINING_ONLY
     ),

@@ -26,6 +26,7 @@ WITHOUT_LOWERING = {
     **dict.fromkeys(("sgd_update", "adam_update", "rmsprop_update", "global_norm", "clip_by_norm"), TRAINING_ONLY),
     **dict.fromkeys(("linear_sgd_update", "linear_adam_update", "linear_rmsprop_update"), TRAINING_ONLY),
     **dict.fromkeys(("grouped_sgd_update", "grouped_adam_update", "grouped_rmsprop_update"), TRAINING_ONLY),
+    "grouped_cast": TRAINING_ONLY,
     **dict.fromkeys(
         ("gradient_factor", "loss_scale_update", "accept_updates", "start_mean", "finish_mean"), TRAINING_ONLY
     ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.driver import Driver
+from edge_sdk.launched_runs import LaunchedRuns
 from edge_sdk.spec import Array
 
 RUNS = 12
@@ -38,15 +38,9 @@ class Program:
 
     def wrong(self, ahead: int) -> list[int]:
         """The runs whose outputs are not theirs; they are asked for when `ahead` more have been started."""
-        found: list[int] = []
-        waiting: deque[tuple[int, Callable[[], list[Array]]]] = deque()
-        for number in range(1, RUNS + ahead + 1):
-            if number <= RUNS:
-                waiting.append((number, self.start(number)))
-            if number > ahead:
-                started, outputs = waiting.popleft()
-                found += [] if right(started, outputs()) else [started]
-        return found
+        runs: LaunchedRuns[list[Array], int] = LaunchedRuns(ahead)
+        read = [each for number in range(1, RUNS + 1) for each in runs.add(self.start(number), number)]
+        return [number for outputs, number in (*read, *runs.finish()) if not right(number, outputs)]
 
 
 def right(number: int, outputs: list[Array]) -> bool:

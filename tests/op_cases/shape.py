@@ -12,6 +12,7 @@ from edge_sdk.ops.shape import (
     Concat,
     ExpandDims,
     Flatten,
+    GroupedCast,
     Pad,
     Reshape,
     ReshapeLike,
@@ -23,6 +24,10 @@ from edge_sdk.ops.shape import (
 from op_cases.case import Case, normal
 
 X = normal(2, 3, 4, 5, seed=31)
+# A scalar, nothing at all, no whole registers, more than one piece of 4096 numbers.
+MANY = tuple(
+    np.asarray(normal(*shape, scale=10, seed=33), np.float32) for shape in ((), (0,), (7,), (3, 1, 5), (9001,))
+)
 PADDINGS = ((0, 0), (1, 2), (0, 1), (2, 0))
 
 
@@ -78,4 +83,7 @@ CASES = [
     ),
     Case("cast-down", Cast("int32"), (np.array([-1.7, -0.2, 0.9, 2.5], np.float32),), lambda x: [-1, 0, 0, 2]),
     Case("cast-up", Cast("float32"), (np.arange(4, dtype=np.int32),), lambda x: [0.0, 1.0, 2.0, 3.0]),
+    Case("grouped-cast-down", GroupedCast("int32"), MANY, lambda *xs: tuple(np.trunc(x) for x in xs)),
+    Case("grouped-cast-up", GroupedCast("float32"), tuple(x.astype(np.int32) for x in MANY), lambda *xs: xs),
+    Case("grouped-cast-one", GroupedCast("int32"), (10 * X,), np.trunc),
 ]

@@ -1,9 +1,10 @@
-// Numbers in another type, a kernel for each type they come from; SCALAR is the one they become. Bound by memory.
+// Numbers in another type, of one array or of many in one launch; two kernels for each type that they come from. SCALAR
+// is the one they become. Bound by memory.
 #ifndef EMULATED
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #endif
-#include "common.cuh"
+#include "elementwise.cuh"
 
 // What a stored number is, in a type of the language.
 template <class T>
@@ -43,9 +44,29 @@ struct Become<__nv_bfloat16> {
   __device__ __nv_bfloat16 operator()(From x) const { return __float2bfloat16(single(x)); }
 };
 
-#define CAST(name, type)                                                \
-  KERNEL cast_from_##name(SCALAR* y, const type* x, index_t count) {    \
-    FOR_EACH(i, count) y[i] = Become<SCALAR>()(plain(x[i]));            \
+// A block goes through one piece of an array, four numbers at a time. `table` has, for each array, the addresses of the
+// result and of what is cast; `pieces` three numbers for each piece: its array, its first element, how many there are.
+template <class From>
+__device__ void cast_piece(const unsigned long long* table, const index_t* pieces) {
+  const index_t* piece = pieces + 3 * (index_t)blockIdx.x;
+  SCALAR* y = reinterpret_cast<SCALAR*>(table[2 * piece[0]]) + piece[1];
+  const From* x = reinterpret_cast<const From*>(table[2 * piece[0] + 1]) + piece[1];
+  const int count = (int)piece[2], fours = starts_four(y) && starts_four(x) ? count / 4 : 0;
+  for (int i = threadIdx.x; i < fours; i += blockDim.x) {
+    const Four<From> from = reinterpret_cast<const Four<From>*>(x)[i];
+    Four<SCALAR> to;
+    for (int j = 0; j < 4; j++) to.of[j] = Become<SCALAR>()(plain(from.of[j]));
+    reinterpret_cast<Four<SCALAR>*>(y)[i] = to;
+  }
+  for (int i = 4 * fours + threadIdx.x; i < count; i += blockDim.x) y[i] = Become<SCALAR>()(plain(x[i]));
+}
+
+#define CAST(name, type)                                                                        \
+  KERNEL cast_from_##name(SCALAR* y, const type* x, index_t count) {                            \
+    FOR_EACH(i, count) y[i] = Become<SCALAR>()(plain(x[i]));                                    \
+  }                                                                                             \
+  KERNEL casts_from_##name(const unsigned long long* table, const index_t* pieces) {            \
+    cast_piece<type>(table, pieces);                                                            \
   }
 
 CAST(float32, float)
