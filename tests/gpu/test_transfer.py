@@ -15,6 +15,8 @@ from edge_sdk.kernels.gpu.cuda_driver import CudaDriver
 from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
 from edge_sdk.kernels.gpu.transfer import Queue
 
+pytestmark = pytest.mark.emulated  # of streams that are drawn; test_on_a_gpu.py has the real ones
+
 
 @pytest.fixture
 def driver_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Schedule], tuple[CudaDriver, Machine]]:
