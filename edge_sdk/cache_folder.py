@@ -15,9 +15,9 @@ def cache_folder(kind: Literal["weights", "features", "tuning", "kernels"]) -> P
 
     Weights lie in $EDGE_CACHE itself, everything else in a folder of its kind below it. Nothing is created here.
     """
-    import platformdirs
-
     chosen = os.environ.get(CACHE)
     if chosen:
         return Path(chosen) if kind == "weights" else Path(chosen) / kind
+    import platformdirs
+
     return Path(platformdirs.user_cache_dir("edge-sdk", appauthor=False)) / kind

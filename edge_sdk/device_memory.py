@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,9 @@ class Transfer(Protocol):
 
     def send(self, arrays: Sequence[Array]) -> None:
         """Copy arrays of the host, of the inputs' shapes and dtypes; they may be changed when this returns."""
+
+    def send_again(self) -> None:
+        """Let another run have the inputs that were sent last, before any outputs are asked for."""
 
     def receive(self) -> Callable[[], list[Array]]:
         """Once a run is launched, return what waits for its outputs and gives copies of them."""
@@ -71,6 +75,9 @@ class DeviceMemory(Protocol):
 
     def wait(self) -> None:
         """Return when all that was started has happened."""
+
+    def timed(self, works: Sequence[Callable[[], None]]) -> list[float]:
+        """Start works one after the other; return the seconds that the device spent on each."""
 
 
 class HostMemory:
@@ -124,14 +131,30 @@ class HostMemory:
     def wait(self) -> None:
         """Everything has happened when a call returns."""
 
+    def timed(self, works: Sequence[Callable[[], None]]) -> list[float]:
+        """Do the works."""
+        return [seconds_of(work) for work in works]
 
-@dataclass(frozen=True)
+
+def seconds_of(work: Callable[[], None]) -> float:
+    """Return the seconds of what is over when it returns."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@dataclass
 class _HostTransfer:
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...]
+    sent: Sequence[Array] = ()
 
     def send(self, arrays: Sequence[Array]) -> None:
-        for target, array in zip(self.inputs, arrays, strict=True):
+        self.sent = arrays
+        self.send_again()
+
+    def send_again(self) -> None:
+        for target, array in zip(self.inputs, self.sent, strict=True):
             np.copyto(target, array)
 
     def receive(self) -> Callable[[], list[Array]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from edge_sdk.spec import Array
 
 SMALL_WRITE, SMALL_WRITES = 4 << 10, 256 << 10
 """Bytes that are written without waiting: at a time, and before the host waits for all of them once."""
+LEAST_BUSY, LAUNCHING = 1_000_000, 100_000
+"""Nanoseconds that the GPU is kept busy before something is timed: at least, and for each work that must be queued."""
 ALIGNMENT = 64
 POOL_UNIT = 512
 
@@ -153,6 +156,26 @@ class CudaDriver:
     def wait(self) -> None:
         """Wait for the stream that computes."""
         self._stream.synchronize()
+
+    def timed(self, works: Sequence[Callable[[], None]]) -> list[float]:
+        """Start works one after the other; return the seconds between the events before and behind each.
+
+        The GPU is kept busy until all are queued, so that no time is counted in which it waits for a launch.
+        """
+        self._spend(max(LEAST_BUSY, len(works) * LAUNCHING))
+        event = self._cupy.cuda.Event
+        events = [self._stream.record(event())]
+        for work in works:
+            work()
+            events.append(self._stream.record(event()))
+        self._stream.synchronize()
+        return [1e-3 * self._cupy.cuda.get_elapsed_time(first, last) for first, last in pairwise(events)]
+
+    def _spend(self, nanoseconds: int) -> None:
+        """Let the stream that computes do nothing for a while."""
+        from edge_sdk.kernels.gpu.launch import launch
+
+        launch("wait", "spend", (1, 1, 1), (1, 1, 1), np.uint64(nanoseconds))()
 
     def exchange(self, communicator: Communicator) -> Exchange:
         """Return one through NCCL, made once: all processes meet for that."""

@@ -90,6 +90,9 @@ class Driver(Protocol):
     def wait(self) -> None:
         """Wait for all that was launched."""
 
+    def timed(self, works: Sequence[Callable[[], None]]) -> list[float]:
+        """Start works one after the other; return the seconds that the device spent on each."""
+
     def exchange(self, communicator: Communicator) -> Exchange:
         """Return what averages arrays of the devices of all processes that a communicator connects."""
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_sdk.device_memory import seconds_of
 from edge_sdk.errors import DeviceError, UsageError
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.compiled_files import compiled
@@ -172,6 +173,10 @@ class EmulatedDriver:
 
     def wait(self) -> None:
         """Everything has happened when a launch returns."""
+
+    def timed(self, works: Sequence[Callable[[], None]]) -> list[float]:
+        """Do the works: the seconds are those of the emulation, and say nothing of a GPU."""
+        return [seconds_of(work) for work in works]
 
     def exchange(self, communicator: Communicator) -> Exchange:
         """Return one through the host's memory."""

@@ -14,6 +14,8 @@ OPTIONS = ("-std=c++17", "--ptxas-options=-v")
 NEEDS_COMPILER = (
     "CUDA's compiler is missing: pip install 'edge-sdk[gpu-cuda12]' or 'edge-sdk[gpu-cuda13]', whichever fits CuPy"
 )
+USUAL_TOOLKIT = "/usr/local/cuda"
+"""Where NVIDIA's installers put CUDA on Linux."""
 
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _SPILLS = re.compile(r"(\d+) bytes spill stores")
@@ -72,7 +74,9 @@ def check_compiler() -> None:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DeviceError(f"device 'gpu': {NEEDS_COMPILER} (NVRTC cannot be loaded: {reason})") from error
     if not any((Path(folder) / "cuda_fp16.h").is_file() for folder in header_folders()):
-        raise DeviceError(f"device 'gpu': {NEEDS_COMPILER} (its headers are in no package and not below CUDA_PATH)")
+        raise DeviceError(
+            f"device 'gpu': {NEEDS_COMPILER} (no package has its headers, nor CUDA_PATH or {USUAL_TOOLKIT})"
+        )
 
 
 @cache
@@ -93,8 +97,10 @@ def header_folders() -> tuple[str, ...]:
     roots = [] if packages is None else [Path(root) for root in packages.submodule_search_locations or ()]
     found = [str(path) for root in roots for path in sorted(root.glob("cu*/include"))]
     found += [str(path) for root in roots for path in sorted(root.glob("cuda_runtime/include"))]
-    toolkit = os.environ.get("CUDA_PATH")
-    return (*found, *((str(Path(toolkit) / "include"),) if toolkit else ()))
+    toolkits = [os.environ.get("CUDA_PATH") or os.environ.get("CUDA_HOME") or "", USUAL_TOOLKIT]
+    folders = [Path(toolkit) / "include" for toolkit in toolkits if toolkit]
+    found += [str(folder) for folder in folders if folder.is_dir()]
+    return tuple(dict.fromkeys(found))
 
 
 def _uses(log: str) -> dict[str, KernelUse]:

@@ -73,6 +73,10 @@ class StagedTransfer:
         """Copy arrays of the host, of the inputs' shapes and dtypes; they may be changed when this returns."""
         self._slots[self._runs % SLOTS].send(arrays)
 
+    def send_again(self) -> None:
+        """Let another run have the inputs that were sent last, from where they lie on the device."""
+        self._slots[self._runs % SLOTS].place()
+
     def receive(self) -> Callable[[], list[Array]]:
         """Once the run is launched, return what waits for its outputs and gives copies of them."""
         self._runs += 1
@@ -94,7 +98,7 @@ class _Slot:
         self._filled, self._staged = _views(self._host, inputs), _views(self._device, inputs)
         self._results = _views(queues.pinned(_offsets([array.nbytes for array in outputs])[-1]), outputs)
         self._sent: Event | None = None
-        self._read: Event | None = None
+        self._read = queues.record(Queue.COMPUTING)  # runs that had the block's memory before, and are under way
         self._pending: _Outputs | None = None
 
     def send(self, arrays: Sequence[Array]) -> None:
@@ -102,11 +106,14 @@ class _Slot:
             self._sent.synchronize()
         for filled, array in zip(self._filled, arrays, strict=True):
             np.copyto(filled, array)
-        if self._read is not None:
-            self._queues.let_wait(Queue.COPIES, self._read)
+        self._queues.let_wait(Queue.COPIES, self._read)
         self._queues.upload(self._device, self._host)
         self._sent = self._queues.record(Queue.COPIES)
         self._queues.let_wait(Queue.COMPUTING, self._sent)
+        self.place()
+
+    def place(self) -> None:
+        """Copy what was sent to where the runs look for it."""
         for target, staged in zip(self._inputs, self._staged, strict=True):
             self._queues.copy(target, staged)
         self._read = self._queues.record(Queue.COMPUTING)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from gpu.device_calls import call_on_device
+from gpu.orders import other_order
 from kernel_calls import call_kernel
 
 from edge_sdk.kernel import find_kernel, load_device
-from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.op import Op
 from edge_sdk.spec import Array, Spec
 
@@ -27,14 +27,10 @@ def worst_error(op: Op, inputs: Sequence[Array]) -> float:
     found = find_kernel(op, "gpu", [Spec(x.shape, x.dtype.name) for x in inputs])
     assert naive is not None
     assert found is not None
-    driver = current_driver()
 
     wanted, outputs = call_kernel(naive, op, wide), call_on_device(found, op, inputs)
-    driver.reversed = True
-    try:
+    with other_order():
         again = call_on_device(found, op, inputs)
-    finally:
-        driver.reversed = False
 
     for one, other in zip(outputs, again, strict=True):
         assert one.tobytes() == other.tobytes(), f"{op}: the order of threads changes the result"

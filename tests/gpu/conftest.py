@@ -1,35 +1,41 @@
-"""CUDA kernels on the machine's processor: the same .cu files, compiled by g++."""
+"""Every test here runs on two devices, each with a mark of its own: `emulated` on the processor, `gpu` on a real GPU.
+
+The same .cu files are compiled by g++ for the one and by NVIDIA's compiler for the other. A test that has one of the
+two marks already runs there alone: it is about the emulation, or shows what only a GPU can.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from gpu.devices import is_emulated
 
 from edge_sdk.kernels.gpu import driver
 
-ELSEWHERE = ("cuda_sources", "nvidia_libraries", "gpu")
-"""Marks of tests that need something else than the emulated device."""
+DEVICES = {"emulated": "emulated", "gpu": "cuda"}
+"""What the environment says for each mark."""
+ELSEWHERE = ("cuda_sources", "nvidia_libraries")
+"""Marks of tests that need something else: the compiler, or the libraries with a device that stands in."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs on the emulated device."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and not any(map(item.get_closest_marker, ELSEWHERE)):
-            item.add_marker(pytest.mark.emulated)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let a test run once for each device that it is for."""
+    marked = metafunc.definition.get_closest_marker
+    if any(map(marked, ELSEWHERE)):
+        return
+    wanted = [name for name in DEVICES if marked(name)] or list(DEVICES)
+    devices = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in wanted]
+    metafunc.parametrize("gpu_in_use", devices, indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def emulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let device "gpu" be the emulated one, or the real one where a test is marked `gpu`."""
-    if request.node.get_closest_marker("gpu"):
-        yield
-        return
-    if shutil.which("g++") is None:
+def gpu_in_use(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let device "gpu" be the one that the test is for; a process has one of them."""
+    name = getattr(request, "param", "emulated")
+    if name == "emulated" and shutil.which("g++") is None:
         pytest.skip("g++ is not installed: CUDA kernels cannot be run on the processor")
-    monkeypatch.setenv(driver.VARIABLE, "emulated")
-    yield
+    monkeypatch.setenv(driver.VARIABLE, DEVICES[name])
+    if driver.current_driver.cache_info().currsize and is_emulated() != (name == "emulated"):
+        pytest.fail("this process has computed on the other device; run `pytest -m emulated` and `-m gpu` one by one")
+    return str(name)

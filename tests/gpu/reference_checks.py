@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from gpu.device_calls import call_on_device
+from gpu.orders import other_order
 from kernel_calls import call_kernel
 
 from edge_sdk.kernel import applicable_kernels, find_kernel, load_device
-from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.op import Op
 from edge_sdk.spec import Array, Spec
 
@@ -28,8 +27,7 @@ def assert_like_reference(op: Op, *inputs: Array, tolerance: float = 0.0) -> Non
 
     for kernel in kernels:
         outputs = call_on_device(kernel, op, given)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(current_driver(), "reversed", True)
+        with other_order():
             again = call_on_device(kernel, op, given)
 
         for actual, expected, other in zip(outputs, wanted, again, strict=True):

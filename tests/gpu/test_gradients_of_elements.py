@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gpu.device_calls import call_on_device
+from gpu.orders import other_order
 from kernel_calls import call_kernel
 from op_cases.case import normal
 
@@ -65,9 +66,7 @@ OPERATORS = [
 
 
 @pytest.mark.parametrize(("op", "inputs"), OPERATORS, ids=lambda part: part.name if isinstance(part, Op) else None)
-def test_a_gradient_equals_that_of_the_naive_kernel(
-    op: Op, inputs: tuple[Array, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gradient_equals_that_of_the_naive_kernel(op: Op, inputs: tuple[Array, ...]) -> None:
     """In both orders of threads, at kinks as between them."""
     naive, kernel = (find_kernel(op, device, [Spec(x.shape) for x in inputs]) for device in ("reference", "gpu"))
     assert naive is not None
@@ -75,8 +74,8 @@ def test_a_gradient_equals_that_of_the_naive_kernel(
     wanted = call_kernel(naive, op, [x.astype(np.float64) for x in inputs])
 
     outputs = call_on_device(kernel, op, inputs)
-    monkeypatch.setattr(current_driver(), "reversed", True)
-    again = call_on_device(kernel, op, inputs)
+    with other_order():
+        again = call_on_device(kernel, op, inputs)
 
     for output, expected, other in zip(outputs, wanted, again, strict=True):
         assert np.max(np.abs(output - expected)) <= 1e-5 * np.max(np.abs(expected))

@@ -26,6 +26,8 @@ from edge_sdk.spec import Spec
 
 load_device("gpu")
 
+pytestmark = pytest.mark.emulated
+
 ENGINES: list[Engine] = [(3, ((1, 2), (4, 0))), (5, ())]
 
 

@@ -19,6 +19,8 @@ from edge_sdk.memory_need import DeviceMemoryError
 from edge_sdk.training.fit import fit
 from edge_sdk.training.step import training_session
 
+pytestmark = pytest.mark.emulated
+
 FEEDS = {"image": np.zeros((4, 16, 16, 3), np.float32), "label": np.zeros(4, np.int32)}
 
 

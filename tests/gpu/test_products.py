@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from gpu.device_calls import call_on_device
+from gpu.orders import other_order
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from kernel_calls import call_kernel
@@ -15,7 +16,6 @@ from op_cases.case import normal
 from edge_sdk.errors import GraphError, ShapeError
 from edge_sdk.kernel import find_kernel, load_device
 from edge_sdk.kernels.gpu import products
-from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.products import countable, part_terms, parts_of
 from edge_sdk.op import Op
 from edge_sdk.ops.conv import (
@@ -49,8 +49,7 @@ def difference(op: Op, inputs: Sequence[Array]) -> float:
     assert kernel is not None
     wanted = call_kernel(naive, op, double)
     outputs = call_on_device(kernel, op, inputs)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(current_driver(), "reversed", True)
+    with other_order():
         again = call_on_device(kernel, op, inputs)
     assert [y.tobytes() for y in outputs] == [y.tobytes() for y in again]
     errors = [

@@ -15,10 +15,15 @@ from tiny_models import tiny_model, write_photos
 import edge_sdk as edge
 from edge_sdk.batching import piece_size
 from edge_sdk.cli.main import main
+from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.training.fit import BEST, METRICS, Interrupted, Silent
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 3, "learning_rate": 0.05, "seed": 3}
-EMULATED = "gpu (a processor that emulates a GPU)"
+
+
+def device() -> str:
+    """What a run says of the device."""
+    return f"gpu ({current_driver().description})"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,7 @@ def test_a_run_has_the_figures_of_the_cpu(photos: Path, more: dict[str, Any], tm
 
     assert close(found.history, wanted.history)
     assert listener.seen == [(epoch, batch) for epoch in range(2) for batch in (1, 2, 3)]
-    assert (found.model.device, [m.device for m in found.history]) == ("cpu", [EMULATED] * 2)
+    assert (found.model.device, [m.device for m in found.history]) == ("cpu", [device()] * 2)
 
 
 def test_a_teacher_is_asked_on_the_device(photos: Path) -> None:
@@ -95,7 +100,7 @@ def test_a_run_goes_on_with_its_weights_on_another_device(photos: Path, tmp_path
 
     found = edge.fit(tiny_model(), photos, out=tmp_path, device=then, resume=True, **SETTINGS)
 
-    names = {"cpu": "cpu", "gpu": EMULATED}
+    names = {"cpu": "cpu", "gpu": device()}
     lines = [json.loads(line) for line in (tmp_path / METRICS).read_text("utf-8").splitlines()]
     assert close(found.history, wanted.history)
     assert [line["device"] for line in lines] == [names[first], names[then]]
@@ -150,7 +155,7 @@ def test_the_command_line_trains_and_evaluates_there(run, photos: Path, tmp_path
     lines = {device: json.loads((tmp_path / device / METRICS).read_text("utf-8")) for device in runs}
     assert [result[0] for result in runs.values()] == [0, 0]
     assert lines["gpu"]["loss"] == pytest.approx(lines["cpu"]["loss"], abs=1e-4)
-    assert {device: line["device"] for device, line in lines.items()} == {"cpu": "cpu", "gpu": EMULATED}
-    assert edge.load(tmp_path / "gpu").provenance["training"]["device"] == EMULATED
+    assert {device: line["device"] for device, line in lines.items()} == {"cpu": "cpu", "gpu": device()}
+    assert edge.load(tmp_path / "gpu").provenance["training"]["device"] == device()
     assert (evaluated[0], json.loads(evaluated[1])["count"]) == (0, 12)
-    assert evaluated[2].splitlines() == ["device auto is the GPU: a processor that emulates a GPU"]
+    assert evaluated[2].splitlines() == [f"device auto is the GPU: {current_driver().description}"]

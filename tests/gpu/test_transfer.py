@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from gpu.carried_runs import Program, right
 from gpu.fake_cupy import EARLY, LATE, SCHEDULES, Event, Machine, Schedule, fake_cupy
@@ -14,6 +15,8 @@ from edge_sdk.kernels.gpu import cuda_driver
 from edge_sdk.kernels.gpu.cuda_driver import CudaDriver
 from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
 from edge_sdk.kernels.gpu.transfer import Queue
+
+pytestmark = pytest.mark.emulated  # of streams that are drawn; test_on_a_gpu.py has the real ones
 
 
 @pytest.fixture
@@ -78,6 +81,21 @@ def test_a_wait_that_is_left_out_shows(driver_on, monkeypatch, who: str, queue: 
         wrong += Program(driver).wrong(ahead=3)
 
     assert wrong
+
+
+def test_memory_that_is_used_again_is_not_filled_too_early(driver_on, monkeypatch) -> None:
+    """A transfer may get memory that launches still read which somebody made before; its first copy waits for them."""
+    driver, _ = driver_on((False, True))  # copies happen at once, launches late
+    memory, kept, photo = (driver.allocate(512) for _ in range(3))
+    driver.write(memory, np.full(512, 7, np.uint8))
+    driver.copy(kept, memory)
+    monkeypatch.setattr(driver, "allocate", lambda size: memory)
+
+    transfer = driver.transfer([photo], [])
+    transfer.send([np.full(512, 9, np.uint8)])
+
+    assert driver.read(kept).tolist() == [7] * 512
+    assert driver.read(photo).tolist() == [9] * 512
 
 
 def test_a_run_is_launched_while_the_one_before_has_not_begun(driver_on) -> None:
