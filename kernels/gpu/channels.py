@@ -13,10 +13,14 @@ from edge_sdk.spec import Array, Spec
 THREADS = 256
 PACK = 4
 """Channels that one thread reads at once where they are multiples of so many."""
-BLOCKS, MOST_PARTS = 512, 128
-"""What a sum over rows is cut into: blocks enough for any GPU, parts few enough to be added quickly."""
+BLOCKS = 1024
+"""What a sum over rows is cut into: a large GPU runs about so many blocks at once, and needs all of them to read at
+its full bandwidth."""
 LEAST_ROWS = 8
 """Rows that each thread should have."""
+MOST_LANES, FEWEST_LANES, MERGING_LANES = 32, 8, 8
+"""Threads along the channels: at most a warp; at least what reads 64 bytes in a row; and those that merge parts, of
+which many threads should take some each."""
 MOST_BLOCKS = 8192
 """Of a grid that writes all rows."""
 
@@ -29,6 +33,7 @@ class Walk:
     channels: int
     width: int = 1
     """Channels of one thread."""
+    most_lanes: int = MOST_LANES
 
     @property
     def suffix(self) -> str:
@@ -37,9 +42,14 @@ class Walk:
 
     @property
     def lanes(self) -> int:
-        """Threads along the channels: a power of two, at most a warp."""
+        """Threads along the channels: a power of two, that of which the fewest have none, the largest of these."""
         packs = -(-self.channels // self.width)
-        return min(32, 1 << max(packs - 1, 0).bit_length())
+        lanes = most = min(self.most_lanes, 1 << max(packs - 1, 0).bit_length())
+        while most > FEWEST_LANES:
+            most //= 2
+            if -(-packs // most) * most < -(-packs // lanes) * lanes:
+                lanes = most
+        return lanes
 
     @property
     def groups(self) -> int:
@@ -54,8 +64,12 @@ class Walk:
     @property
     def parts(self) -> int:
         """Blocks along the rows, where each makes a sum of its own."""
-        wanted = min(MOST_PARTS, -(-BLOCKS // self.tiles), self.rows // (self.groups * LEAST_ROWS))
-        return max(wanted, 1)
+        return self.cut(1)
+
+    def cut(self, given: int) -> int:
+        """Return into how many pieces each of the `given` parts of the rows is cut: blocks that fill a GPU."""
+        blocks, rows = given * self.tiles, given * self.groups * LEAST_ROWS
+        return max(min(-(-BLOCKS // max(blocks, 1)), self.rows // rows), 1)
 
     @property
     def everywhere(self) -> tuple[int, int, int]:
@@ -69,9 +83,17 @@ class Walk:
         return np.int64(self.rows), np.int32(self.channels), np.int32(self.lanes)
 
 
-def part_count(shape: tuple[int, ...]) -> int:
-    """Return into how many parts a sum over all but the last axis is cut, whatever the width of loads."""
-    return max(_walk(shape, width).parts for width in (1, PACK))
+def part_count(shape: tuple[int, ...], given: int = 1) -> int:
+    """Return into how many parts a sum over all but the last axis is cut, at most, whatever the width of loads.
+
+    Where the sum is of `given` parts already, it is the count of pieces of each.
+    """
+    return max(_walk(shape, width).cut(given) for width in (1, PACK))
+
+
+def merging(threads: int, channels: int) -> Walk:
+    """Return the walk of a kernel that merges parts channel by channel: few channels a block."""
+    return Walk(threads, channels, most_lanes=MERGING_LANES)
 
 
 def walk(*arrays: Array) -> Walk:

@@ -19,7 +19,8 @@ from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.finishing import finished
 from edge_sdk.kernels.gpu.launch import sequence
 from edge_sdk.kernels.gpu.libraries import checked_address, workspace_address, workspace_specs
-from edge_sdk.kernels.gpu.statistics import gather, statistics_scratch
+from edge_sdk.kernels.gpu.moments import gather
+from edge_sdk.kernels.gpu.statistics import statistics_scratch
 from edge_sdk.op import Op
 from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
 from edge_sdk.ops.statistics import Conv2DStatistics

@@ -8,18 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from edge_sdk.kernel import Call
-from edge_sdk.kernels.gpu.channels import THREADS, Walk, computed, walk
+from edge_sdk.kernels.gpu.channels import THREADS, Walk, computed, merging, part_count, walk
 from edge_sdk.kernels.gpu.launch import launch, nothing, sequence
 from edge_sdk.ops.statistics import PARTS, part_step
 from edge_sdk.spec import Array, Spec
 
-PIECES = 4
-"""Of each part: more blocks than parts, so that all of a GPU is busy."""
-
 
 def gathering_scratch(y: Spec) -> Spec:
     """Return the scratch that `gather` takes for a result y (n, p, q, k) of this spec."""
-    return Spec((PARTS * PIECES, 3, y.shape[-1]), computed(y))
+    return Spec((PARTS, part_count(y.shape, PARTS), 3, y.shape[-1]), computed(y))
 
 
 def gather(statistics: Array, y: Array, pieces: Array) -> Call:
@@ -30,13 +27,13 @@ def gather(statistics: Array, y: Array, pieces: Array) -> Call:
     over = walk(y)
     if over.channels == 0:
         return nothing()
-    step = part_step(y.shape[2]) * max(y.shape[2], 1)
-    merged = Walk(PARTS, over.channels)
-    sizes = np.int32(merged.channels), np.int32(merged.lanes), np.int32(PIECES)
+    step, splits = part_step(y.shape[2]) * max(y.shape[2], 1), pieces.shape[1]
+    merged = merging(PARTS, over.channels)
+    sizes = np.int32(merged.channels), np.int32(merged.lanes), np.int32(splits)
     grid = (merged.tiles, PARTS, 1)
     return sequence(
         (
-            moments(pieces, y, over, step, PARTS, PIECES),
+            moments(pieces, y, over, step, PARTS, splits),
             launch("moments", "merge_pieces", grid, (THREADS, 1, 1), statistics, pieces, *sizes, dtype=y.dtype.name),
         )
     )

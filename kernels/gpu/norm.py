@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edge_sdk.kernel import Call, kernel
-from edge_sdk.kernels.gpu.channels import THREADS, Walk, computed, part_count, walk
+from edge_sdk.kernels.gpu.channels import THREADS, Walk, computed, merging, part_count, walk
 from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.launch import for_each, launch, nothing, number, sequence
 from edge_sdk.kernels.gpu.moments import moments
@@ -37,11 +37,6 @@ def _after(activation: Activation) -> np.int32:
 def _wide_channels(op: Op, x: Spec, *rest: Spec) -> bool:
     """Whether what belongs to a channel (c) is stored in the type that is computed with."""
     return all(spec.dtype == accumulated(x.dtype) for spec in rest if spec.rank == 1)
-
-
-def _per_channel(over: Walk) -> Walk:
-    """The walk of a kernel that merges parts: a few channels a block."""
-    return Walk(THREADS, over.channels)
 
 
 @kernel(BatchNorm, "gpu", when=_wide_channels, binds=True)
@@ -87,7 +82,7 @@ def _finish(
     parts: int, over: Walk,
 ) -> Call:  # fmt: skip
     """The new running statistics, the batch's mean and its inverse deviation, from the first `parts` (part, 3, c)."""
-    dtype, merged = out[0].dtype.name, _per_channel(over)
+    dtype, merged = out[0].dtype.name, merging(THREADS, over.channels)
     settings = number(op.momentum, dtype), number(op.epsilon, dtype), np.int32(parts)
     sizes = np.int64(over.rows), np.int32(over.channels), np.int32(merged.lanes)
     return _launch(
@@ -125,7 +120,7 @@ def _finish_gradient(
     out: tuple[Array, ...], scratch: tuple[Array, ...], deviation: Array, epsilon: float | None, over: Walk
 ) -> Call:
     """Dscale and doffset from the sums of parts; `deviation` is inverse where epsilon is None, else a variance."""
-    merged, dtype = _per_channel(over), out[0].dtype.name
+    merged, dtype = merging(THREADS, over.channels), out[0].dtype.name
     settings = np.bool_(epsilon is None), number(epsilon or 0, dtype), np.int32(over.parts)
     sizes = np.int32(over.channels), np.int32(merged.lanes)
     arrays = (out[1], out[2], scratch[1], scratch[0], deviation)
@@ -137,15 +132,16 @@ def batch_norm_training_grad(
     op: BatchNormTrainingGrad, out: tuple[Array, ...], dy: Array, x: Array, scale: Array, mean: Array,
     inverse_deviation: Array, offset: Array | None = None, y: Array | None = None, *, scratch: tuple[Array, ...],
 ) -> Call:  # fmt: skip
-    dresidual = out[3] if op.residual else out[0]
-    over = walk(x, dy, out[0], dresidual, *(() if y is None else (y,)))
+    over = walk(x, dy, out[0], *(() if y is None else (y,)), *out[3:])
     if not over.channels:
         return nothing()
-    chosen = (scale if offset is None else offset, x if y is None else y, np.bool_(y is not None))
-    given = (dy, x, scale, mean, inverse_deviation, *chosen, _after(op.activation), *over.sizes)
-    summed = _launch(f"gradient_sums{over.suffix}", (over.tiles, over.parts, 1), x, scratch[0], *given)
-    outputs = (out[0], dresidual, np.bool_(op.residual), scratch[1])
-    spread = _launch(f"input_gradient{over.suffix}", over.everywhere, x, *outputs, *given)
+    parameters = (scale, mean, inverse_deviation, scale if offset is None else offset)
+    passed, from_y = out[3] if op.residual else out[0], (x if y is None else y, np.bool_(y is not None))
+    given = (scratch[0], passed, np.bool_(op.residual), dy, x, *parameters, *from_y, _after(op.activation))
+    summed = _launch(f"gradient_sums{over.suffix}", (over.tiles, over.parts, 1), x, *given, *over.sizes)
+    slope, activation = (passed, None) if op.residual else (dy, op.activation)
+    given = (out[0], scratch[1], slope, x, *parameters, _after(activation), *over.sizes)
+    spread = _launch(f"input_gradient{over.suffix}", over.everywhere, x, *given)
     return sequence((summed, _finish_gradient(out, scratch, inverse_deviation, None, over), spread))
 
 

@@ -11,11 +11,16 @@ struct alignas(sizeof(SCALAR) * W) Pack {
 };
 
 template <int W>
-__device__ void load_pack(COMPUTE* to, const SCALAR* from, index_t at) {
-  const Pack<W> pack = *reinterpret_cast<const Pack<W>*>(from + at);
+__device__ Pack<W> pack_at(const SCALAR* from, index_t at) { return *reinterpret_cast<const Pack<W>*>(from + at); }
+
+template <int W>
+__device__ void unpack(COMPUTE* to, const Pack<W>& pack) {
 #pragma unroll
   for (int i = 0; i < W; i++) to[i] = loaded(pack.values, i);
 }
+
+template <int W>
+__device__ void load_pack(COMPUTE* to, const SCALAR* from, index_t at) { unpack<W>(to, pack_at<W>(from, at)); }
 
 template <int W>
 __device__ void store_pack(SCALAR* to, index_t at, const COMPUTE* from) {
@@ -35,14 +40,35 @@ __device__ Place place_of(int lanes) {
   return {(int)(blockIdx.x * lanes + threadIdx.x % lanes) * W, (int)threadIdx.x / lanes, CHANNEL_THREADS / lanes};
 }
 
-// The rows of one thread of a walk that writes all rows: every (groups of the grid)-th one.
-#define FOR_EACH_ROW(row, place, rows)                                                              \
-  for (index_t row = (index_t)blockIdx.y * (place).groups + (place).group; row < (rows);            \
-       row += (index_t)gridDim.y * (place).groups)
+// Rows of a thread that are loaded before the first is used, since none may be loaded behind a store that could be to
+// its place: of packs of four 32 bytes from each array, without which too little is on its way from memory.
+#define ROWS_AT_ONCE (8 / (int)sizeof(SCALAR))
 
-// The rows of block y of the grid, which sums `1 / gridDim.y` of them.
-__device__ index_t first_row(index_t rows) { return rows * blockIdx.y / gridDim.y; }
-__device__ index_t end_of_rows(index_t rows) { return rows * (blockIdx.y + 1) / gridDim.y; }
+// load(k, row), then use(k, row), k below ROWS_AT_ONCE, of every (step)-th row.
+template <class Load, class Use>
+__device__ void for_rows(index_t first, index_t end, index_t step, Load load, Use use) {
+  for (; first < end; first += ROWS_AT_ONCE * step) {
+#pragma unroll
+    for (int k = 0; k < ROWS_AT_ONCE; k++)
+      if (first + k * step < end) load(k, first + k * step);
+#pragma unroll
+    for (int k = 0; k < ROWS_AT_ONCE; k++)
+      if (first + k * step < end) use(k, first + k * step);
+  }
+}
+
+// The rows of one thread of a walk over all rows: every (groups of the grid)-th one.
+template <class Load, class Use>
+__device__ void for_all_rows(const Place& place, index_t rows, Load load, Use use) {
+  for_rows((index_t)blockIdx.y * place.groups + place.group, rows, (index_t)gridDim.y * place.groups, load, use);
+}
+
+// Of one that sums up: y of the grid has `1 / gridDim.y` of the rows.
+template <class Load, class Use>
+__device__ void for_rows_of_part(const Place& place, index_t rows, Load load, Use use) {
+  const index_t first = rows * blockIdx.y / gridDim.y, end = rows * (blockIdx.y + 1) / gridDim.y;
+  for_rows(first + place.group, end, place.groups, load, use);
+}
 
 // Add N numbers of each thread to those of the same lane, groups in pairs: group 0 gets the sums. `shared` are
 // N · CHANNEL_THREADS numbers. Called by all threads of a block.

@@ -1,7 +1,6 @@
 // Depthwise convolutions: output channel c · m + j reads input channel c. Bound by memory, so neighbouring threads take
 // neighbouring channels, 16 bytes each where they can; what several pixels see of the image comes from the cache.
 #include "epilogue.cuh"
-#include "parts.cuh"
 #include "patches.cuh"
 
 // What rows or columns meet a pixel of the convolution's image: tap t comes from pixel (place - t · dilation) / stride.

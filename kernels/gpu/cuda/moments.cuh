@@ -43,7 +43,7 @@ __device__ void merge_groups(COMPUTE* mean, COMPUTE* squares, COMPUTE& count, in
 template <int W>
 __device__ void moments_of_rows(COMPUTE* statistics, const SCALAR* x, index_t rows, int channels, int lanes,
                                 index_t step, int parts, int splits) {
-  constexpr int BLOCK = W == 1 ? 8 : 4;
+  constexpr int BLOCK = W == 1 ? 8 : 16 / sizeof(SCALAR);  // loads of 64 bytes on their way
   const Place place = place_of<W>(lanes);
   const index_t part = blockIdx.y / splits, split = blockIdx.y % splits, steps = (rows + step - 1) / step;
   index_t from = steps * part / parts * step, until = steps * (part + 1) / parts * step;

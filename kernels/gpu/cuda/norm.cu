@@ -30,18 +30,22 @@ template <int W>
 __device__ void normalise_rows(SCALAR* y_, const SCALAR* x_, const SCALAR* residual_, bool with_residual,
                                const Channels<W>& channel, int activation, index_t rows, int channels,
                                const Place& place) {
-  FOR_EACH_ROW(row, place, rows) {
-    const index_t at = row * channels + place.c;
-    COMPUTE x[W], residual[W] = {};
-    load_pack<W>(x, x_, at);
-    if (with_residual) load_pack<W>(residual, residual_, at);
+  Pack<W> numbers[ROWS_AT_ONCE], added[ROWS_AT_ONCE];
+  const auto load = [&](int k, index_t row) {
+    numbers[k] = pack_at<W>(x_, row * channels + place.c);
+    if (with_residual) added[k] = pack_at<W>(residual_, row * channels + place.c);
+  };
+  for_all_rows(place, rows, load, [&](int k, index_t row) {
+    COMPUTE y[W], residual[W];
+    unpack<W>(y, numbers[k]);
+    if (with_residual) unpack<W>(residual, added[k]);
 #pragma unroll
     for (int i = 0; i < W; i++) {
-      const COMPUTE y = normalised(x[i], channel.mean[i], channel.factor[i], channel.offset[i]);
-      x[i] = activated(with_residual ? y + residual[i] : y, activation);
+      y[i] = normalised(y[i], channel.mean[i], channel.factor[i], channel.offset[i]);
+      y[i] = activated(with_residual ? y[i] + residual[i] : y[i], activation);
     }
-    store_pack<W>(y_, at, x);
-  }
+    store_pack<W>(y_, row * channels + place.c, y);
+  });
 }
 
 // Inference: y may be x.
@@ -102,17 +106,24 @@ struct Slopes {
   const SCALAR *dy, *x, *y;
   int activation;
   bool with_y;
+  Pack<W> slopes[ROWS_AT_ONCE], values[ROWS_AT_ONCE], results[ROWS_AT_ONCE];
 
-  __device__ void load(COMPUTE* slope, COMPUTE* value, index_t at, const Channels<W>& channel) const {
-    load_pack<W>(slope, dy, at);
-    load_pack<W>(value, x, at);
-    COMPUTE result[W] = {};
-    if (with_y) load_pack<W>(result, y, at);
+  __device__ void load(int k, index_t at) {
+    slopes[k] = pack_at<W>(dy, at);
+    values[k] = pack_at<W>(x, at);
+    if (with_y) results[k] = pack_at<W>(y, at);
+  }
+  // What passes of dy, and the deviation of x from the mean.
+  __device__ void finish(COMPUTE* slope, COMPUTE* centered, int k, const Channels<W>& channel) const {
+    COMPUTE result[W];
+    unpack<W>(slope, slopes[k]);
+    unpack<W>(centered, values[k]);
+    if (with_y) unpack<W>(result, results[k]);
 #pragma unroll
     for (int i = 0; i < W; i++) {
-      if (!with_y) result[i] = normalised(value[i], channel.mean[i], channel.factor[i], channel.offset[i]);
-      if (!passes(result[i], activation)) slope[i] = 0;
-      value[i] -= channel.mean[i];
+      const COMPUTE again = normalised(centered[i], channel.mean[i], channel.factor[i], channel.offset[i]);
+      if (!passes(with_y ? result[i] : again, activation)) slope[i] = 0;
+      centered[i] -= channel.mean[i];
     }
   }
 };
@@ -142,24 +153,27 @@ __device__ Channels<W> channels_at(int c, const COMPUTE* scale, const COMPUTE* m
   return channel;
 }
 
+// What passes is kept where it is a gradient itself, that of the residual, and then read in place of dy; it may be dy.
 #define GRADIENT_SUMS(suffix, W)                                                                                      \
-  KERNEL gradient_sums##suffix(COMPUTE* parts, const SCALAR* dy, const SCALAR* x, const COMPUTE* scale,               \
-                               const COMPUTE* mean, const COMPUTE* inverse, const COMPUTE* offset, const SCALAR* y,   \
-                               bool with_y, int activation, index_t rows, int channels, int lanes) {                  \
+  KERNEL gradient_sums##suffix(COMPUTE* parts, SCALAR* passed, bool is_kept, const SCALAR* dy, const SCALAR* x,       \
+                               const COMPUTE* scale, const COMPUTE* mean, const COMPUTE* inverse,                     \
+                               const COMPUTE* offset, const SCALAR* y, bool with_y, int activation, index_t rows,     \
+                               int channels, int lanes) {                                                             \
     const Place place = place_of<W>(lanes);                                                                           \
     COMPUTE sums[2 * W] = {};                                                                                         \
     if (place.c < channels) {                                                                                         \
       const Channels<W> channel = channels_at<W>(place.c, scale, mean, inverse, offset);                              \
-      const Slopes<W> slopes = {dy, x, y, activation, with_y};                                                        \
-      const index_t end = end_of_rows(rows);                                                                          \
-      _Pragma("unroll 4") for (index_t row = first_row(rows) + place.group; row < end; row += place.groups) {         \
+      Slopes<W> slopes = {dy, x, y, activation, with_y};                                                              \
+      const auto load = [&](int k, index_t row) { slopes.load(k, row * channels + place.c); };                        \
+      for_rows_of_part(place, rows, load, [&](int k, index_t row) {                                                   \
         COMPUTE slope[W], centered[W];                                                                                \
-        slopes.load(slope, centered, row * channels + place.c, channel);                                              \
+        slopes.finish(slope, centered, k, channel);                                                                   \
         for (int i = 0; i < W; i++) {                                                                                 \
           sums[i] += slope[i] * centered[i];                                                                          \
           sums[W + i] += slope[i];                                                                                    \
         }                                                                                                             \
-      }                                                                                                               \
+        if (is_kept) store_pack<W>(passed, row * channels + place.c, slope);                                          \
+      });                                                                                                             \
     }                                                                                                                 \
     store_sums<W>(parts, sums, channels, lanes, place);                                                               \
   }
@@ -188,30 +202,28 @@ KERNEL finish_gradient(COMPUTE* dscale, COMPUTE* doffset, COMPUTE* totals, const
   doffset[place.c] = sums[1];
 }
 
-// dx may be x and dresidual may be dy: a thread reads its numbers before it writes them.
+// dx may be x: a thread reads its numbers before it writes them.
 #define INPUT_GRADIENT(suffix, W)                                                                                     \
-  KERNEL input_gradient##suffix(SCALAR* dx, SCALAR* dresidual, bool with_residual, const COMPUTE* totals,             \
-                                const SCALAR* dy, const SCALAR* x, const COMPUTE* scale, const COMPUTE* mean,         \
-                                const COMPUTE* inverse, const COMPUTE* offset, const SCALAR* y, bool with_y,          \
-                                int activation, index_t rows, int channels, int lanes) {                              \
+  KERNEL input_gradient##suffix(SCALAR* dx, const COMPUTE* totals, const SCALAR* dy, const SCALAR* x,                 \
+                                const COMPUTE* scale, const COMPUTE* mean, const COMPUTE* inverse,                    \
+                                const COMPUTE* offset, int activation, index_t rows, int channels, int lanes) {       \
     const Place place = place_of<W>(lanes);                                                                           \
     if (place.c >= channels) return;                                                                                  \
     const Channels<W> channel = channels_at<W>(place.c, scale, mean, inverse, offset);                                \
-    const Slopes<W> slopes = {dy, x, y, activation, with_y};                                                          \
     COMPUTE steep[W], level[W];                                                                                       \
     for (int i = 0; i < W; i++) {                                                                                     \
       steep[i] = totals[place.c + i] / rows * inverse[place.c + i];                                                   \
       level[i] = totals[channels + place.c + i] / rows;                                                               \
     }                                                                                                                 \
-    FOR_EACH_ROW(row, place, rows) {                                                                                  \
-      const index_t at = row * channels + place.c;                                                                    \
+    Slopes<W> slopes = {dy, x, x, activation, false};                                                                 \
+    const auto load = [&](int k, index_t row) { slopes.load(k, row * channels + place.c); };                          \
+    for_all_rows(place, rows, load, [&](int k, index_t row) {                                                         \
       COMPUTE slope[W], centered[W];                                                                                  \
-      slopes.load(slope, centered, at, channel);                                                                      \
+      slopes.finish(slope, centered, k, channel);                                                                     \
       for (int i = 0; i < W; i++)                                                                                     \
         centered[i] = channel.factor[i] * (slope[i] - level[i] - centered[i] * steep[i]);                             \
-      store_pack<W>(dx, at, centered);                                                                                \
-      if (with_residual) store_pack<W>(dresidual, at, slope);                                                         \
-    }                                                                                                                 \
+      store_pack<W>(dx, row * channels + place.c, centered);                                                          \
+    });                                                                                                               \
   }
 WIDTHS(INPUT_GRADIENT)
 
@@ -223,24 +235,27 @@ WIDTHS(INPUT_GRADIENT)
     const Place place = place_of<W>(lanes);                                                                           \
     COMPUTE sums[2 * W] = {};                                                                                         \
     if (place.c < channels) {                                                                                         \
+      Pack<W> slopes[ROWS_AT_ONCE], values[ROWS_AT_ONCE];                                                             \
       COMPUTE center[W], factor[W];                                                                                   \
       for (int i = 0; i < W; i++) {                                                                                   \
         center[i] = mean[place.c + i];                                                                                \
         factor[i] = scale[place.c + i] * inverse_deviation(variance[place.c + i], epsilon);                           \
       }                                                                                                               \
-      const index_t end = end_of_rows(rows);                                                                          \
-      for (index_t row = first_row(rows) + place.group; row < end; row += place.groups) {                             \
-        const index_t at = row * channels + place.c;                                                                  \
+      const auto load = [&](int k, index_t row) {                                                                     \
+        slopes[k] = pack_at<W>(dy, row * channels + place.c);                                                         \
+        values[k] = pack_at<W>(x, row * channels + place.c);                                                          \
+      };                                                                                                              \
+      for_rows_of_part(place, rows, load, [&](int k, index_t row) {                                                   \
         COMPUTE slope[W], value[W];                                                                                   \
-        load_pack<W>(slope, dy, at);                                                                                  \
-        load_pack<W>(value, x, at);                                                                                   \
+        unpack<W>(slope, slopes[k]);                                                                                  \
+        unpack<W>(value, values[k]);                                                                                  \
         for (int i = 0; i < W; i++) {                                                                                 \
           sums[i] += slope[i] * (value[i] - center[i]);                                                               \
           sums[W + i] += slope[i];                                                                                    \
           slope[i] *= factor[i];                                                                                      \
         }                                                                                                             \
-        store_pack<W>(dx, at, slope);                                                                                 \
-      }                                                                                                               \
+        store_pack<W>(dx, row * channels + place.c, slope);                                                           \
+      });                                                                                                             \
     }                                                                                                                 \
     store_sums<W>(parts, sums, channels, lanes, place);                                                               \
   }
