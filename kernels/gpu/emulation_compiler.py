@@ -1,0 +1,119 @@
+"""CUDA sources as libraries for the processor: g++ with the headers in emulation/, with checks of every access or without.
+
+With checks, GCC's own hooks for ThreadSanitizer stand in front of every access; emulation/checks.cpp is linked instead of its
+library. Loads and stores must then be those of the source: the passes that take them apart or spare them are left out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge_sdk.errors import DeviceError
+from edge_sdk.kernels.gpu.compiled_files import compiled
+from edge_sdk.kernels.gpu.emulation_library import Library, Parameter
+from edge_sdk.kernels.gpu.source import Source
+
+SHIM = Path(__file__).parent / "emulation"
+OPTIONS = (
+    "-std=c++17", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-gnu-unique", "-U_FORTIFY_SOURCE", "-w",
+)  # fmt: skip
+CHECKED = ("-DCHECKED", "-g1")
+HOOKED = (
+    "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fno-tree-fre", "-fno-tree-sra",
+)  # fmt: skip
+RUNTIME, CHECKED_RUNTIME = ("blocks.cpp",), ("blocks.cpp", "checks.cpp")
+
+_KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(([^)]*)\)')
+
+
+class Compiler:
+    """g++; raises DeviceError where there is none."""
+
+    def __init__(self) -> None:
+        found = shutil.which("g++")
+        if found is None:
+            raise DeviceError("device 'gpu' is emulated here (EDGE_GPU=emulated), which needs g++; install it")
+        self._path = found
+        self._shim = "".join(path.read_text(encoding="utf-8") for path in sorted(SHIM.iterdir()) if path.is_file())
+
+    def load(self, source: Source, *, checked: bool) -> Library:
+        """Compile a source, unless that was done before, and load it."""
+        kernels = self._declared(source)
+        launchers = "\n".join(_launcher(name, barriers=source.has_barriers) for name in kernels)
+        text = f'#include "cuda.h"\n#line 1 "{source.name}.cu"\n{source.text}\n{launchers}\n'
+
+        def code() -> bytes:
+            return self._kept(f"library {checked}", text, lambda: self._library(text, source, checked=checked))
+
+        with tempfile.TemporaryDirectory(prefix="edge-gpu-") as folder:
+            path = Path(folder) / "kernels.so"
+            path.write_bytes(code())
+            return Library(source, ctypes.CDLL(str(path)), kernels, code)
+
+    def _kept(self, what: str, text: str, make: Callable[[], bytes]) -> bytes:
+        key = "|".join(("g++", platform.machine(), *OPTIONS, *CHECKED, *HOOKED, self._shim, what, text))
+        return compiled(key, make)
+
+    def _declared(self, source: Source) -> dict[str, tuple[Parameter, ...]]:
+        """The kernels of a source and their parameters, all macros expanded."""
+        plain = self._run(["-E", "-P", "-DEMULATED", "-x", "c++", "-"], source.text, source.name)
+        return {
+            name: tuple(_parameter(declared) for declared in parameters.split(",") if declared.strip())
+            for name, parameters in _KERNEL.findall(plain)
+        }
+
+    def _library(self, text: str, source: Source, *, checked: bool) -> bytes:
+        modes = CHECKED if checked else ()
+        with tempfile.TemporaryDirectory(prefix="edge-gpu-") as folder:
+            objects = [Path(folder) / f"{name}.o" for name in (CHECKED_RUNTIME if checked else RUNTIME)]
+            for path in objects:
+                path.write_bytes(self._runtime(path.stem, modes))
+            kernels, target = Path(folder) / "kernels.o", Path(folder) / "kernels.so"
+            hooks = HOOKED if checked else ()
+            options = [*OPTIONS, "-O1", *modes, *hooks, f"-I{SHIM}", "-x", "c++", "-c", "-", "-o", str(kernels)]
+            self._run(options, text, f"{source.name}.cu for {source.dtype}")
+            linked = ["-shared", "-Wl,-Bsymbolic", "-Wl,--no-undefined"]
+            self._run([*linked, str(kernels), *map(str, objects), "-o", str(target)], "", source.name)
+            return target.read_bytes()
+
+    def _runtime(self, name: str, modes: Sequence[str]) -> bytes:
+        """The object code of one of emulation/'s own files, which no hooks watch."""
+
+        def make() -> bytes:
+            with tempfile.TemporaryDirectory(prefix="edge-gpu-") as folder:
+                target = Path(folder) / "runtime.o"
+                self._run([*OPTIONS, "-O2", *modes, "-c", str(SHIM / name), "-o", str(target)], "", name)
+                return target.read_bytes()
+
+        return self._kept(" ".join((name, *modes)), "", make)
+
+    def _run(self, options: Sequence[str], text: str, what: str) -> str:
+        command = [self._path, *options]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603 - g++ on our own sources
+        if done.returncode:
+            raise RuntimeError(f"{what} does not compile as C++:\n{done.stderr[:4000]}")
+        return done.stdout
+
+
+def _parameter(declared: str) -> Parameter:
+    words = re.sub(r"\b(const|__restrict__|struct)\b", " ", declared)
+    pointer = "*" in words
+    *type_of, name = words.replace("*", " ").split()
+    return Parameter(" ".join(type_of) + ("*" if pointer else ""), name)
+
+
+def _launcher(kernel: str, *, barriers: bool) -> str:
+    sizes = "unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared"
+    return (
+        f"UNCHECKED static void call_{kernel}(void** values) {{ emulation::call({kernel}, values); }}\n"
+        f'extern "C" UNCHECKED int launch_{kernel}({sizes}, bool reversed, void** values) {{\n'
+        f"  return emulation::launch(dim3(gx, gy, gz), dim3(bx, by, bz), shared, {str(barriers).lower()}, reversed,\n"
+        f"                           call_{kernel}, values);\n}}"
+    )
