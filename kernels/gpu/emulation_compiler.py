@@ -22,15 +22,19 @@ from edge_sdk.kernels.gpu.source import Source
 
 SHIM = Path(__file__).parent / "emulation"
 OPTIONS = (
-    "-std=c++17", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-gnu-unique", "-U_FORTIFY_SOURCE", "-w",
+    "-std=c++17", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-gnu-unique", "-fdata-sections",
+    "-U_FORTIFY_SOURCE", "-w",
 )  # fmt: skip
 CHECKED = ("-DCHECKED", "-g1")
 HOOKED = (
     "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fno-tree-fre", "-fno-tree-sra",
 )  # fmt: skip
+GAP = 64
+"""Bytes behind each array of shared memory that nothing may touch."""
 RUNTIME, CHECKED_RUNTIME = ("blocks.cpp",), ("blocks.cpp", "checks.cpp")
 
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(([^)]*)\)')
+_ZEROS = re.compile(r"^_ZZ\S+:\n\t\.zero\t\d+\n", re.MULTILINE)  # variables of functions in assembly
 
 
 class Compiler:
@@ -47,7 +51,7 @@ class Compiler:
         """Compile a source, unless that was done before, and load it."""
         kernels = self._declared(source)
         launchers = "\n".join(_launcher(name, barriers=source.has_barriers) for name in kernels)
-        text = f'#include "cuda.h"\n#line 1 "{source.name}.cu"\n{source.text}\n{launchers}\n'
+        text = f"{source.text}{launchers}\n"
 
         def code() -> bytes:
             return self._kept(f"library {checked}", text, lambda: self._library(text, source, checked=checked))
@@ -63,7 +67,7 @@ class Compiler:
 
     def _declared(self, source: Source) -> dict[str, tuple[Parameter, ...]]:
         """The kernels of a source and their parameters, all macros expanded."""
-        plain = self._run(["-E", "-P", "-DEMULATED", "-x", "c++", "-"], source.text, source.name)
+        plain = self._run(["-E", "-P", "-DEMULATED", "-x", "c++", "-"], source.name, Path.cwd(), source.text)
         return {
             name: tuple(_parameter(declared) for declared in parameters.split(",") if declared.strip())
             for name, parameters in _KERNEL.findall(plain)
@@ -71,32 +75,33 @@ class Compiler:
 
     def _library(self, text: str, source: Source, *, checked: bool) -> bytes:
         modes = CHECKED if checked else ()
-        with tempfile.TemporaryDirectory(prefix="edge-gpu-") as folder:
-            objects = [Path(folder) / f"{name}.o" for name in (CHECKED_RUNTIME if checked else RUNTIME)]
-            for path in objects:
-                path.write_bytes(self._runtime(path.stem, modes))
-            kernels, target = Path(folder) / "kernels.o", Path(folder) / "kernels.so"
-            hooks = HOOKED if checked else ()
-            options = [*OPTIONS, "-O1", *modes, *hooks, f"-I{SHIM}", "-x", "c++", "-c", "-", "-o", str(kernels)]
-            self._run(options, text, f"{source.name}.cu for {source.dtype}")
-            linked = ["-shared", "-Wl,-Bsymbolic", "-Wl,--no-undefined"]
-            self._run([*linked, str(kernels), *map(str, objects), "-o", str(target)], "", source.name)
-            return target.read_bytes()
+        with tempfile.TemporaryDirectory(prefix="edge-gpu-") as name:
+            folder = Path(name)
+            (folder / f"{source.name}.cu").write_text(text, encoding="utf-8")
+            options = [*OPTIONS, "-O1", *modes, *(HOOKED if checked else ()), f"-I{SHIM}", "-include", "cuda.h"]
+            self._run([*options, "-x", "c++", "-S", f"{source.name}.cu", "-o", "kernels.s"], source.name, folder)
+            assembly = folder / "kernels.s"
+            assembly.write_text(_ZEROS.sub(rf"\g<0>\t.zero\t{GAP}\n", assembly.read_text(encoding="utf-8")), encoding="utf-8")
+            for runtime in CHECKED_RUNTIME if checked else RUNTIME:
+                (folder / f"{runtime}.o").write_bytes(self._runtime(runtime, modes))
+            objects = [f"{runtime}.o" for runtime in (CHECKED_RUNTIME if checked else RUNTIME)]
+            linked = ["-shared", "-Wl,-Bsymbolic", "-Wl,--no-undefined", "kernels.s", *objects, "-o", "kernels.so"]
+            self._run(linked, source.name, folder)
+            return (folder / "kernels.so").read_bytes()
 
     def _runtime(self, name: str, modes: Sequence[str]) -> bytes:
         """The object code of one of emulation/'s own files, which no hooks watch."""
 
         def make() -> bytes:
             with tempfile.TemporaryDirectory(prefix="edge-gpu-") as folder:
-                target = Path(folder) / "runtime.o"
-                self._run([*OPTIONS, "-O2", *modes, "-c", str(SHIM / name), "-o", str(target)], "", name)
-                return target.read_bytes()
+                self._run([*OPTIONS, "-O2", *modes, "-c", str(SHIM / name), "-o", "runtime.o"], name, Path(folder))
+                return (Path(folder) / "runtime.o").read_bytes()
 
         return self._kept(" ".join((name, *modes)), "", make)
 
-    def _run(self, options: Sequence[str], text: str, what: str) -> str:
+    def _run(self, options: Sequence[str], what: str, folder: Path, text: str = "") -> str:
         command = [self._path, *options]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603 - g++ on our own sources
+        done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603 - g++ on our own sources
         if done.returncode:
             raise RuntimeError(f"{what} does not compile as C++:\n{done.stderr[:4000]}")
         return done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_sdk.kernels.gpu import driver
+from edge_sdk.kernels.gpu import driver, emulated_driver
 
 ELSEWHERE = ("cuda_sources", "nvidia_libraries", "gpu")
 """Marks of tests that need something else than the emulated device."""
@@ -25,11 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def emulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let device "gpu" be the emulated one, or the real one where a test is marked `gpu`."""
+    """Let device "gpu" be the emulated one, every access checked, or the real one where a test is marked `gpu`."""
     if request.node.get_closest_marker("gpu"):
         yield
         return
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed: CUDA kernels cannot be run on the processor")
     monkeypatch.setenv(driver.VARIABLE, "emulated")
+    monkeypatch.setenv(emulated_driver.CHECK_VARIABLE, "1")
     yield
