@@ -163,7 +163,9 @@ class EmulatedDriver:
         """Copy to the host; where accesses are checked, raises KernelFaultError for what nobody has written."""
         self.address(source)
         if missing := self._contents.unwritten(source):
-            message = f"uninitialised: the host reads {source.nbytes} bytes of the device, of which {missing} are unwritten"
+            message = (
+                f"uninitialised: the host reads {source.nbytes} bytes of the device, of which {missing} are unwritten"
+            )
             raise KernelFaultError(Fault.UNINITIALISED, message)
         return np.array(source, subok=False)
 

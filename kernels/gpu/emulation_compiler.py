@@ -1,7 +1,7 @@
-"""CUDA sources as libraries for the processor: g++ with the headers in emulation/, with checks of every access or without.
+"""CUDA sources as libraries for the processor: by g++, with the files in emulation/; every access checked, or none.
 
-With checks, GCC's own hooks for ThreadSanitizer stand in front of every access; emulation/checks.cpp is linked instead of its
-library. Loads and stores must then be those of the source: the passes that take them apart or spare them are left out.
+With checks, GCC puts its hooks for ThreadSanitizer in front of every access, and emulation/checks.cpp stands in for
+that library. Loads and stores must be those of the source then: no pass may take them apart or spare them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Compiler:
             options = [*OPTIONS, "-O1", *modes, *(HOOKED if checked else ()), f"-I{SHIM}", "-include", "cuda.h"]
             self._run([*options, "-x", "c++", "-S", f"{source.name}.cu", "-o", "kernels.s"], source.name, folder)
             assembly = folder / "kernels.s"
-            assembly.write_text(_ZEROS.sub(rf"\g<0>\t.zero\t{GAP}\n", assembly.read_text(encoding="utf-8")), encoding="utf-8")
+            assembly.write_text(
+                _ZEROS.sub(rf"\g<0>\t.zero\t{GAP}\n", assembly.read_text(encoding="utf-8")), encoding="utf-8"
+            )
             for runtime in CHECKED_RUNTIME if checked else RUNTIME:
                 (folder / f"{runtime}.o").write_bytes(self._runtime(runtime, modes))
             objects = [f"{runtime}.o" for runtime in (CHECKED_RUNTIME if checked else RUNTIME)]

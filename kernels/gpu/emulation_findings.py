@@ -1,4 +1,4 @@
-"""Checked launches of the emulated device: what a kernel may touch, and what was found (emulation/checks.cpp), in words."""
+"""Checked launches of the emulated device: what they may touch, and in words what emulation/checks.cpp finds."""
 
 from __future__ import annotations
 
@@ -41,16 +41,13 @@ class FindingStructure(ctypes.Structure):
     """`Finding` of checks.cpp."""
 
     _fields_ = (
-        *((name, ctypes.c_uint64) for name in ("address", "place", "other_place", "dynamic_start", "dynamic_bytes")),
-        *(
-            (name, ctypes.c_uint32)
-            for name in (
-                "kind", "size", "writes", "other_writes", "first_block", "block", "thread", "has_other",
-                "other_block", "other_thread",
-            )  # fmt: skip
-        ),
-    )
-
+        ("address", ctypes.c_uint64), ("place", ctypes.c_uint64), ("other_place", ctypes.c_uint64),
+        ("dynamic_start", ctypes.c_uint64), ("dynamic_bytes", ctypes.c_uint64),
+        ("kind", ctypes.c_uint32), ("size", ctypes.c_uint32), ("writes", ctypes.c_uint32),
+        ("other_writes", ctypes.c_uint32), ("first_block", ctypes.c_uint32), ("block", ctypes.c_uint32),
+        ("thread", ctypes.c_uint32), ("has_other", ctypes.c_uint32), ("other_block", ctypes.c_uint32),
+        ("other_thread", ctypes.c_uint32),
+    )  # fmt: skip
 
 
 class LaunchChecks:
@@ -73,8 +70,7 @@ class LaunchChecks:
             named = self._contents.addresses_in(array)
             self._extents.extend(Extent(f"an array of {name}", one.start, one.size) for one in named)
         handle, shared = self._library.handle, self._library.shared
-        ranges = (RangeStructure * max(len(shared), 1))(*((one.start, one.size, None) for one in shared))
-        handle.emulated_shared(ranges, len(shared))
+        handle.emulated_shared((RangeStructure * len(shared))(*map(_range, shared)), len(shared))
         handle.emulated_ranges(*self._contents.ranges(self._extents))
 
     def fault(self, grid: Size, block: Size, backwards: bool) -> KernelFaultError:
@@ -111,6 +107,10 @@ class LaunchChecks:
         """Whatever may be meant by an address."""
         dynamic = Extent("dynamic shared memory", finding.dynamic_start, finding.dynamic_bytes)
         return [*self._extents, *self._library.shared, *([dynamic] if dynamic.size else [])]
+
+
+def _range(extent: Extent) -> RangeStructure:
+    return RangeStructure(extent.start, extent.size, None)
 
 
 def _index(number: int, sizes: Size) -> Size:
