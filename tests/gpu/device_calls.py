@@ -36,8 +36,8 @@ class _Guarded:
 
     @property
     def written_outside(self) -> bool:
-        memory = current_driver().read(self._memory)
-        return bool((memory[:GUARD] != UNTOUCHED).any() or (memory[-GUARD:] != UNTOUCHED).any())
+        guards = (self._memory[:GUARD], self._memory[-GUARD:])
+        return any(bool((current_driver().read(guard) != UNTOUCHED).any()) for guard in guards)
 
     def read(self) -> Array:
         return current_driver().read(self.array)

@@ -59,8 +59,8 @@ PLANTED = (
             "SHARED[t] = x[t]; __syncwarp(); float z = t % 32 < 2 ? s[t / 32 * 32 + 9] : 0;"
             "DEFECT if (t % 32 == 9) s[t] = z; y[t] = z;"),
     Planted("read_long_ago", Fault.RACE, "__syncwarp();", "__syncthreads();",
-            "SHARED[t] = x[t]; __syncthreads(); float z = s[0]; DEFECT if (t) z += s[t]; __syncwarp(); if (t) z += s[t];"
-            "if (t == 63) s[0] = z; y[t] = z;"),
+            "SHARED[t] = x[t]; __syncthreads(); float z = s[0]; DEFECT if (t) z += s[t];"
+            "__syncwarp(); if (t) z += s[t]; if (t == 63) s[0] = z; y[t] = z;"),
     Planted("neighbouring_bytes", Fault.RACE, "t / 2", "t",
             "if (t < 16) y[t] = 0; __syncthreads(); ((char*)y)[DEFECT] = 0; if (t >= 16) y[t] = x[t];"),
     Planted("memory_without_barrier", Fault.RACE, "", "__syncthreads();",
