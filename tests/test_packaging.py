@@ -97,7 +97,7 @@ def test_every_package_is_listed():
     assert len(packages) == len(PYPROJECT["tool"]["setuptools"]["packages"])
 
 
-PACKAGED = {".py", ".json", ".typed", ".template", ".cu", ".cuh", ".h"}
+PACKAGED = {".py", ".json", ".typed", ".template", ".cu", ".cuh", ".h", ".cpp"}
 
 
 def test_the_wheel_has_every_file(wheel):

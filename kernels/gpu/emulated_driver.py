@@ -8,38 +8,32 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
-import re
-import shutil
-import subprocess
-import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_sdk.device_memory import seconds_of
-from edge_sdk.errors import DeviceError, UsageError
+from edge_sdk.errors import UsageError
 from edge_sdk.kernel import Call
-from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
+from edge_sdk.kernels.gpu.emulation_compiler import Compiler
+from edge_sdk.kernels.gpu.emulation_contents import Contents
+from edge_sdk.kernels.gpu.emulation_findings import Fault, KernelFaultError, LaunchChecks
+from edge_sdk.kernels.gpu.emulation_library import Library
 from edge_sdk.kernels.gpu.exchange import Exchange, HostExchange
 from edge_sdk.kernels.gpu.source import Source
 from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
 from edge_sdk.parallel.communicator import Communicator
 from edge_sdk.spec import Array
 
-SHIM = Path(__file__).parent / "emulation"
-OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off", "-w")
 ALIGNMENT = 256
 MEMORY_VARIABLE = "EDGE_GPU_MEMORY"
+CHECK_VARIABLE = "EDGE_GPU_CHECK"
+DIVERGED, FAILED_CHECK = 1, 2  # how a launch may end (emulation/blocks.h)
 GRID_LIMIT, THREADS_LIMIT, SHARED_LIMIT = (2**31 - 1, 65535, 65535), 1024, 48 << 10
 
-_KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(([^)]*)\)')
 _C_TYPES = {
     "float": np.dtype("float32"), "double": np.dtype("float64"), "int": np.dtype("int32"),
     "unsigned": np.dtype("uint32"),
@@ -53,26 +47,38 @@ class DeviceArray(np.ndarray[Any, np.dtype[Any]]):
     """An array in the emulated device's memory: no array of the host may be handed to a kernel, nor the other way."""
 
 
-@dataclass(frozen=True)
 class _EmulatedFunction:
-    name: str
-    entry: Any
-    parameters: tuple[str, ...]
-    driver: EmulatedDriver
+    """A kernel of one launch, whose arrays `check` takes note of."""
+
+    def __init__(self, driver: EmulatedDriver, library: Library, kernel: str, checks: LaunchChecks | None) -> None:
+        self._name, self._driver, self._checks = kernel, driver, checks
+        self._parameters = library.kernels[kernel]
+        self._entry = getattr(library.handle, f"launch_{kernel}")
+        self._entry.argtypes = [*[ctypes.c_uint] * 7, ctypes.c_bool, ctypes.c_void_p]
+        self._entry.restype = ctypes.c_int
 
     def check(self, values: Sequence[Any]) -> None:
-        if len(values) != len(self.parameters):
-            raise TypeError(f"{self.name}: {len(values)} arguments; it takes {', '.join(self.parameters)}")
-        for index, (declared, value) in enumerate(zip(self.parameters, values, strict=True)):
-            _check_value(self.name, index, declared, value)
+        if len(values) != len(self._parameters):
+            declared = ", ".join(parameter.type for parameter in self._parameters)
+            raise TypeError(f"{self._name}: {len(values)} arguments; it takes {declared}")
+        for index, (parameter, value) in enumerate(zip(self._parameters, values, strict=True)):
+            _check_value(self._name, index, parameter.type, value)
+        if self._checks:
+            self._checks.take(values)
 
     def __call__(self, grid: Size, block: Size, shared: int, arguments: int) -> None:
+        name = self._name
         if any(not 1 <= size <= limit for size, limit in zip(grid, GRID_LIMIT, strict=True)):
-            raise ValueError(f"{self.name}: a grid of {grid} blocks; wanted at least 1, at most {GRID_LIMIT}")
+            raise ValueError(f"{name}: a grid of {grid} blocks; wanted at least 1, at most {GRID_LIMIT}")
         if not 1 <= block[0] * block[1] * block[2] <= THREADS_LIMIT or shared > SHARED_LIMIT:
-            raise ValueError(f"{self.name}: {block} threads, {shared} bytes shared; at most {THREADS_LIMIT} threads")
-        if not self.entry(*grid, *block, shared, self.driver.reversed, arguments):
-            raise RuntimeError(f"{self.name}: the threads of a block wait for each other at different barriers")
+            raise ValueError(f"{name}: {block} threads, {shared} bytes shared; at most {THREADS_LIMIT} threads")
+        if self._checks:
+            self._checks.begin()
+        outcome = self._entry(*grid, *block, shared, self._driver.reversed, arguments)
+        if outcome == DIVERGED:
+            raise RuntimeError(f"{name}: the threads of a block wait for each other at different barriers")
+        if outcome == FAILED_CHECK and self._checks:
+            raise self._checks.fault(grid, block, self._driver.reversed)
 
 
 class _Happened:
@@ -94,26 +100,26 @@ class EmulatedDriver:
     def __init__(self) -> None:
         self.reversed = False
         """Whether blocks and threads run from the last to the first."""
+        self.checked = os.environ.get(CHECK_VARIABLE, "") not in ("", "0")
+        """Whether every access of the kernels that are asked for is checked; else what is wrong may pass unseen."""
         self.memory_bytes = _memory_of_variable()
         """How much memory the device has; None: as much as the process."""
         self.used_bytes = 0
         """How much of it arrays take."""
-        self._compiler = shutil.which("g++")
-        if self._compiler is None:
-            raise DeviceError("device 'gpu' is emulated here (EDGE_GPU=emulated), which needs g++; install it")
-        self._loaded: dict[Source, tuple[ctypes.CDLL, dict[str, tuple[str, ...]]]] = {}
+        self._compiler = Compiler()
+        self._loaded: dict[tuple[Source, bool], Library] = {}
+        self._contents = Contents()
 
     def function(self, source: Source, kernel: str) -> Function:
         """Return a kernel of a source, compiled and loaded once."""
-        if source not in self._loaded:
-            self._loaded[source] = self._load(source)
-        library, kernels = self._loaded[source]
-        if kernel not in kernels:
-            raise KeyError(f"{source.name}.cu declares no kernel {kernel!r}; it has {', '.join(kernels)}")
-        entry = getattr(library, f"launch_{kernel}")
-        entry.argtypes = [*[ctypes.c_uint] * 7, ctypes.c_bool, ctypes.c_void_p]
-        entry.restype = ctypes.c_bool
-        return _EmulatedFunction(kernel, entry, kernels[kernel], self)
+        key = (source, self.checked)
+        if key not in self._loaded:
+            self._loaded[key] = self._compiler.load(source, checked=self.checked)
+        library = self._loaded[key]
+        if kernel not in library.kernels:
+            raise KeyError(f"{source.name}.cu declares no kernel {kernel!r}; it has {', '.join(library.kernels)}")
+        checks = LaunchChecks(library, kernel, self._contents) if self.checked else None
+        return _EmulatedFunction(self, library, kernel, checks)
 
     def allocate(self, size: int) -> Array:
         """Return bytes that are all 255: as floats no numbers, so that what is read before it is written shows."""
@@ -121,8 +127,10 @@ class EmulatedDriver:
             raise MemoryError(f"device 'gpu' has {self.memory_bytes - self.used_bytes} bytes left, not {size}")
         memory = np.full(size + ALIGNMENT, 0xFF, np.uint8)
         self.used_bytes += self.taken(size)
-        weakref.finalize(memory, self._release, self.taken(size))
         start = -memory.ctypes.data % ALIGNMENT
+        if self.checked:
+            self._contents.allocate(memory.ctypes.data + start, size)
+        weakref.finalize(memory, self._release, memory.ctypes.data + start, self.taken(size))
         return memory[start : start + size].view(DeviceArray)
 
     def taken(self, size: int) -> int:
@@ -141,22 +149,36 @@ class EmulatedDriver:
         """Return where an array of the device starts; raises TypeError for one of the host."""
         if not isinstance(array, DeviceArray):
             raise TypeError("an array of the host was handed to a kernel of the device")
-        return int(array.ctypes.data)
+        address = int(array.ctypes.data)
+        if self.checked:
+            self._contents.give_address(address, array.nbytes)
+        return address
 
     def write(self, target: Array, source: Array) -> None:
         """Copy to the device."""
         self.address(target)
         np.copyto(target, source)
+        self._contents.write(target, source)
 
     def read(self, source: Array) -> Array:
-        """Copy to the host."""
+        """Copy to the host; where accesses are checked, raises KernelFaultError for what nobody has written."""
         self.address(source)
+        if missing := self._contents.unwritten(source):
+            message = (
+                f"uninitialised: the host reads {source.nbytes} bytes of the device, of which {missing} are unwritten"
+            )
+            raise KernelFaultError(Fault.UNINITIALISED, message)
         return np.array(source, subok=False)
 
     def copy(self, target: Array, source: Array) -> None:
         """Copy on the device."""
         self.address(target), self.address(source)
         np.copyto(target, source)
+        self._contents.copy(target, source)
+
+    def forget(self, array: Array) -> None:
+        """Take what an array holds for nothing: a kernel must write it before it is read."""
+        self._contents.mark(array, written=False)
 
     def program(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return a loop over the calls."""
@@ -192,8 +214,7 @@ class EmulatedDriver:
 
     def download(self, target: Array, source: Array) -> None:
         """Copy to the host."""
-        self.address(source)
-        np.copyto(target, source)
+        np.copyto(target, self.read(source))
 
     def record(self, queue: Queue) -> Event:
         """Return a point that has been passed."""
@@ -202,42 +223,9 @@ class EmulatedDriver:
     def let_wait(self, queue: Queue, event: Event) -> None:
         """There is nothing to wait for."""
 
-    def _release(self, size: int) -> None:
+    def _release(self, start: int, size: int) -> None:
         self.used_bytes -= size
-
-    @cached_property
-    def _shim(self) -> str:
-        return (SHIM / "cuda.h").read_text(encoding="utf-8")
-
-    def _load(self, source: Source) -> tuple[ctypes.CDLL, dict[str, tuple[str, ...]]]:
-        with tempfile.TemporaryDirectory(prefix="edge-gpu-") as folder:
-            kernels = self._declared(source, Path(folder))
-            launchers = "\n".join(_launcher(name, barriers=source.has_barriers) for name in kernels)
-            text = f'#include "cuda.h"\n{source.text}\n{launchers}\n'
-            key = "|".join(("g++", platform.machine(), *OPTIONS, self._shim, text))
-            path = Path(folder) / "kernels.so"
-            path.write_bytes(compiled(key, lambda: self._compile(text, source, Path(folder))))
-            return ctypes.CDLL(str(path)), kernels
-
-    def _declared(self, source: Source, folder: Path) -> dict[str, tuple[str, ...]]:
-        """The kernels of a source and the C types of their parameters, all macros expanded."""
-        plain = self._run(["-E", "-P", "-DEMULATED", "-x", "c++", "-"], source.text, source, folder)
-        return {
-            name: tuple(_type_of(parameter) for parameter in parameters.split(",") if parameter.strip())
-            for name, parameters in _KERNEL.findall(plain)
-        }
-
-    def _compile(self, text: str, source: Source, folder: Path) -> bytes:
-        target = folder / "compiled.so"
-        self._run([*OPTIONS, f"-I{SHIM}", "-x", "c++", "-", "-o", str(target)], text, source, folder)
-        return target.read_bytes()
-
-    def _run(self, options: Sequence[str], text: str, source: Source, folder: Path) -> str:
-        command = [str(self._compiler), *options]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603 - g++ on our own sources
-        if done.returncode:
-            raise RuntimeError(f"{source.name}.cu for {source.dtype} does not compile as C++:\n{done.stderr[:4000]}")
-        return done.stdout
+        self._contents.release(start)
 
 
 def _memory_of_variable() -> int | None:
@@ -255,20 +243,3 @@ def _check_value(kernel: str, index: int, declared: str, value: Any) -> None:
     fits = is_pointer == declared.endswith("*") and (is_pointer or plain) and wanted in (None, found)
     if not fits:
         raise TypeError(f"{kernel}: argument {index} is {type(value).__name__} of {found}; wanted {declared}")
-
-
-def _type_of(parameter: str) -> str:
-    """The type of one declared parameter without its name, const and restrict: "float*"."""
-    words = re.sub(r"\b(const|__restrict__|struct)\b", " ", parameter)
-    pointer = "*" in words
-    names = words.replace("*", " ").split()
-    return " ".join(names[:-1]) + ("*" if pointer else "")
-
-
-def _launcher(kernel: str, *, barriers: bool) -> str:
-    sizes = "unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared"
-    return (
-        f'extern "C" bool launch_{kernel}({sizes}, bool reversed, void** values) {{\n'
-        f"  return emulation::launch(dim3(gx, gy, gz), dim3(bx, by, bz), shared, {str(barriers).lower()}, reversed,\n"
-        f"                           [=] {{ emulation::call({kernel}, values); }});\n}}"
-    )

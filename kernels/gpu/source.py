@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -38,8 +38,17 @@ SCALARS: Mapping[str, Scalar] = {
     "bool": Scalar("bool", "bool"),
 }
 
-_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
+_INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
 _BARRIER = re.compile(r"__sync\w+\(|__shfl\w*\(")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that the compiler reads, and where it stands."""
+
+    text: str
+    file: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -52,15 +61,21 @@ class Source:
     """Whether products are left to tensor cores; of float32 they round factors to TF32."""
 
     @cached_property
-    def text(self) -> str:
-        """What the compiler reads: the definitions, then the file with every include in its place, once."""
+    def lines(self) -> tuple[Line, ...]:
+        """The definitions, then the file with every include in its place, once."""
         scalar = SCALARS[self.dtype]
         defined = [f"#define SCALAR {scalar.stored}", f"#define COMPUTE {scalar.computed}"]
         if scalar.switch:
             defined.append(f"#define {scalar.switch} 1")
         if self.tensor_cores:
             defined.append("#define TENSOR_CORES 1")
-        return "\n".join([*defined, _with_includes(f"{self.name}.cu", set())])
+        given = [Line(text, "definitions", number) for number, text in enumerate(defined, 1)]
+        return (*given, *_with_includes(f"{self.name}.cu", set()))
+
+    @cached_property
+    def text(self) -> str:
+        """What the compiler reads."""
+        return "".join(f"{line.text}\n" for line in self.lines)
 
     @property
     def digest(self) -> str:
@@ -93,9 +108,12 @@ def source_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.cu")))
 
 
-def _with_includes(name: str, done: set[str]) -> str:
+def _with_includes(name: str, done: set[str]) -> Iterator[Line]:
     if name in done:
-        return ""
+        return
     done.add(name)
-    text = (FOLDER / name).read_text(encoding="utf-8").replace("#pragma once\n", "")
-    return _INCLUDE.sub(lambda found: _with_includes(found.group(1), done), text)
+    for number, text in enumerate((FOLDER / name).read_text(encoding="utf-8").splitlines(), 1):
+        if included := _INCLUDE.fullmatch(text):
+            yield from _with_includes(included.group(1), done)
+        elif text != "#pragma once":
+            yield Line(text, name, number)

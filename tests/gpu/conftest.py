@@ -11,7 +11,7 @@ import shutil
 import pytest
 from gpu.devices import is_emulated
 
-from edge_sdk.kernels.gpu import driver
+from edge_sdk.kernels.gpu import driver, emulated_driver
 
 DEVICES = {"emulated": "emulated", "gpu": "cuda"}
 """What the environment says for each mark."""
@@ -31,11 +31,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def gpu_in_use(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let device "gpu" be the one that the test is for; a process has one of them."""
+    """Let device "gpu" be the one that the test is for, an emulated one checked; a process has one of them."""
     name = getattr(request, "param", "emulated")
     if name == "emulated" and shutil.which("g++") is None:
         pytest.skip("g++ is not installed: CUDA kernels cannot be run on the processor")
     monkeypatch.setenv(driver.VARIABLE, DEVICES[name])
+    monkeypatch.setenv(emulated_driver.CHECK_VARIABLE, "1")
     if driver.current_driver.cache_info().currsize and is_emulated() != (name == "emulated"):
         pytest.fail("this process has computed on the other device; run `pytest -m emulated` and `-m gpu` one by one")
     return str(name)

@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_sdk.kernel import Kernel, call_arguments
 from edge_sdk.kernels.gpu.driver import current_driver
+from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
 from edge_sdk.op import Op
 from edge_sdk.quantization.profile import DEFAULT, Profile
 from edge_sdk.spec import FLOATS, Array, Spec, spec_of
@@ -24,16 +25,19 @@ class _Guarded:
         self._memory = driver.allocate(spec.bytes + 2 * GUARD)
         driver.write(self._memory, np.full(spec.bytes + 2 * GUARD, UNTOUCHED, np.uint8))
         self.array: Array = self._memory[GUARD : GUARD + spec.bytes].view(spec.numpy_dtype).reshape(spec.shape)
+        unwritten = content is None
         if content is None:
             fill = 0x7FC0 if spec.dtype == "bfloat16" else np.nan if spec.dtype in FLOATS else 77
             content = np.full(spec.shape, fill).astype(spec.numpy_dtype)
         if spec.elements:
             driver.write(self.array, content)
+            if unwritten and isinstance(driver, EmulatedDriver):
+                driver.forget(self.array)
 
     @property
     def written_outside(self) -> bool:
-        memory = current_driver().read(self._memory)
-        return bool((memory[:GUARD] != UNTOUCHED).any() or (memory[-GUARD:] != UNTOUCHED).any())
+        guards = (self._memory[:GUARD], self._memory[-GUARD:])
+        return any(bool((current_driver().read(guard) != UNTOUCHED).any()) for guard in guards)
 
     def read(self) -> Array:
         return current_driver().read(self.array)
