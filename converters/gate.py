@@ -15,7 +15,7 @@ from edge_sdk.errors import ExportError, UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model
 from edge_sdk.quantization.calibration import CalibrationImages
-from edge_sdk.quantization.candidate import integer_graph, prepare
+from edge_sdk.quantization.candidate import Candidate, integer_graph, prepare
 from edge_sdk.quantization.int8 import EdgeType
 from edge_sdk.quantization.ladder import Climbed, RungName, climb
 from edge_sdk.quantization.scheme import Scheme
@@ -124,7 +124,10 @@ class Stage(Generic[FinishedT]):
 
 @dataclass(frozen=True)
 class Forms:
-    """The 8-bit forms of a model, rung by rung; the arguments are those of `export` and of `climb`."""
+    """The 8-bit forms of a model, rung by rung; the arguments are those of `export` and of `climb`.
+
+    `size` says how many bytes the file of a form has: those that are too large, but for the first, are left out.
+    """
 
     model: Model
     photos: PhotoSource
@@ -134,12 +137,14 @@ class Forms:
     rungs: Sequence[RungName]
     train: Dataset | Path | str | None
     listener: Callable[[str], None]
+    limits: Limits
+    size: Callable[[Form], int]
 
     def __iter__(self) -> Iterator[tuple[Climbed, Form]]:
         candidate = prepare(self.model, self.input_type, self.scheme)
         images = CalibrationImages.of(self.photos, self.model.labels, candidate.preprocess)
-        for climbed in climb(candidate, images, self.model, self.rungs, self.train, self.listener):
-            yield climbed, integer_graph(climbed.candidate, self.input_type, self.output_type)
+        for climbed in climb(candidate, images, self.model, self.rungs, self.train, self.listener, self._fits):
+            yield climbed, self._form(climbed.candidate)
 
     def layers(self, climbed: Climbed) -> SensitivityReport:
         """Compare every layer of a form with the float network."""
@@ -147,6 +152,12 @@ class Forms:
         few = CalibrationImages.of(self.photos, self.model.labels, candidate.preprocess, REPORTED_PHOTOS)
         self.listener("report")
         return report_layers(candidate, few)
+
+    def _form(self, candidate: Candidate) -> Form:
+        return integer_graph(candidate, self.input_type, self.output_type)
+
+    def _fits(self, candidate: Candidate) -> bool:
+        return self.limits.max_size is None or self.limits.fits(self.size(self._form(candidate)))
 
 
 @dataclass(frozen=True)

@@ -115,10 +115,10 @@ def evaluate(
     """Run a model over labelled photos.
 
     `model` is a Model, an open exported file, or the path of an `.edge` or `.tflite` file; `data` is a data set or a
-    folder with one sub-folder a class, whose names must be labels of the model. `on_batch` is told how many photos a
-    finished batch had. `device` computes: "cpu", "gpu", or "auto", the GPU where there is one, which `on_note` is told;
-    None is the model's own. On a GPU an int8 `.tflite` file is computed here, as the runtime's default kernels do, bit
-    for bit; a file that is already open in its runtime stays there.
+    folder with one sub-folder a class, whose names must be labels of the model, in any order. `on_batch` is told how
+    many photos a finished batch had. `device` computes: "cpu", "gpu", or "auto", the GPU where there is one, which
+    `on_note` is told; None is the model's own. On a GPU an int8 `.tflite` file is computed here, as the runtime's
+    default kernels do, bit for bit; a file that is already open in its runtime stays there.
 
     Raises:
         DeviceError: the device is not here.
@@ -126,6 +126,7 @@ def evaluate(
         DataError: no photo can be read, or the folder's classes are not the model's.
         FormatError: the model file cannot be read.
     """
+    from edge_sdk.data.class_names import under_labels
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.data.loader import Loader
 
@@ -134,8 +135,7 @@ def evaluate(
         classifier = _placed(classifier, device, on_note)
     if isinstance(data, str | Path):
         data = ImageFolder.scan(data, labels=classifier.labels).evaluation
-    if data.labels != classifier.labels:
-        raise DataError(f"the data's classes {list(data.labels)[:5]} are not the model's {list(classifier.labels)[:5]}")
+    data = under_labels(data, classifier.labels)
     batch_size = max(1, min(batch_size, len(data)))
     loader = Loader(data, classifier.preprocess, batch_size=batch_size, shuffle=False, drop_last=False)
     scores: list[Array] = []

@@ -6,27 +6,26 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.converters.gate import Form, Forms, Limits, Stage, first_good_enough
-from edge_sdk.converters.onnx.finished import Finished, store
-from edge_sdk.converters.onnx.report import Report, report_file, with_session
-from edge_sdk.converters.onnx.runtime import ONNXModel, has_onnx_runtime
-from edge_sdk.converters.onnx.write_model import DEFAULT_OPSET, About, check_opset, write
+from edge_sdk.converters.onnx.finisher import BATCH, Finisher
+from edge_sdk.converters.onnx.report import Report
+from edge_sdk.converters.onnx.runtime import has_onnx_runtime
+from edge_sdk.converters.onnx.write_model import DEFAULT_OPSET, check_opset
 from edge_sdk.converters.onnx.writing import ImageLayout
 from edge_sdk.converters.precision import (
-    FLOAT_TOLERANCE,
     UNASKED_CHECK_PHOTOS,
     WEIGHTS,
     Precision,
     calibration_findings,
     check_precision_of,
 )
-from edge_sdk.errors import ExportError, MissingExtraError, UsageError, suggestion
+from edge_sdk.data.class_names import training_photos
+from edge_sdk.errors import MissingExtraError, UsageError, suggestion
 from edge_sdk.evaluation import evaluate
 from edge_sdk.model import Model
 from edge_sdk.quantization.int8 import EdgeType
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 REFERENCE_PHOTOS = 4
 """How many photos a file is compared on where only ONNX's reference evaluator is there, which takes seconds for one."""
-BATCH = 8
 
 
 def export_onnx(
@@ -103,6 +101,8 @@ def export_onnx(
     check_opset(opset)
     check_rungs(rungs)
     limits.check(quantize, check)
+    if train is not None:
+        training_photos(train, None, model.labels)  # now, and not after minutes on the ladder
     if limits.judges_answers and not has_onnx_runtime():
         raise MissingExtraError(
             "max_drop (--max-drop) and min_agreement (--min-agreement) are measured in ONNX Runtime: "
@@ -111,7 +111,6 @@ def export_onnx(
     findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
     expected = evaluate(model, photos, BATCH)
-    about = About(model.name, model.preprocess, model.labels, model.provenance)
     profile = profile_of(model) if rounds(model) else DEFAULT_PROFILE if quantized is None else quantized.profile
     input_type = input_type or "float32"
 
@@ -124,30 +123,15 @@ def export_onnx(
             yield None, model.inference
 
     with _workplace(path) as folder:
-        numbers = count()
-
-        def finish(form: Form) -> Finished:
-            weights = WEIGHTS[quantize]
-            written = write(*form, opset=opset, weights=weights, image_layout=image_layout, about=about)
-            files = store(written.proto, folder / str(next(numbers)) / path.name)
-            file = ONNXModel(files[-1], image_layout, threads)
-            found = evaluate(file, photos, BATCH)
-            report = report_file(str(path), quantize, written, files, file, expected, found, findings)
-            file.close()
-            if quantize == "none" and not report.relative_difference <= FLOAT_TOLERANCE:
-                raise ExportError(
-                    f"{path}: the finished file's logits differ from the model's by {report.relative_difference:.1e} "
-                    f"of the largest, at most {FLOAT_TOLERANCE:.0e} is right for float32; no file was left"
-                )
-            if quantize == "int8":
-                own = QuantizedModel(*form, model.preprocess, model.labels, profile)
-                report = with_session(report, form[0], evaluate(own, photos, BATCH), found)
-            return Finished(files, report)
-
-        stage = Stage(quantize, forms(), finish)
+        finisher = Finisher(
+            path, folder, model, quantize, opset, image_layout, profile, photos, expected, findings, threads
+        )  # fmt: skip
+        stage = Stage(quantize, forms(), finisher)
         if quantize == "int8" and limits.judges_answers and calibrate is not None and quantized is None:
-            climbed = Forms(model, calibrate, input_type, output_type, scheme, rungs, train, listener)
-            stage = Stage(quantize, climbed, finish, climbed.layers)
+            climbed = Forms(
+                model, calibrate, input_type, output_type, scheme, rungs, train, listener, limits, finisher.size
+            )  # fmt: skip
+            stage = Stage(quantize, climbed, finisher, climbed.layers)
         advice = "" if quantize == "int8" else "; quantize='int8' makes it smaller"
         finished = first_good_enough(path, [stage], limits, advice)
         finished.save(path)

@@ -52,7 +52,7 @@ def store(proto: ModelProto, path: Path) -> tuple[Path, ...]:
         ExportError: ONNX's checker refuses it.
     """
     onnx = onnx_package()
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     files: tuple[Path, ...] = (path,)
     if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) > LARGEST_MESSAGE:
         data = _beside(path)

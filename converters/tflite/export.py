@@ -27,6 +27,7 @@ from edge_sdk.converters.tflite.finished_file import BATCH, Finisher, Writer
 from edge_sdk.converters.tflite.report import Report
 from edge_sdk.converters.tflite.stages import Pruner, Stages
 from edge_sdk.converters.tflite.versions import target_runtime
+from edge_sdk.data.class_names import training_photos
 from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.quantization.int8 import EdgeType
@@ -118,6 +119,8 @@ def export(
     limits = Limits(max_drop, max_size, min_agreement)
     limits.check(quantize, check)
     check_rungs(rungs)
+    if train is not None:
+        training_photos(train, None, model.labels)  # now, and not after minutes on the ladder
     target_runtime(min_runtime)
     scheme = scheme_of(quantize, scheme)
     if quantize in INTEGERS:
@@ -126,7 +129,9 @@ def export(
     findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
     golden = photos if self_test else None
-    writer = Writer(model, quantize, calibrate, edges, golden, min_runtime, fixed_batch)
+    held_out = None if check is None else photos
+    climbs = calibrate is not None and limits.judges_answers
+    writer = Writer(model, quantize, calibrate, edges, golden, min_runtime, fixed_batch, held_out, climbs)
     finisher = Finisher.of(path, writer, photos, findings, threads)
     stages = Stages(finisher, output_type, scheme, rungs, train, limits, pruner, listener)
     finished = first_good_enough(path, stages, limits, _advice(quantize, pruner))

@@ -27,7 +27,6 @@ from edge_sdk.evaluation import Evaluation, evaluate
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model, softmax
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.quantization.calibration import CALIBRATION_PHOTOS
 from edge_sdk.spec import Array
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ class Writer:
         golden: The photos of their self-test; None leaves it out.
         min_runtime: The oldest release that they are for; None is the oldest that can be had.
         fixed_batch: Whether they take one photo at a time.
+        check: The photos that they are measured on, where these are others than the calibration's.
+        climbs: Whether the ladder makes them.
     """
 
     model: Model
@@ -76,6 +77,8 @@ class Writer:
     golden: Dataset | None
     min_runtime: str | None
     fixed_batch: bool
+    check: Dataset | None = None
+    climbs: bool = False
 
     @cached_property
     def shown(self) -> Model:
@@ -86,7 +89,7 @@ class Writer:
     def origin(self) -> Mapping[str, Any]:
         """Where the files come from."""
         photos = self.calibrate if self.precision in INTEGERS else None
-        return lineage(self.model, self.precision, photos, CALIBRATION_PHOTOS)
+        return lineage(self.model, self.precision, photos, self.check, climbs=self.climbs)
 
     def write(self, form: Form) -> tuple[WrittenFile, About]:
         """Return the file of a form and what it says about itself."""

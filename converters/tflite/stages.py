@@ -117,7 +117,10 @@ class Stages:
         if not self.limits.judges_answers or photos is None:
             form = quantized_graph(model, photos, input_type, self.output_type, scheme)
             return Stage(name, [(None, form)], finisher)
-        forms = Forms(model, photos, input_type, self.output_type, scheme, self.rungs, self.train, self.listener)
+        forms = Forms(
+            model, photos, input_type, self.output_type, scheme, self.rungs, self.train, self.listener,
+            self.limits, size=lambda form: len(writer.write(form)[0].data),
+        )  # fmt: skip
         return Stage(name, forms, finisher, forms.layers)
 
     def _narrower(self) -> list[Scheme]:

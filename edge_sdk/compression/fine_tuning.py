@@ -67,14 +67,11 @@ def fine_tune(
     The other arguments are those of `fit`, with `DEFAULTS`: `out` and `resume` make a run that can be interrupted.
     `resume` None goes on with what the folder holds, or begins.
     """
-    from edge_sdk.data.folder import ImageFolder
+    from edge_sdk.data.class_names import training_photos
 
     settings = {**DEFAULTS, **arguments}
-    if isinstance(data, str | Path):
-        folder = ImageFolder.scan(data, labels=teacher.labels)  # in the model's order, and not in the folder's
-        data = folder.train
-        if validation_data is None and settings.get("validation") != 0:
-            validation_data = folder.validation
+    hold_out = settings.get("validation") != 0
+    data, validation_data = training_photos(data, validation_data, teacher.labels, hold_out=hold_out)
     if settings.get("resume", False) is None:
         out = settings.get("out")
         settings["resume"] = out is not None and (Path(out) / CHECKPOINT).exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -86,7 +86,7 @@ def prune_channels(
             f"{least / cost(model.graph):.0%} are left"
         )
     if data is not None:
-        pruning = Pruning.of(model, of, data, multiple)
+        pruning = pruning.ordered_by_loss(of, data)
     removed = pruning.largest(lambda candidate: cost(pruning.graph(candidate)) <= most)
     return pruning.apply(pruning.smallest() if removed is None else removed)
 
@@ -112,13 +112,15 @@ class Pruning:
             raise UsageError(f"multiple is {multiple}, wanted 1 or more")
         check_prunable(model)
         coupled = coupled_channels(model.graph)
-        if data is None:
-            scores = by_magnitude(model.graph, model.workspace, coupled)
-        else:
-            scores = by_loss(model, coupled, labelled_photos(model, data)) / _savings(model.graph, coupled, of)
-        channels = np.concatenate([np.zeros(0, int), *(group.channels for group in coupled.groups)])
-        order = channels[np.argsort(scores[channels], kind="stable")]
-        return cls(model, digest(model), coupled, scores, order, multiple, "magnitude" if data is None else "loss")
+        scores = by_magnitude(model.graph, model.workspace, coupled)
+        pruning = cls(model, digest(model), coupled, scores, _order(coupled, scores), multiple, "magnitude")
+        return pruning if data is None else pruning.ordered_by_loss(of, data)
+
+    def ordered_by_loss(self, of: Measure, data: Dataset | Path | str) -> Pruning:
+        """Return the same channels in the order in which the loss on labelled photos would miss them for their cost."""
+        losses = by_loss(self.model, self.coupled, labelled_photos(self.model, data))
+        scores = losses / _savings(self.model.graph, self.coupled, of)
+        return replace(self, scores=scores, order=_order(self.coupled, scores), criterion="loss")
 
     def largest(self, fits: Callable[[Array], bool]) -> Array | None:
         """Return which channels go from the largest network that fits, or None where not even the smallest does.
@@ -174,6 +176,12 @@ class Pruning:
         return Pruned(model, layers, weights, products)
 
 
+def _order(coupled: CoupledChannels, scores: Array) -> Array:
+    """The channels that may go, the least important first."""
+    channels = np.concatenate([np.zeros(0, int), *(group.channels for group in coupled.groups)])
+    return np.asarray(channels[np.argsort(scores[channels], kind="stable")])
+
+
 def check_prunable(model: Model) -> None:
     """Raise UsageError for a model that was trained in 8-bit numbers: its scales are those of the channels it has."""
     if any(isinstance(node.op, FakeQuantize) for node in model.graph.nodes):
@@ -218,10 +226,12 @@ def _layers(whole: Graph, smaller: Graph, coupled: CoupledChannels) -> tuple[Lay
 
 def labelled_photos(model: Model, data: Dataset | Path | str) -> Dataset:
     """Return the training photos of a folder, or a data set; raises DataError where one has no label of the model."""
+    from edge_sdk.data.class_names import under_labels
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.data.source import labelled
 
-    photos = ImageFolder.scan(data, labels=model.labels).train if isinstance(data, str | Path) else data
+    scanned = ImageFolder.scan(data, labels=model.labels).train if isinstance(data, str | Path) else data
+    photos = under_labels(scanned, model.labels)
     if not labelled(photos):
         raise DataError("pruning by loss needs photos with labels: one sub-folder a class")
     return photos

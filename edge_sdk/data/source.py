@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_sdk.data.class_names import under_labels
 from edge_sdk.data.dataset import ArrayDataset, Dataset
 from edge_sdk.data.folder import ImageFolder
 from edge_sdk.errors import DataError
@@ -19,13 +20,15 @@ PhotoSource = Dataset | Array | Path | str
 def open_photos(source: PhotoSource, labels: tuple[str, ...]) -> Dataset:
     """Return the photos of `source`, labelled if they lie in folders named after `labels`, else with the label -1.
 
+    A data set keeps its labels, under the names and in the order of `labels`.
+
     Raises:
-        DataError: there is no photo, or the array is not uint8 images.
+        DataError: there is no photo, the array is not uint8 images, or a data set has photos of other classes.
     """
     if isinstance(source, np.ndarray):
         return ArrayDataset.of(source, np.full(len(source), -1), labels)
     if not isinstance(source, str | Path):
-        return source
+        return under_labels(source, labels)
     try:
         return ImageFolder.scan(source, labels=labels).evaluation
     except DataError:

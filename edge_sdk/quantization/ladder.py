@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -103,6 +104,7 @@ def climb(
     rungs: Sequence[RungName] = RUNGS,
     train: Dataset | Path | str | None = None,
     listener: Callable[[str], None] = lambda rung: None,
+    fits: Callable[[Candidate], bool] = lambda candidate: True,
 ) -> Iterator[Climbed]:
     """Yield a prepared candidate as each rung leaves it; the caller stops where it is content.
 
@@ -118,6 +120,9 @@ def climb(
     `train` are labelled photos for training, which is quantization-aware; without them it learns on the calibration
     images to answer as the float network does. `listener` is told of each rung before it is climbed.
 
+    `fits` tells whether what a rung made is small enough. What is not, is left out; it is asked before the photos that
+    judge are looked at, and not about the first rung. Mixed precision ends there: further layers only add bytes.
+
     Raises:
         UsageError: an unknown rung, or one named twice.
         DataError: there is no image, all pixels are equal, or the network makes numbers that are none.
@@ -131,10 +136,13 @@ def climb(
             continue
         listener(rung)
         if rung == "mixed-precision":
-            for mixed in halved_errors(best, deciding):
+            for mixed in itertools.takewhile(fits, halved_errors(best, deciding)):
                 yield Climbed(rung, mixed, error(mixed), kept=False)
             continue
         made = [_trained(best, deciding, model, train)] if rung == "training" else _STEPS[rung](best, deciding)
+        made = [one for one in made if rung == RUNGS[0] or _same(one, best) or fits(one)]
+        if not made:
+            continue
         errors = [least if _same(one, best) else error(one) for one in made]
         found = min(errors)
         changed, kept = made[errors.index(found)], found < least

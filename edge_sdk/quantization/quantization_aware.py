@@ -111,7 +111,11 @@ def train_candidate(
     The run's models round their numbers, and can be exported in 8 bits as they are. Validated is that 8-bit form, which
     computes with integers by the arithmetic of `profile` (edge_sdk/quantization/profile.py).
     """
+    from edge_sdk.data.class_names import training_photos
+
     checked_profile(profile)
+    hold_out = arguments.get("validation") != 0
+    data, validation_data = training_photos(data, validation_data, model.labels, hold_out=hold_out)
     quantized = fake_quantized(candidate, learned=learned_scales)
     settings = {**DEFAULTS, **arguments, "freeze": _kept(quantized, arguments.get("freeze"))}
     teacher = model.replace(graph=candidate.graph, workspace=candidate.floats, preprocess=candidate.preprocess)

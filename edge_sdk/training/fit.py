@@ -110,6 +110,7 @@ def _check_teacher(teacher: Model | None, model: Model, settings: Settings) -> N
 def _split(
     data: Dataset | Path | str, validation_data: Dataset | Path | str | None, settings: Settings, model: Model
 ) -> tuple[Dataset, Dataset | None]:
+    from edge_sdk.data.class_names import under_labels
     from edge_sdk.data.folder import ImageFolder
     from edge_sdk.data.split import split_dataset
 
@@ -127,7 +128,7 @@ def _split(
     if isinstance(validation_data, str | Path):
         held_out = ImageFolder.scan(validation_data, labels=training.labels).evaluation
     elif validation_data is not None:
-        held_out = validation_data
+        held_out = under_labels(validation_data, training.labels)
     if len(training.labels) != model.num_classes:
         raise DataError(
             f"the data has {len(training.labels)} classes, the model {model.num_classes} outputs; "

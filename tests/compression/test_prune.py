@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from tiny_models import write_photos
 
 import edge_sdk as edge
-from edge_sdk import pretrained
+from edge_sdk import edge_file, pretrained
 from edge_sdk.builder import Builder
+from edge_sdk.compression import prune as pruning
 from edge_sdk.compression.coupled_channels import coupled_channels
 from edge_sdk.compression.importance import by_magnitude, taylor_scores
 from edge_sdk.cost import multiply_adds
@@ -116,6 +119,26 @@ def test_magnitudes_are_those_of_folded_filters(wide):
     sums = np.abs(arrays["first.weight"]).sum(axis=(1, 2, 3)) * np.abs(arrays["norm1.scale"])
     wanted = np.argsort(sums / np.sqrt(arrays["norm1.variance"] + 1e-5))
     assert np.argsort(scores[coupled.places["first.weight"][0]]).tolist() == wanted.tolist()
+
+
+def test_the_network_is_analysed_once(wide, photos, monkeypatch):
+    """Its weights are hashed and its channels are looked at once, and the order is that of the loss all the same."""
+    counted = Counter()
+
+    def once(module, name):
+        right = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given: counted.update([name]) or right(*given))
+
+    once(pruning, "coupled_channels")
+    once(edge_file, "digest")
+
+    pruned = edge.prune_channels(wide, 0.5, data=photos)
+
+    assert counted == {"coupled_channels": 1, "digest": 1}
+    facts = pruned.model.provenance["pruning"]
+    assert facts["criterion"] == "loss"
+    assert facts["model_sha256"] == edge_file.digest(wide)
+    assert pruned.model.workspace.digest() != edge.prune_channels(wide, 0.5).model.workspace.digest()
 
 
 def test_the_same_arguments_give_the_same_bytes(wide, photos):

@@ -13,9 +13,8 @@ from tiny_models import LABELS, tiny_model
 
 import edge_sdk as edge
 from edge_sdk import pretrained
-from edge_sdk.converters.onnx import export as exporting
-from edge_sdk.converters.onnx import finished
-from edge_sdk.converters.onnx.export import export_onnx
+from edge_sdk.converters.onnx import finished, finisher
+from edge_sdk.converters.onnx.export import REFERENCE_PHOTOS, export_onnx
 from edge_sdk.converters.onnx.runtime import ONNXModel
 from edge_sdk.errors import ExportError, FormatError, MissingExtraError, UsageError
 from edge_sdk.model import Model
@@ -178,7 +177,7 @@ def test_large_weights_lie_beside_the_file(monkeypatch, photos, tmp_path):
 def test_a_file_that_computes_something_else_gets_no_name(monkeypatch, photos, tmp_path):
     """A weight is changed behind the writer's back: the proof fails, an older file stays, nothing else is left."""
     (tmp_path / "m.onnx").write_bytes(b"older")
-    right = exporting.write
+    right = finisher.write
 
     def wrong(*arguments, **options):
         written = right(*arguments, **options)
@@ -186,7 +185,7 @@ def test_a_file_that_computes_something_else_gets_no_name(monkeypatch, photos, t
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.01, tensor.name))
         return written
 
-    monkeypatch.setattr(exporting, "write", wrong)
+    monkeypatch.setattr(finisher, "write", wrong)
 
     with pytest.raises(ExportError, match=r"logits differ from the model's by .*; no file was left"):
         export_onnx(tiny_model(), tmp_path / "m.onnx", check=photos)
@@ -200,7 +199,7 @@ def test_without_onnx_runtime_the_reference_evaluator_is_asked(monkeypatch, phot
     report = export_onnx(tiny_model(), tmp_path / "m.onnx", check=photos)
 
     assert report.runtime == f"onnx.reference {onnx.__version__}"
-    assert report.photos == exporting.REFERENCE_PHOTOS
+    assert report.photos == REFERENCE_PHOTOS
     assert report.relative_difference <= 1e-5
 
 

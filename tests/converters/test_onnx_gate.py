@@ -13,8 +13,7 @@ from tiny_models import rescaled_model, tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk import pretrained
-from edge_sdk.converters.onnx import export as exporting
-from edge_sdk.converters.onnx import finished
+from edge_sdk.converters.onnx import finished, finisher
 from edge_sdk.converters.onnx.export import export_onnx
 from edge_sdk.data.folder import ImageFolder
 from edge_sdk.errors import DataError, ExportError, MissingExtraError, UsageError
@@ -186,7 +185,7 @@ def test_calibration_photos_are_looked_at(trained, photos, tmp_path):
 
 def test_what_is_measured_is_the_file(monkeypatch, trained, photos, tmp_path):
     """A scale is damaged behind the writer's back: the Session's graph is right, the file is refused all the same."""
-    right = exporting.write
+    right = finisher.write
 
     def wrong(*arguments, **options):
         written = right(*arguments, **options)
@@ -196,7 +195,7 @@ def test_what_is_measured_is_the_file(monkeypatch, trained, photos, tmp_path):
         tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
         return written
 
-    monkeypatch.setattr(exporting, "write", wrong)
+    monkeypatch.setattr(finisher, "write", wrong)
 
     with pytest.raises(ExportError, match=r"more than the 3 allowed"):
         export_onnx(trained, tmp_path / "a.onnx", "int8", photos, photos, max_drop=3.0, rungs=())

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 from mutations import mutated
-from tiny_models import tiny_model, write_photos
+from tiny_models import LABELS, tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk.converters.tflite import seal
@@ -17,6 +17,8 @@ from edge_sdk.converters.tflite.replay import limit_elsewhere, replay
 from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.converters.tflite.self_test import ENTRY, SelfTest, compact, read_self_test, to_bytes
 from edge_sdk.converters.tflite.verification import verify_file
+from edge_sdk.data.dataset import ArrayDataset
+from edge_sdk.data.folder import ImageFolder
 from edge_sdk.errors import EdgeError, FormatError
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (2, 10, 7, 3), np.uint8)
@@ -141,6 +143,31 @@ def test_a_file_that_was_just_written_passes(files):
     assert (found.replay.verdict, found.replay.exact_promised) == ("exact", True)
     assert found.lineage["sdk"] == edge.__version__
     assert found.lineage["calibration"]["photos"] == 36
+
+
+def test_the_lineage_states_the_photos_that_judge(photos, tmp_path):
+    """Those of the check, all of them, and those by which the ladder chose; their hashes are the data sets' own."""
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), np.uint8)
+    calibrate = ArrayDataset.of(pixels, [-1] * 300, LABELS)
+    chosen = [index * 300 // 200 for index in range(200)]
+    rest = sorted({*range(300)} - {*chosen})
+    few = calibrate.select(range(30))
+
+    edge.export(tiny_model(), tmp_path / "a.tflite", "int8", calibrate, photos, max_drop=100, rungs=())
+    edge.export(tiny_model(), tmp_path / "b.tflite", "int8", few, few.select([7]), max_drop=100, rungs=())
+    edge.export(tiny_model(), tmp_path / "c.tflite", "int8", calibrate)
+
+    climbed, aside, plain = (verify_file(tmp_path / f"{name}.tflite").lineage for name in "abc")
+    folder = ImageFolder.scan(photos, labels=LABELS).train
+    assert climbed["check"] == {"photos": 36, "sha256": folder.fingerprint()}
+    assert climbed["calibration"] == {
+        "photos": 200,
+        "sha256": calibrate.select(chosen).fingerprint(),
+        "judging": {"photos": 100, "sha256": calibrate.select(rest).fingerprint()},
+    }
+    assert aside["check"] == {"photos": 1, "sha256": calibrate.select([7]).fingerprint()}
+    assert aside["calibration"] == {"photos": 30, "sha256": few.fingerprint()}
+    assert (plain["check"], plain["calibration"].keys()) == (None, {"photos", "sha256"})
 
 
 def test_every_damaged_byte_is_found(files, tmp_path):

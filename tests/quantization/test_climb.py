@@ -29,11 +29,11 @@ def model() -> Model:
     return rescaled_model(tiny_model())
 
 
-def climbed(model: Model, *rungs: str, scheme: Scheme = DEFAULT) -> list[Climbed]:
+def climbed(model: Model, *rungs: str, scheme: Scheme = DEFAULT, **options) -> list[Climbed]:
     """What some rungs make of a model."""
     candidate = prepare(model, scheme=scheme)
     images = CalibrationImages.of(PHOTOS, model.labels, candidate.preprocess)
-    return list(climb(candidate, images, model, rungs))  # type: ignore[arg-type]
+    return list(climb(candidate, images, model, rungs, **options))  # type: ignore[arg-type]
 
 
 def preprocessed(model: Model, photos: np.ndarray) -> np.ndarray:
@@ -121,6 +121,43 @@ def test_training_starts_from_integers_alone(model):
     assert found[-1].rung == "training"
     assert found[-2].real_layers > 0
     assert found[-1].real_layers == 0
+
+
+def test_what_is_too_large_is_left_out(model):
+    """Mixed precision ends where one more step would not fit; what does not fit is neither judged nor built upon."""
+    scheme, rungs = Scheme(per_channel=False), ("channel-scales", "mixed-precision", "training")
+    plain, *wide, last = climbed(model, *rungs[1:], scheme=scheme)
+    asked = []
+
+    def fits(candidate: Candidate) -> bool:
+        asked.append(candidate)
+        real = sum(precision == "float32" for precision in candidate.scheme.layers.values())
+        return real <= wide[0].real_layers and not candidate.scheme.per_channel
+
+    found = climbed(model, *rungs, scheme=scheme, fits=fits)
+
+    assert len(wide) > 1
+    assert [(one.rung, one.real_layers, one.error) for one in found] == [
+        (one.rung, one.real_layers, one.error) for one in (plain, wide[0], last)
+    ]
+    assert [one.scheme.per_channel for one in asked] == [True, False, False, False]
+    assert [one.rung for one in climbed(model, *rungs, scheme=scheme, fits=lambda candidate: False)] == ["calibration"]
+
+
+def test_files_that_are_too_large_are_not_run(model, tmp_path):
+    """Of layers on real numbers only those are tried that the size allows; without a limit there are more."""
+    options = {"quantize": "int8", "calibrate": PHOTOS, "check": PHOTOS, "max_drop": 0.0, "rungs": ("mixed-precision",)}
+    tried = []
+    for limit in (None, "size of the second"):
+        size = None if limit is None else tried[0][1]["bytes"]
+        with pytest.raises(ExportError, match="more than the 0 allowed"):
+            edge.export(model, tmp_path / "a.tflite", max_size=size, scheme=Scheme(per_channel=False), **options)
+        tried.append(json.loads((tmp_path / "a.rejected.tflite.json").read_text())["report"]["attempts"])
+
+    sizes = [one["bytes"] for one in tried[0]]
+    assert len(sizes) > 2
+    assert sizes[1] < sizes[2]
+    assert tried[1] == tried[0][:2]
 
 
 def test_the_report_says_how_many_layers_compute_on_real_numbers(model, tmp_path):
