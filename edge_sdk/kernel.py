@@ -14,11 +14,13 @@ from edge_sdk.errors import UsageError, suggestion
 from edge_sdk.halves import on_real_numbers
 from edge_sdk.op import Op
 from edge_sdk.quantization.profile import Profile
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import FLOATS, Array, Spec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DEVICES = ("cpu", "gpu", "reference")
+FOR_FLOAT32 = frozenset({"cpu"})
+"""Devices whose kernels on plain numbers read float32 alone; what is of another type the naive kernels compute."""
 PRECISE = "EDGE_PRECISE"
 """The environment variable that makes every Session precise where its caller does not say."""
 
@@ -135,6 +137,9 @@ def kernel(
 
     Of several whose `when(op, *input specs)` holds, a Session takes the one of least `cost`, or the first registered
     where not all have one. A kernel without `when` always applies: there can be one, and it is asked last.
+
+    A kernel on plain numbers for "cpu" may read its first input, and all real numbers, as float32. An operator on any
+    other type is computed there by its naive kernel, or by this one where it has none.
     """
 
     def bind(function: Function) -> Function:
@@ -203,9 +208,18 @@ def registered_kernels(op: type[Op], device: str) -> tuple[Kernel, ...]:
 
 def applicable_kernels(op: Op, device: str, inputs: Sequence[Spec], precise: bool = False) -> list[Kernel]:
     """Return the kernels that can compute `op` on inputs of these specs, in the order of their registration."""
-    registered = _KERNELS.get((type(op), device, stored_type(inputs)), ())
+    stored = stored_type(inputs)
+    registered = _KERNELS.get((type(op), device, stored), [])
+    if stored is None and device in FOR_FLOAT32 and not _read_as_float32(inputs):
+        load_device("reference")
+        registered = _KERNELS.get((type(op), "reference", None), registered)
     known = [one for one in registered if not (precise and one.approximate)]
     return [candidate for candidate in known if candidate.when is None or candidate.when(op, *inputs)]
+
+
+def _read_as_float32(inputs: Sequence[Spec]) -> bool:
+    """Whether the first input, and every other of real numbers, is float32; labels, indices and counts come later."""
+    return all(spec.dtype == "float32" for place, spec in enumerate(inputs) if place == 0 or spec.dtype in FLOATS)
 
 
 def find_kernel(

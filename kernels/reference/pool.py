@@ -39,8 +39,9 @@ def _windows(
 
 @kernel(MaxPool2D, "reference")
 def max_pool2d(op: MaxPool2D, out: Array, x: Array) -> None:
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     for p, q, rows, columns, _ in _windows(op.kernel, op.stride, op.padding, x.shape[1:3], out.shape[1:3]):
-        out[:, p, q] = x[:, rows, columns].max(axis=(1, 2), initial=-np.inf)
+        out[:, p, q] = x[:, rows, columns].max(axis=(1, 2), initial=lowest)
 
 
 @kernel(MaxPool2DGrad, "reference")

@@ -274,6 +274,35 @@ def test_layouts_agree_where_branches_meet():
     assert all(node.op.name != "transpose" for node in found.graph.nodes)
 
 
+def test_dynamically_quantized_networks_run_on_the_processor(tmp_path):
+    """What `quantize_dynamic` writes, ConvInteger and MatMulInteger, gives the numbers of whole-number arithmetic."""
+    rng = np.random.default_rng(3)
+    kernel, weight = (rng.integers(-100, 100, shape).astype(np.int8) for shape in ((4, 3, 3, 3), (4, 5)))
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "q_scale", "q_zero"]),
+        helper.make_node("ConvInteger", ["q", "k", "q_zero", "k_zero"], ["c"]),
+        helper.make_node("Cast", ["c"], ["cf"], to=TensorProto.FLOAT),
+        helper.make_node("GlobalAveragePool", ["cf"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("DynamicQuantizeLinear", ["f"], ["r", "r_scale", "r_zero"]),
+        helper.make_node("MatMulInteger", ["r", "w", "r_zero", "w_zero"], ["m"]),
+        helper.make_node("Cast", ["m"], ["y"], to=TensorProto.FLOAT),
+    ]
+    weights = [("k", kernel), ("k_zero", np.int8(3)), ("w", weight), ("w_zero", np.int8(-2))]
+    photos = rng.standard_normal((1, 8, 9, 3)).astype(np.float32)
+
+    model = read(saved(network(nodes, [1, 3, 8, 9], [1, 5], weights), tmp_path))
+
+    def stored(x):
+        scale = (max(x.max(), 0) - min(x.min(), 0)) / 255
+        return np.rint(x / scale).astype(np.int64)  # the zero point is added, and taken off again
+
+    q = np.lib.stride_tricks.sliding_window_view(stored(photos[0]), (3, 3), (0, 1))
+    c = np.einsum("pqcrs,kcrs->kpq", q, kernel.astype(np.int64) - 3)
+    wanted = stored(c.mean((1, 2), dtype=np.float32)) @ (weight.astype(np.int64) + 2)
+    assert model.run(photos).tolist() == [wanted.tolist()]
+
+
 def external(folder, location, size=48, offset=0, length=48):
     """A model whose weights lie in another file."""
     model = network([helper.make_node("MatMul", ["x", "w"], ["y"])], ["n", 3, 4, 4], ["n", 3, 4, 3])
