@@ -165,6 +165,8 @@ def _opened(path: Path, device: str | None, say: Callable[[str], None]) -> Class
         say(f"{path} is computed here, as the runtime's default kernels do (--profile {DEFAULT})")
         return open_quantized(path, DEFAULT)
     return open_model(path)
+
+
 def _scored(classifier: Classifier, loader: Loader) -> Iterator[tuple[Array, Array]]:
     """Yield scores (n, classes) and labels (n,) of one batch of a loader after the other.
 
