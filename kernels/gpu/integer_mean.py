@@ -28,6 +28,8 @@ MEAN = np.dtype(
 """The struct Mean of integer_mean.cu."""
 LANES, ROWS = 32, 8
 """Results and rows of threads of a block."""
+WARP, LONG_ROW = 32, 1024
+"""Numbers of a result that a block of threads shares; shorter ones are left to a warp each."""
 
 
 @integer_kernel(GlobalAvgPool, constants=mean_of_pixels)
@@ -41,7 +43,7 @@ def reduce_mean(op: ReduceMean, out: Array, x: Array, *, constants: Rescaling) -
 
 
 def _mean(out: Array, x: Array, axes: Collection[int], scaling: Rescaling) -> Call:
-    """The launch: a block for 32 results where neighbours belong to different ones, else for one."""
+    """The launch: a block for 32 results where neighbours belong to different ones, else a warp or a block for one."""
     if not out.size:
         return nothing()
     own = contiguous_strides(x.shape)
@@ -51,10 +53,12 @@ def _mean(out: Array, x: Array, axes: Collection[int], scaling: Rescaling) -> Ca
     numbers = (out.size, elements, scaling.input_zeros[0], scaling.factors.shape[-1], storing(scaling))
     described = structure(MEAN, *walked, *numbers)
     longer = [axis for axis in range(x.ndim) if x.shape[axis] > 1]
-    columns = not longer or longer[-1] in kept
-    name, blocks, block = ("columns", -(-out.size // LANES), (LANES, ROWS, 1)) if columns else ("rows", out.size, None)
+    if not longer or longer[-1] in kept:
+        name, blocks, block = "columns", -(-out.size // LANES), (LANES, ROWS, 1)
+    elif elements <= LONG_ROW:
+        name, blocks, block = "short_rows", -(-out.size // (THREADS // WARP)), (THREADS, 1, 1)
+    else:
+        name, blocks, block = "rows", out.size, (THREADS, 1, 1)
     values = (out, x, factors_on_device(scaling), described)
     grid = (countable("reduce_mean: blocks", blocks), 1, 1)
-    return launch(
-        "integer_mean", f"mean_of_{name}", grid, block or (THREADS, 1, 1), *values, dtype=x.dtype.name
-    )  # fmt: skip
+    return launch("integer_mean", f"mean_of_{name}", grid, block, *values, dtype=x.dtype.name)

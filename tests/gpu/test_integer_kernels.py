@@ -17,9 +17,10 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import GraphError
 from edge_sdk.kernel import applicable_kernels, load_device
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.ops.activation import Gelu
+from edge_sdk.ops.activation import Gelu, Softmax
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.elementwise import Add, Maximum
+from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.quantization.profile import PROFILES, Profile
 from edge_sdk.session import Session
 from edge_sdk.spec import Array, QuantParams, Spec
@@ -87,6 +88,9 @@ EDGES = [
     Int8Case("steps and one more", Conv2D(), ((2, 4, 4, 260),), (4, 1, 1, 260)),
     Int8Case("groups of odd channels", Conv2D(groups=3), ((1, 4, 4, 15),), (6, 1, 1, 5)),
     Int8Case("a kernel larger than the image", Conv2D(padding=((3, 3), (3, 3))), ((1, 2, 2, 4),), (5, 7, 7, 4)),
+    Int8Case("a long mean", ReduceMean(axes=(1, 2, 3)), ((2, 20, 21, 5),)),
+    Int8Case("a mean of few", ReduceMean(axes=(2, 3)), ((3, 7, 2, 3),)),
+    Int8Case("rows longer than a warp", Softmax(), ((11, 33),)),
 ]
 
 
@@ -98,9 +102,9 @@ def test_remainders_of_tiles(case: Int8Case, dtype: str, profile: Profile) -> No
     compare(Int8Case(f"{case.name} {dtype}", case.op, case.shapes, case.weights, dtype), profile)
 
 
-@pytest.mark.parametrize("terms", [513, 4096])
+@pytest.mark.parametrize("terms", [517, 4096])
 def test_sums_of_16_bits_are_longer_than_32(terms: int) -> None:
-    """The largest numbers by the largest weights: from 512 products on their sum does not fit in 32 bits."""
+    """The largest numbers by the largest weights: from 517 products on their sum does not fit in 32 bits."""
     g, arrays = Builder("long"), Workspace()
     x = g.input("x", Spec((1, 1, 1, terms), "int16", QuantParams((1.0,), (0,))))
     arrays["w"] = np.full((2, 1, 1, terms), 127, np.int8)

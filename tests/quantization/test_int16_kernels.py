@@ -37,7 +37,7 @@ from edge_sdk.session import Session
 from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
 
-DEVICES = ("cpu", "reference")  # stored integers have no CUDA kernels
+DEVICES = ("cpu", "reference")  # CUDA kernels: tests/gpu/test_integer_kernels.py
 EXAMPLES = int(os.environ.get("EDGE_PROPERTY_EXAMPLES", "6"))
 X86 = platform.machine() in ("x86_64", "AMD64")
 # The builtin kernels round sums and quantized reals as their vector instructions do, and so by processor.

@@ -32,7 +32,7 @@ from edge_sdk.spec import Array, QuantParams, Spec
 from edge_sdk.workspace import Workspace
 
 TESTS = Path(__file__).parents[1]
-DEVICES = ("cpu", "reference")  # stored integers have no CUDA kernels
+DEVICES = ("cpu", "reference")  # CUDA kernels: tests/gpu/test_integer_kernels.py
 
 
 def run(case: Int8Case, device: str, profile: Profile = "xnnpack") -> dict[str, Array]:

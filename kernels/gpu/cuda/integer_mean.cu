@@ -1,5 +1,6 @@
 // Means of stored numbers over axes. Where neighbours belong to different results, a block adds up for 32 of these, its
-// rows of threads every so-many-th number; else for one. Sums are exact, so their order does not matter. Bound by memory.
+// rows of threads every so-many-th number; else a warp does for one, or a block where that is long. Sums are exact, so
+// their order does not matter. Bound by memory.
 #include "block.cuh"
 #include "rescaling.cuh"
 #include "strided.cuh"
@@ -37,6 +38,15 @@ KERNEL mean_of_columns(SCALAR* y, const SCALAR* x, const int* factors, Mean mean
   if (threadIdx.y || result >= mean.results) return;
   for (int row = 1; row < ROWS; row++) total += sums[row][threadIdx.x];
   store_mean(y, result, total, factors, mean);
+}
+
+KERNEL mean_of_short_rows(SCALAR* y, const SCALAR* x, const int* factors, Mean mean) {
+  const index_t result = blockIdx.x * (index_t)(blockDim.x / 32) + threadIdx.x / 32;
+  if (result >= mean.results) return;  // whole warps
+  const SCALAR* first = x + offsets_of(result, mean.kept).a;
+  Total total = sum_of(first, mean.reduced, threadIdx.x % 32, 32, mean.elements);
+  total = over_warp(total, Sum());
+  if (threadIdx.x % 32 == 0) store_mean(y, result, total, factors, mean);
 }
 
 KERNEL mean_of_rows(SCALAR* y, const SCALAR* x, const int* factors, Mean mean) {
