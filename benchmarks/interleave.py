@@ -49,7 +49,11 @@ class Worker:
 
     def turn(self) -> dict[str, float]:
         """Let it work once."""
-        self._input.write("go\n")
+        return self.ask("go")
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """Write a line, and return the answer."""
+        self._input.write(f"{line}\n")
         self._input.flush()
         return self._answer()
 
@@ -94,9 +98,9 @@ def compare(programs: Sequence[Program], turns: int, threads: int) -> dict[str, 
             worker.close()
 
 
-def write(name: str, key: str, figures: Mapping[str, Any]) -> Path:
+def write(name: str, key: str, figures: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     """Put figures under `key` into results/<name>.json, beside those that are there."""
-    path = RESULTS / f"{name}.json"
+    path = folder / f"{name}.json"
     known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     known[key] = figures
     path.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 OURS = "edge_sdk"
+ON_A_GPU = "on a GPU,"
 
 # File → what it measures. A file that is not there has not been measured yet, and is left out.
 KINDS: Mapping[str, str] = {
@@ -49,17 +50,23 @@ def read(folder: Path = RESULTS) -> list[Ratio]:
     """Return every comparison that the files hold, in the order of KINDS, then by case.
 
     An entry has `figures`: program → `median_seconds` (of a process `seconds`, or `first step`) and perhaps
-    `peak_rss_mib`. The best peer is the fastest; where
-    nothing was timed, the one that takes least memory. Entries of another form, or without a peer, are left out.
+    `peak_rss_mib`, or `peak_gpu_mib` of a GPU, whose files name the chip. The best peer is the fastest; where nothing
+    was timed, the one that takes least memory. Entries of another form, or without a peer, are left out.
     """
     found = []
-    for name, kind in KINDS.items():
+    on_gpus = {path.stem: ON_A_GPU for path in sorted(folder.glob("gpu-*.json"))}
+    for name, kind in {**KINDS, **on_gpus}.items():
         path = folder / f"{name}.json"
         content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         entries = content.items() if isinstance(content, dict) else ()
-        ratios = [ratio for case, entry in entries for ratio in _ratio(kind, case, entry)]
+        ratios = [ratio for case, entry in entries for ratio in _ratio(_named(kind, entry), case, entry)]
         found += sorted(ratios, key=lambda ratio: _order(ratio.case))
     return found
+
+
+def _named(kind: str, entry: Any) -> str:
+    """The kind, with the chip of a GPU."""
+    return f"{kind} {entry.get('chip', '')}".strip() if kind == ON_A_GPU and isinstance(entry, dict) else kind
 
 
 def _ratio(kind: str, case: str, entry: Any) -> Iterator[Ratio]:
@@ -82,7 +89,9 @@ def _ratio(kind: str, case: str, entry: Any) -> Iterator[Ratio]:
 def _timed(figure: Mapping[str, Any]) -> dict[str, Any]:
     """The figures with the seconds of a whole process, or up to its first step, as those to compare."""
     whole = [figure[key] for key in ("seconds", "first step") if key in figure]
-    return {"median_seconds": whole[0], **figure} if whole else dict(figure)
+    memory = [figure[key] for key in ("peak_gpu_mib",) if key in figure]
+    named = {"median_seconds": whole[:1], "peak_rss_mib": memory}
+    return {name: found[0] for name, found in named.items() if found} | dict(figure)
 
 
 def _number(figure: Mapping[str, Any], key: str) -> float | None:

@@ -1,15 +1,17 @@
-"""torchvision's networks in an environment whose PyTorch is built differently."""
+"""torchvision's networks, also in an environment whose PyTorch is built differently."""
 
 from __future__ import annotations
 
 import torch
 
-# torchvision's wheel wants the operators of another build of PyTorch; the networks need none of them.
-LIBRARY = torch.library.Library("torchvision", "DEF")
-for operator in ("nms", "qnms"):
-    LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-import torchvision  # noqa: E402
+try:
+    import torchvision
+except RuntimeError:
+    # torchvision's wheel wants the operators of another build of PyTorch; the networks need none of them.
+    LIBRARY = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
 
 VERSIONS = {"torch": torch.__version__, "torchvision": torchvision.__version__}
 
