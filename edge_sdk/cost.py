@@ -9,6 +9,7 @@ from edge_sdk.graph import Graph, Node
 from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
+    Conv2DGradInputAdded,
     Conv2DGradWeight,
     ConvTranspose2D,
     DepthwiseConv2D,
@@ -46,7 +47,7 @@ def node_multiply_adds(graph: Graph, node: Node) -> int:
             return math.prod(graph.specs[node.outputs[0]].shape) * shapes[1][1] * shapes[1][2]
         case ConvTranspose2D():  # of x and w (k, r, s, c / groups): each pixel of x meets every tap
             return math.prod(shapes[0][:3]) * math.prod(shapes[1])
-        case Conv2DGradInput():  # of dy and w
+        case Conv2DGradInput() | Conv2DGradInputAdded():  # of dy and w
             return math.prod(shapes[0]) * math.prod(shapes[1][1:])
         case Conv2DGradWeight():  # of dy and x
             return math.prod(shapes[0]) * math.prod(graph.specs[node.output].shape[1:])

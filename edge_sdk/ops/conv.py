@@ -80,6 +80,29 @@ class Conv2DGradInput(Op, name="conv2d_grad_input"):
 
 
 @dataclass(frozen=True)
+class Conv2DGradInputAdded(Op, name="conv2d_grad_input_added"):
+    """conv2d_grad_input, of the same attributes, plus `other` (n, h, w, c): what else the gradient of x is made of."""
+
+    stride: Pair
+    padding: Padding
+    dilation: Pair
+    groups: int
+    input_size: Pair
+    precision: Precision = "float32"
+
+    @property
+    def gradient(self) -> Conv2DGradInput:
+        """What makes the first term."""
+        return Conv2DGradInput(**self.attributes())
+
+    def infer(self, dy: Spec, w: Spec, other: Spec) -> Spec:
+        dx = self.gradient.infer(dy, w)
+        if other != dx:
+            raise ShapeError(f"conv2d_grad_input_added: the gradient is {dx}, but {other} is to be added")
+        return dx
+
+
+@dataclass(frozen=True)
 class Conv2DGradWeight(Op, name="conv2d_grad_weight"):
     """dw (k, r, s, c / groups) of conv2d from dy (n, p, q, k) and x (n, h, w, c), summed over images and pixels."""
 

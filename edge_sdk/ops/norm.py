@@ -78,12 +78,14 @@ class BatchNormTraining(Op, name="batch_norm_training"):
     def grad(self, g: Builder, node: Node, dy: Value, *others: Value | None) -> Sequence[Value | None]:
         x, scale, offset = node.inputs[:3]
         y, mean, inverse_deviation = node.outputs[0], node.outputs[3], node.outputs[4]
-        residual = len(node.inputs) == 6
-        op = BatchNormTrainingGrad(self.activation, residual=residual)
+        residual, active = len(node.inputs) == 6, self.activation is not None
+        op = BatchNormTrainingGrad(self.activation, residual=residual and active)
         where_active: tuple[Value, ...] = ()
-        if self.activation is not None:
+        if active:
             where_active = (offset, y) if residual else (offset,)
         dx, dscale, doffset, *dresidual = g.add_multi(op, dy, x, scale, mean, inverse_deviation, *where_active)
+        if residual and not active:  # all of it passes
+            dresidual = [dy]
         return [dx, dscale, doffset, None, None, *dresidual]
 
 

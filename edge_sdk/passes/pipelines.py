@@ -12,6 +12,7 @@ from edge_sdk.passes.dead_code import dead_code
 from edge_sdk.passes.fold_batch_norm import fold_batch_norm
 from edge_sdk.passes.fuse_activation import fuse_activation
 from edge_sdk.passes.fuse_addition import fuse_addition
+from edge_sdk.passes.fuse_gradient_sum import fuse_gradient_sum
 from edge_sdk.passes.fuse_residual import fuse_residual
 from edge_sdk.passes.fuse_update import fuse_update
 from edge_sdk.passes.gather_statistics import gather_statistics
@@ -27,7 +28,7 @@ PIPELINES: Mapping[str, tuple[Pass, ...]] = {
     # A forward graph, after to_training and freeze; the loss, gradients and optimizer are added behind it.
     "train": (dead_code, common_subexpressions, fuse_activation, fuse_residual),
     # A whole training step.
-    "step": (gather_statistics, fuse_update, order_updates, group_updates, group_casts),
+    "step": (gather_statistics, fuse_gradient_sum, fuse_update, order_updates, group_updates, group_casts),
     "inference": (
         to_inference,
         constant_folding,

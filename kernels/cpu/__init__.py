@@ -1,7 +1,7 @@
 """Numba kernels for the processor: float32, all cores, nothing allocated in a step.
 
 Of kernels without cost estimates the first registered is taken: those for bfloat16 are imported before the others.
-conv_statistics is imported behind the convolutions, each of which it extends.
+conv_statistics and conv_gradient_sums are imported behind the convolutions, each of which they extend.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from edge_sdk.kernels.cpu import (
     communication,
     control,
     conv,
+    conv_gradient_sums,
     conv_gradients,
     conv_precise,
     conv_statistics,
@@ -41,6 +42,7 @@ from edge_sdk.kernels.cpu import (
     loss,
     loss_scaling,
     norm,
+    pixels,
     pool,
     quantization,
     random,
@@ -63,6 +65,7 @@ __all__ = [
     "communication",
     "control",
     "conv",
+    "conv_gradient_sums",
     "conv_gradients",
     "conv_precise",
     "conv_statistics",
@@ -90,6 +93,7 @@ __all__ = [
     "loss",
     "loss_scaling",
     "norm",
+    "pixels",
     "pool",
     "quantization",
     "random",

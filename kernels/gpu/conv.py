@@ -19,7 +19,7 @@ from edge_sdk.kernels.gpu.products import (
     sum_parts,
     whole_sums,
 )
-from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight, ConvTranspose2D
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradInputAdded, Conv2DGradWeight, ConvTranspose2D
 from edge_sdk.ops.geometry import Pair
 from edge_sdk.spec import Array, Spec
 
@@ -44,7 +44,17 @@ def conv2d(op: Conv2D, out: Array, x: Array, w: Array, b: Array | None = None, r
 
 @kernel(Conv2DGradInput, "gpu", binds=True)
 def conv2d_grad_input(op: Conv2DGradInput, out: Array, dy: Array, w: Array) -> Call:
-    return _backward("conv2d_grad_input", op, out, dy, (w.shape[1], w.shape[2]), w)
+    return _input_gradient(op, out, dy, w, None)
+
+
+@kernel(Conv2DGradInputAdded, "gpu", binds=True)
+def conv2d_grad_input_added(op: Conv2DGradInputAdded, out: Array, dy: Array, w: Array, other: Array) -> Call:
+    return _input_gradient(op.gradient, out, dy, w, other)
+
+
+def _input_gradient(op: Conv2DGradInput, out: Array, dy: Array, w: Array, other: Array | None) -> Call:
+    added = (dy if other is None else other, np.int32(other is not None))
+    return _backward("conv2d_grad_input", op, out, dy, (w.shape[1], w.shape[2]), w, *added)
 
 
 @kernel(ConvTranspose2D, "gpu", binds=True)

@@ -55,6 +55,8 @@ class Product:
     """Whether factors of float32 may be rounded to the TF32 of tensor cores."""
     biased: bool = False
     """Whether a number a column is added."""
+    added: bool = False
+    """Whether a matrix of the result's sizes is added."""
 
     @property
     def elements(self) -> int:
@@ -119,12 +121,14 @@ class Multiplication:
 class Run:
     """A multiplication at addresses of the device: calling it starts it on the driver's stream."""
 
-    def __init__(self, made: Multiplication, out: int, left: int, right: int, bias: int, workspace: int) -> None:
-        one, zero = ctypes.c_float(1), ctypes.c_float(0)
+    def __init__(
+        self, made: Multiplication, out: int, left: int, right: int, bias: int, added: int, workspace: int
+    ) -> None:
+        one, share = ctypes.c_float(1), ctypes.c_float(made.product.added)
         self._made, self._description = made, made.description(bias)
         self._arguments = (
             made.library.handle, self._description.pointer, ctypes.byref(one), right, made.right.pointer, left,
-            made.left.pointer, ctypes.byref(zero), out, made.out.pointer, out, made.out.pointer,
+            made.left.pointer, ctypes.byref(share), added or out, made.out.pointer, out, made.out.pointer,
             ctypes.byref(made.found.algo), workspace, made.workspace, made.library.stream,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from edge_sdk.kernels.gpu.libraries import checked_address, workspace_address, w
 from edge_sdk.kernels.gpu.moments import gather
 from edge_sdk.kernels.gpu.statistics import statistics_scratch
 from edge_sdk.op import Op
-from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradInputAdded, Conv2DGradWeight
 from edge_sdk.ops.geometry import Pair, resolve_padding
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.ops.statistics import Conv2DStatistics
@@ -55,6 +56,10 @@ def _conv2d(
 def _grad_input(op: Conv2DGradInput, dy: Spec, w: Spec) -> Product:
     pixels, outputs, channels = math.prod(dy.shape[:3]), dy.shape[3], w.shape[3]
     return Product(pixels, channels, outputs, 1, dy.dtype, right_along=False, rounds=_rounds(op))
+
+
+def _grad_input_added(op: Conv2DGradInputAdded, dy: Spec, w: Spec, other: Spec) -> Product:
+    return replace(_grad_input(op.gradient, dy, w), added=True)
 
 
 def _grad_weight(op: Conv2DGradWeight, dy: Spec, x: Spec) -> Product:
@@ -108,6 +113,11 @@ def _computes_grad_input(op: Conv2DGradInput, dy: Spec, w: Spec) -> bool:
     return _is_product(op, op.input_size, (w.shape[1], w.shape[2])) and _computes(_grad_input, op, dy, w)
 
 
+def _computes_grad_input_added(op: Conv2DGradInputAdded, dy: Spec, w: Spec, other: Spec) -> bool:
+    is_product = _is_product(op.gradient, op.input_size, (w.shape[1], w.shape[2]))
+    return is_product and _computes(_grad_input_added, op, dy, w, other)
+
+
 def _computes_grad_weight(op: Conv2DGradWeight, dy: Spec, x: Spec) -> bool:
     return _is_product(op, x.shape[1:3], op.kernel_size) and _computes(_grad_weight, op, dy, x)
 
@@ -124,16 +134,15 @@ class _Multiply:
     """A run on arrays of the device, which live as long as their addresses are used."""
 
     def __init__(
-        self, product: Product, out: Array, left: Array, right: Array, workspace: Sequence[Array], bias: Array | None
-    ) -> None:
-        def place(array: Array) -> int:
-            return checked_address("cuBLAS", current_driver().address(array))
+        self, product: Product, out: Array, left: Array, right: Array, workspace: Sequence[Array],
+        bias: Array | None, added: Array | None,
+    ) -> None:  # fmt: skip
+        def place(array: Array | None) -> int:
+            return 0 if array is None else checked_address("cuBLAS", current_driver().address(array))
 
-        self._arrays = (out, left, right, bias, *workspace)
+        self._arrays = (out, left, right, bias, added, *workspace)
         space = workspace_address(workspace)
-        self._run = Run(
-            _made(product), place(out), place(left), place(right), 0 if bias is None else place(bias), space
-        )
+        self._run = Run(_made(product), place(out), place(left), place(right), place(bias), place(added), space)
 
     def __call__(self) -> None:
         """Start it on the driver's stream."""
@@ -141,9 +150,10 @@ class _Multiply:
 
 
 def _multiply(
-    product: Product, out: Array, left: Array, right: Array, workspace: Sequence[Array], bias: Array | None = None
-) -> Call:
-    return Call(_Multiply(product, out, left, right, workspace, bias if product.biased else None), ())
+    product: Product, out: Array, left: Array, right: Array, workspace: Sequence[Array], bias: Array | None = None,
+    added: Array | None = None,
+) -> Call:  # fmt: skip
+    return Call(_Multiply(product, out, left, right, workspace, bias if product.biased else None, added), ())
 
 
 def _specs(*arrays: Array | None) -> tuple[Any, ...]:
@@ -201,6 +211,17 @@ def conv2d_statistics(
 )  # fmt: skip
 def conv2d_grad_input(op: Conv2DGradInput, out: Array, dy: Array, w: Array, *, scratch: tuple[Array, ...]) -> Call:
     return _multiply(_grad_input(op, spec_of(dy), spec_of(w)), out, dy, w, scratch)
+
+
+@kernel(
+    Conv2DGradInputAdded, "gpu", algorithm="cublas", when=_computes_grad_input_added,
+    scratch=partial(_workspace, _grad_input_added), binds=True,
+)  # fmt: skip
+def conv2d_grad_input_added(
+    op: Conv2DGradInputAdded, out: Array, dy: Array, w: Array, other: Array, *, scratch: tuple[Array, ...]
+) -> Call:
+    product = _grad_input_added(op, *(spec_of(array) for array in (dy, w, other)))
+    return _multiply(product, out, dy, w, scratch, added=other)
 
 
 @kernel(

@@ -22,7 +22,7 @@ from edge_sdk.kernels.gpu.libraries import checked_address, workspace_address, w
 from edge_sdk.kernels.gpu.moments import gather
 from edge_sdk.kernels.gpu.statistics import statistics_scratch
 from edge_sdk.op import Op
-from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradInputAdded, Conv2DGradWeight
 from edge_sdk.ops.statistics import Conv2DStatistics
 from edge_sdk.spec import Array, Spec, spec_of
 
@@ -49,6 +49,10 @@ def _whole(op: Conv2D, x: Spec, w: Spec, b: Spec | None = None, residual: Spec |
 
 def _grad_input(op: Conv2DGradInput, dy: Spec, w: Spec) -> Convolution:
     return convolution(op, "image", dy.dtype, op.infer(dy, w).shape, w.shape, dy.shape)
+
+
+def _grad_input_added(op: Conv2DGradInputAdded, dy: Spec, w: Spec, other: Spec) -> Convolution:
+    return _grad_input(op.gradient, dy, w)
 
 
 def _grad_weight(op: Conv2DGradWeight, dy: Spec, x: Spec) -> Convolution:
@@ -136,6 +140,12 @@ def _conv2d_grad_input(
     return _run(rank, _grad_input(op, spec_of(dy), spec_of(w)), out, w, dy, scratch)
 
 
+def _conv2d_grad_input_added(
+    rank: int, op: Conv2DGradInputAdded, out: Array, dy: Array, w: Array, other: Array, *, scratch: tuple[Array, ...]
+) -> Call:
+    return finished(_conv2d_grad_input(rank, op.gradient, out, dy, w, scratch=scratch), out, residual=other)
+
+
 def _conv2d_grad_weight(
     rank: int, op: Conv2DGradWeight, out: Array, dy: Array, x: Array, *, scratch: tuple[Array, ...]
 ) -> Call:
@@ -156,4 +166,5 @@ _register(Conv2D, _whole, _conv2d_whole, partial(_workspace, _whole), WHOLE)
 _register(Conv2D, _forward, _conv2d, partial(_workspace, _forward))
 _register(Conv2DStatistics, _forward, _conv2d_statistics, _statistics_scratch)
 _register(Conv2DGradInput, _grad_input, _conv2d_grad_input, partial(_workspace, _grad_input))
+_register(Conv2DGradInputAdded, _grad_input_added, _conv2d_grad_input_added, partial(_workspace, _grad_input_added))
 _register(Conv2DGradWeight, _grad_weight, _conv2d_grad_weight, partial(_workspace, _grad_weight))

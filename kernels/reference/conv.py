@@ -11,6 +11,7 @@ from edge_sdk.kernels.reference.elementwise import activated
 from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
+    Conv2DGradInputAdded,
     Conv2DGradWeight,
     ConvTranspose2D,
     DepthwiseConv2D,
@@ -74,6 +75,12 @@ def conv2d_grad_input(op: Conv2DGradInput, out: Array, dy: Array, w: Array) -> N
         xp[:, rows, columns] += (by_group(op, dy) @ wg[:, :, i, j]).transpose(1, 0, 2).reshape(n, p, q, -1)
     (top, _), (left, _) = resolve_padding(op.padding, op.input_size, w.shape[1:3], op.stride, op.dilation)
     out[...] = xp[:, top : top + out.shape[1], left : left + out.shape[2]]
+
+
+@kernel(Conv2DGradInputAdded, "reference")
+def conv2d_grad_input_added(op: Conv2DGradInputAdded, out: Array, dy: Array, w: Array, other: Array) -> None:
+    conv2d_grad_input(op.gradient, out, dy, w)
+    out += other
 
 
 @kernel(Conv2DGradWeight, "reference")

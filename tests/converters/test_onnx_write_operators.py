@@ -41,7 +41,7 @@ WITHOUT_WRITER = {
     **dict.fromkeys(
         ("batch_norm_training", "batch_norm_training_again", "batch_norm_training_gathered"), TRAINING_ONLY
     ),
-    **dict.fromkeys(("conv2d_statistics", "depthwise_conv2d_statistics"), TRAINING_ONLY),
+    **dict.fromkeys(("conv2d_statistics", "depthwise_conv2d_statistics", "normalise_pixels"), TRAINING_ONLY),
     **dict.fromkeys(("sum_like", "broadcast_like", "reshape_like"), GRADIENT),
 }
 engines = pytest.mark.parametrize("engine", ["reference", "onnxruntime"])

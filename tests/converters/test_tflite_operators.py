@@ -33,7 +33,7 @@ WITHOUT_LOWERING = {
     **dict.fromkeys(
         ("batch_norm_training", "batch_norm_training_again", "batch_norm_training_gathered"), TRAINING_ONLY
     ),
-    **dict.fromkeys(("conv2d_statistics", "depthwise_conv2d_statistics"), TRAINING_ONLY),
+    **dict.fromkeys(("conv2d_statistics", "depthwise_conv2d_statistics", "normalise_pixels"), TRAINING_ONLY),
     **dict.fromkeys(("fake_quantize", "symmetric_scale"), TRAINING_ONLY),
     **dict.fromkeys(("sum_like", "broadcast_like", "reshape_like"), GRADIENT),
 }

@@ -46,7 +46,7 @@ class ComputedFunctions:
         self, handle: Any, description: int, alpha: Any, a: int, a_layout: int, b: int, b_layout: int, beta: Any,
         c: int, c_layout: int, d: int, d_layout: int, algorithm: Any, workspace: int, size: int, stream: Any,
     ) -> int:  # fmt: skip
-        assert (alpha._obj.value, beta._obj.value, size) == (1.0, 0.0, WORKSPACE)
+        assert (alpha._obj.value, size) == (1.0, WORKSPACE)
         ctypes.memset(workspace, 0xAB, size)
         self.computes.append(self._read("MatmulDesc", description, 0, ctypes.c_int32))
         left, right, out = self._matrix(a, a_layout), self._matrix(b, b_layout), self._matrix(d, d_layout)
@@ -60,6 +60,8 @@ class ComputedFunctions:
             address = self._read("MatmulDesc", description, Description.BIAS_POINTER, ctypes.c_void_p)
             dtype = DTYPES[Data(self._read("MatrixLayout", d_layout, Layout.TYPE, ctypes.c_uint32))]
             made += strided(address, dtype, made.shape[1:2], (1,)).numbers()[:, np.newaxis]
+        if beta._obj.value:
+            made += beta._obj.value * self._matrix(c, c_layout).numbers()
         out.write(made)
         return 0
 

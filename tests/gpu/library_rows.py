@@ -13,7 +13,7 @@ from op_cases.case import normal
 
 from edge_sdk.kernel import Kernel, applicable_kernels, find_kernel
 from edge_sdk.op import Op
-from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradWeight
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInput, Conv2DGradInputAdded, Conv2DGradWeight
 from edge_sdk.ops.linear import Linear, MatMul
 from edge_sdk.ops.statistics import Conv2DStatistics
 from edge_sdk.spec import Array, Spec
@@ -72,6 +72,8 @@ def convolutions() -> Iterator[Row]:
             to_input = Conv2DGradInput(*geometry, input_size=(x.shape[1], x.shape[2]))
             to_weight = Conv2DGradWeight(*geometry, kernel_size=(w.shape[1], w.shape[2]))
             yield Row(f"{case.name}-grad-input", to_input, (dy, w), case.tolerance)
+            added = Conv2DGradInputAdded(**to_input.attributes())
+            yield Row(f"{case.name}-grad-input-added", added, (dy, w, normal(*x.shape, seed=8)), case.tolerance)
             yield Row(f"{case.name}-grad-weight", to_weight, (dy, x), case.tolerance)
 
 

@@ -29,9 +29,10 @@ __device__ void forward(SCALAR* y, const SCALAR* x, const SCALAR* w, const SCALA
 CONVOLUTION(conv2d, 64)
 CONVOLUTION(conv2d_wide, 128)
 
-// From the result of a convolution of geometry `g`, back to its image: products of groups and phases.
+// From the result of a convolution of geometry `g`, back to its image: products of groups and phases. Without a bias, or
+// what else is to be added, the address of that is nullptr.
 template <int lines, bool along_channels>
-__device__ void backward(SCALAR* image, const SCALAR* result, const SCALAR* w, const SCALAR* bias, int has_bias,
+__device__ void backward(SCALAR* image, const SCALAR* result, const SCALAR* w, const SCALAR* bias, const SCALAR* added,
                          int activation, const Geometry& g) {
   const int channels = g.channels / g.groups, outputs = g.outputs / g.groups;
   const int kernel = g.vertical.kernel * g.horizontal.kernel;
@@ -55,7 +56,8 @@ __device__ void backward(SCALAR* image, const SCALAR* result, const SCALAR* w, c
   Product<lines> product;
   product.multiply(PixelLines{patches}, weights, tile.row, tile.column, 0, patches.terms());
   const int first = group * channels;
-  const Epilogue<SCALAR> epilogue = {image + first, has_bias ? bias + first : nullptr, nullptr, activation};
+  const Epilogue<SCALAR> epilogue = {image + first, bias ? bias + first : nullptr, added ? added + first : nullptr,
+                                     activation};
   product.store(tile.row, tile.column, rows, channels, epilogue, [&](int row) {
     const int n = patches.by_image.quotient(row), within = row - n * (int)patches.by_image.divisor;
     const int u = patches.by_line.quotient(within), v = within - u * (int)patches.by_line.divisor;
@@ -64,13 +66,14 @@ __device__ void backward(SCALAR* image, const SCALAR* result, const SCALAR* w, c
   });
 }
 
-#define WAY_BACK(suffix, lines)                                                                                  \
-  PRODUCT_KERNEL(lines) conv2d_grad_input##suffix(SCALAR* dx, const SCALAR* dy, const SCALAR* w, Geometry g) {   \
-    backward<lines, false>(dx, dy, w, dx, 0, NONE, g);                                                           \
-  }                                                                                                              \
-  PRODUCT_KERNEL(lines) conv_transpose2d##suffix(SCALAR* y, const SCALAR* x, const SCALAR* w,                    \
-                                                 const SCALAR* bias, int has_bias, int activation, Geometry g) { \
-    backward<lines, true>(y, x, w, bias, has_bias, activation, g);                                               \
+#define WAY_BACK(suffix, lines)                                                                                       \
+  PRODUCT_KERNEL(lines) conv2d_grad_input##suffix(SCALAR* dx, const SCALAR* dy, const SCALAR* w, const SCALAR* other, \
+                                                  int has_other, Geometry g) {                                        \
+    backward<lines, false>(dx, dy, w, nullptr, has_other ? other : nullptr, NONE, g);                                 \
+  }                                                                                                                   \
+  PRODUCT_KERNEL(lines) conv_transpose2d##suffix(SCALAR* y, const SCALAR* x, const SCALAR* w,                         \
+                                                 const SCALAR* bias, int has_bias, int activation, Geometry g) {      \
+    backward<lines, true>(y, x, w, has_bias ? bias : nullptr, nullptr, activation, g);                                \
   }
 WAY_BACK(, 64)
 WAY_BACK(_wide, 128)
