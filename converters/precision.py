@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge_sdk.errors import DataError, UsageError
 from edge_sdk.model import Model
+from edge_sdk.quantization.calibration import KEPT_BYTES as CALIBRATION_BYTES
 from edge_sdk.quantization.photo_check import check_photos
 from edge_sdk.quantization.post_training import check_photos_for
 from edge_sdk.quantization.rounded_model import rounds
@@ -15,6 +16,7 @@ from edge_sdk.quantization.scheme import Scheme
 
 if TYPE_CHECKING:
     from edge_sdk.compression.palette import PaletteBits
+    from edge_sdk.data.dataset import Dataset
     from edge_sdk.data.source import PhotoSource
 
 Precision = Literal["none", "fp16", "dynamic", "int8"]
@@ -57,6 +59,13 @@ def check_precision_of(
         raise UsageError(
             f"{precision} needs photos to calibrate on: give calibrate= (--calibrate), photos like those in use"
         )
+
+
+def opened_calibration(model: Model, calibrate: PhotoSource | None) -> Dataset | None:
+    """Return calibration photos, if there are any, so that all who look at them decode them once."""
+    from edge_sdk.data.source import open_decoded
+
+    return None if calibrate is None else open_decoded(calibrate, model.labels, CALIBRATION_BYTES)
 
 
 def calibration_findings(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> tuple[str, ...]:

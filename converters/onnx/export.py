@@ -23,6 +23,7 @@ from edge_sdk.converters.precision import (
     Precision,
     calibration_findings,
     check_precision_of,
+    opened_calibration,
 )
 from edge_sdk.data.class_names import training_photos
 from edge_sdk.errors import MissingExtraError, UsageError, suggestion
@@ -108,6 +109,7 @@ def export_onnx(
             "max_drop (--max-drop) and min_agreement (--min-agreement) are measured in ONNX Runtime: "
             "pip install 'edge-sdk[onnxruntime]'"
         )
+    calibrate = opened_calibration(model, calibrate)
     findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
     expected = evaluate(model, photos, BATCH)
@@ -173,11 +175,11 @@ def _check_options(
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:
-    from edge_sdk.data.source import open_photos, spread
+    from edge_sdk.data.source import open_decoded, spread
 
     noise = np.random.default_rng(0).integers(0, 256, (BATCH, *model.preprocess.shape), np.uint8)
     given = check if check is not None else calibrate if calibrate is not None else noise
-    photos = open_photos(given, model.labels)
+    photos = open_decoded(given, model.labels)
     if not has_onnx_runtime():
         return spread(photos, REFERENCE_PHOTOS)
     return photos if check is not None else spread(photos, UNASKED_CHECK_PHOTOS)

@@ -18,6 +18,7 @@ from edge_sdk.converters.precision import (
     TFLitePrecision,
     calibration_findings,
     check_precision_of,
+    opened_calibration,
     scheme_of,
 )
 from edge_sdk.converters.tflite.contract import OutputKind
@@ -126,6 +127,7 @@ def export(
     if quantize in INTEGERS:
         check_exportable(model, quantize, min_runtime, scheme)  # in a moment, and not after minutes of calibration
     pruner = _pruner(model, limits, train, prune_epochs) if prune else None
+    calibrate = opened_calibration(model, calibrate)
     findings = calibration_findings(model, calibrate, check)
     photos = _check_photos(model, calibrate, check)
     golden = photos if self_test else None
@@ -170,10 +172,10 @@ def _check_options(precision: TFLitePrecision, input_type: EdgeType | None, outp
 
 
 def _check_photos(model: Model, calibrate: PhotoSource | None, check: PhotoSource | None) -> Dataset:
-    from edge_sdk.data.source import open_photos, spread
+    from edge_sdk.data.source import open_decoded, open_photos, spread
 
     if check is not None:
-        return open_photos(check, model.labels)
+        return open_decoded(check, model.labels)
     if calibrate is not None:
         return spread(open_photos(calibrate, model.labels), UNASKED_CHECK_PHOTOS)
     noise = np.random.default_rng(0).integers(0, 256, (BATCH, *model.preprocess.shape), np.uint8)

@@ -80,12 +80,14 @@ def golden_pixels(photos: Dataset, rule: Preprocess) -> Array:
 
     Photos that cannot be read are passed over; grey noise stands in where there is none.
     """
+    from edge_sdk.data.decoded import Decoded
     from edge_sdk.errors import DataError
 
     found = []
+    decoded = Decoded.of(photos)
     for index in _spread_indices(len(photos)):
         try:
-            found.append(rule.crop(photos.photo(index)))
+            found.append(decoded.crop(index, rule))
         except DataError:
             continue
         if len(found) == PHOTOS:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.data.augment import Augment, random_generator
-from edge_sdk.data.cache import PixelCache
 from edge_sdk.data.dataset import Dataset
+from edge_sdk.data.decoded import Decoded
 from edge_sdk.data.images import as_rgb
 from edge_sdk.errors import DataError, UsageError
 from edge_sdk.preprocess import Preprocess
@@ -75,7 +75,8 @@ class Loader:
 
     The same dataset, arguments and `seed` give the same bytes whatever the number of `threads` (0 decodes in the
     caller's thread; None takes up to four). `prefetch` batches are decoded ahead. `cache_bytes` bounds the memory in
-    which the crops of photos are kept from epoch to epoch (they can be kept unless `augment` crops at random). With
+    which the crops of photos are kept from epoch to epoch (they can be kept unless `augment` crops at random); a data
+    set that is `Decoded` has its own. With
     `pixels` photos are uint8 in the order of `preprocess.channels`, not normalised: the graph does that
     (`edge_sdk.passes.pixel_input`). Of training batches that several loaders share, the one whose `part` is (k, n)
     reads the k-th of n equal parts: `batch_size` are its own rows. Photos that cannot be read are recorded in
@@ -107,7 +108,7 @@ class Loader:
                 raise UsageError(f"loader: {name} must be a whole number of at least {least}; found {value!r}")
         if self.part != (0, 1) and not (self.drop_last and 0 <= self.part[0] < self.part[1]):
             raise UsageError(f"loader: part {self.part} makes no sense; (k, n) with 0 <= k < n, of training batches")
-        self._cache = PixelCache(self.cache_bytes)
+        self._decoded = Decoded.of(self.dataset, self.cache_bytes)
 
     @property
     def batches(self) -> int:
@@ -198,10 +199,7 @@ class Loader:
             shortest = 2 * (self.preprocess.resize or max(self.preprocess.stretch or self.preprocess.size))
             image = as_rgb(self.dataset.photo(index, shortest=shortest))
             return augment(image, self.preprocess, random_generator(self.seed, epoch, _VIEW, position))
-        pixels = self._cache.get(index)
-        if pixels is None:
-            pixels = self.preprocess.crop(as_rgb(self.dataset.photo(index)))
-            self._cache.put(index, pixels)
+        pixels = self._decoded.crop(index, self.preprocess)
         if augment is None:
             return pixels
         return augment.vary(pixels, random_generator(self.seed, epoch, _VIEW, position))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CALIBRATION_PHOTOS = 200
 BATCH = 8
-KEPT_BYTES = 128 * 2**20
+KEPT_BYTES = 256 * 2**20
 """The most memory for decoded photos, which are gone through many times; what has no room is decoded each time."""
 JUDGING = 4
 """One in so many photos is to judge by what the others decided."""
@@ -64,9 +64,9 @@ class CalibrationImages:
         Raises:
             DataError: there is no photo.
         """
-        from edge_sdk.data.source import open_photos, spread
+        from edge_sdk.data.source import open_decoded, spread
 
-        everything = open_photos(photos, labels)
+        everything = open_decoded(photos, labels, KEPT_BYTES)
         total = len(everything)
         if total <= most:
             return cls(everything, preprocess)
