@@ -131,8 +131,24 @@ def accumulated(dtype: str) -> str:
 
 
 def check_floats(name: str, **specs: Spec | None) -> None:
-    """Raise ShapeError where an operator's inputs are floats of different types; others are not looked at."""
-    floats = {role: spec for role, spec in specs.items() if spec is not None and spec.dtype in FLOATS}
-    if len({spec.dtype for spec in floats.values()}) > 1:
-        shown = ", ".join(f"{role} is {spec}" for role, spec in floats.items())
+    """Raise ShapeError where some of an operator's inputs are floats and not all of one type; stored integers may be
+    of several, and so may whole numbers among themselves.
+    """
+    plain = {role: spec for role, spec in specs.items() if spec is not None and spec.quant is None}
+    types = {spec.dtype for spec in plain.values()}
+    if len(types) > 1 and not types.isdisjoint(FLOATS):
+        shown = ", ".join(f"{role} is {spec}" for role, spec in plain.items())
         raise ShapeError(f"{name}: {shown}; cast them to one type")
+
+
+def alike(name: str, **specs: Spec | None) -> Spec:
+    """Return the first of an operator's inputs; raises ShapeError unless those that are given have its shape and type.
+
+    Gradients go through this: their kernels walk over all inputs at once.
+    """
+    given = {role: spec for role, spec in specs.items() if spec is not None}
+    first = next(iter(given.values()))
+    if any((spec.shape, spec.dtype) != (first.shape, first.dtype) for spec in given.values()):
+        shown = ", ".join(f"{role} is {spec}" for role, spec in given.items())
+        raise ShapeError(f"{name}: {shown}; wanted equal shapes and types")
+    return first
