@@ -7,7 +7,6 @@ import pytest
 from tiny_models import SIDE, tiny_model
 
 from edge_sdk.builder import Builder
-from edge_sdk.errors import GraphError
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model
 from edge_sdk.nn import Network
@@ -169,7 +168,7 @@ def test_an_update_that_is_read_is_in_no_group():
 
 
 def test_a_group_of_other_numbers_is_not_reached_by_address():
-    """The processor's kernel takes addresses for those of float32; float64 goes to the naive one, and comes out right."""
+    """The processor's kernel takes addresses for those of float32; float64 goes to the naive one, and is right."""
     g = Builder("double")
     members = [g.input(name, Spec((4,), "float64")) for name in ("w", "g", "v")]
     results = g.add_multi(GroupedSGDUpdate(momentum=0.5), g.param("rate", Spec(())), *members, name="new")
