@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import types
 import typing
@@ -118,12 +119,18 @@ def operator_from_attributes(name: str, attributes: Mapping[str, Any]) -> Op:
     unknown = sorted(set(attributes) - fields)
     if unknown:
         raise FormatError(f"{name}: unknown attribute {unknown[0]!r}{suggestion(unknown[0], fields)}")
-    hints = typing.get_type_hints(cls)
-    values = {key: _as_declared(name, key, value, hints[key]) for key, value in attributes.items()}
+    declared = _attribute_types(cls)
+    values = {key: _as_declared(name, key, value, declared[key]) for key, value in attributes.items()}
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise FormatError(f"{name}: {error}") from error
+
+
+@functools.cache
+def _attribute_types(cls: type[Op]) -> Mapping[str, Any]:
+    """The annotations of an operator's attributes, evaluated once: a file has hundreds of nodes of a few operators."""
+    return typing.get_type_hints(cls)
 
 
 def _as_declared(op: str, key: str, value: Any, declared: Any) -> Any:

@@ -71,13 +71,17 @@ def graph_from_dict(data: Any, depth: int = 0) -> Graph:
     nodes = _field(data, "nodes", list)
     _expect(len(nodes) <= MAX_NODES, f"graph: {len(nodes)} nodes, at most {MAX_NODES} are read")
     try:
+        inputs, params = _values(data, "inputs"), _values(data, "params")
+        read = tuple(_node_from_json(node, depth) for node in nodes)
+        values = {*inputs, *params, *(value for node in read for value in node.outputs)}
+        specs = {Value(value): spec for value, spec in _field(data, "specs", dict).items() if value in values}
         graph = Graph(
             name=_field(data, "name", str),
-            inputs=_values(data, "inputs"),
-            params=_values(data, "params"),
-            nodes=tuple(_node_from_json(node, depth) for node in nodes),
+            inputs=inputs,
+            params=params,
+            nodes=read,
             outputs=_values(data, "outputs"),
-            specs={Value(value): _spec_from_json(value, spec) for value, spec in _field(data, "specs", dict).items()},
+            specs={value: _spec_from_json(value, spec) for value, spec in specs.items()},
             updates={Value(str(k)): Value(str(v)) for k, v in _field(data, "updates", dict).items()},
         )
         verify(graph)

@@ -24,6 +24,8 @@ _SHORT_NAMES = {
     "int16": "i16", "int32": "i32", "int64": "i64", "bool": "bool", "bfloat16": "bf16",
 }  # fmt: skip
 DTYPES = frozenset(_SHORT_NAMES)
+STORED = frozenset({"int8", "uint8", "int16", "int32", "int64"})
+"""Whole numbers that can stand for real ones."""
 HALVES = frozenset({"float16", "bfloat16"})
 """Floats of 16 bits, which are stored so and computed with in float32."""
 FLOATS = frozenset({"float32", "float64"}) | HALVES
@@ -73,6 +75,20 @@ class Spec:
             raise ShapeError(f"dtype {self.dtype!r} is not one of {', '.join(sorted(DTYPES))}")
         if any(size < 0 for size in self.shape[1:]) or (self.shape and self.shape[0] < BATCH):
             raise ShapeError(f"shape {self.shape}: sizes must be 0 or more; only the first may be the symbolic batch")
+        if self.quant is not None:
+            self._check_quantization(self.quant)
+
+    def _check_quantization(self, quant: QuantParams) -> None:
+        if self.dtype not in STORED:
+            raise ShapeError(f"quantization: {self} holds no stored integers, which are {', '.join(sorted(STORED))}")
+        axis, wanted = quant.axis, 1
+        if axis is not None:
+            wanted = self.shape[axis] if 0 <= axis < self.rank else -1
+        if len(quant.scale) != wanted:
+            raise ShapeError(f"quantization: {len(quant.scale)} scales along axis {axis} do not fit {self}")
+        limits = np.iinfo(self.dtype)
+        if not all(limits.min <= zero <= limits.max for zero in quant.zero_point):
+            raise ShapeError(f"quantization: zero points must be {self.dtype}, as {self} is")
 
     @property
     def rank(self) -> int:
@@ -131,8 +147,24 @@ def accumulated(dtype: str) -> str:
 
 
 def check_floats(name: str, **specs: Spec | None) -> None:
-    """Raise ShapeError where an operator's inputs are floats of different types; others are not looked at."""
-    floats = {role: spec for role, spec in specs.items() if spec is not None and spec.dtype in FLOATS}
-    if len({spec.dtype for spec in floats.values()}) > 1:
-        shown = ", ".join(f"{role} is {spec}" for role, spec in floats.items())
+    """Raise ShapeError where some of an operator's inputs are floats and not all of one type; stored integers may be
+    of several, and so may whole numbers among themselves.
+    """
+    plain = {role: spec for role, spec in specs.items() if spec is not None and spec.quant is None}
+    types = {spec.dtype for spec in plain.values()}
+    if len(types) > 1 and not types.isdisjoint(FLOATS):
+        shown = ", ".join(f"{role} is {spec}" for role, spec in plain.items())
         raise ShapeError(f"{name}: {shown}; cast them to one type")
+
+
+def alike(name: str, **specs: Spec | None) -> Spec:
+    """Return the first of an operator's inputs; raises ShapeError unless those that are given have its shape and type.
+
+    Gradients go through this: their kernels walk over all inputs at once.
+    """
+    given = {role: spec for role, spec in specs.items() if spec is not None}
+    first = next(iter(given.values()))
+    if any((spec.shape, spec.dtype) != (first.shape, first.dtype) for spec in given.values()):
+        shown = ", ".join(f"{role} is {spec}" for role, spec in given.items())
+        raise ShapeError(f"{name}: {shown}; wanted equal shapes and types")
+    return first

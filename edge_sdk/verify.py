@@ -17,6 +17,7 @@ def verify(graph: Graph) -> None:
     Checked too: outputs and updates exist, an update fits its parameter, names are printable.
     """
     defined: set[Value] = set()
+    params = frozenset(graph.params)
     for value in (*graph.inputs, *graph.params):
         _define(graph, value, defined)
     for node in graph.nodes:
@@ -31,7 +32,7 @@ def verify(graph: Graph) -> None:
         if value not in defined:
             raise GraphError(f"graph {graph.name!r}: output {value!r} is never computed")
     for state, new in graph.updates.items():
-        if state not in graph.params or new not in graph.producers:
+        if state not in params or new not in graph.producers:
             raise GraphError(f"graph {graph.name!r}: update {state!r} ← {new!r} needs a parameter and a computed value")
         if graph.specs[state] != graph.specs[new]:
             raise GraphError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from edge_sdk.data.images import decode
+from edge_sdk.data.images import decode, name_as_text
 from edge_sdk.data.split import split_dataset
 from edge_sdk.data.walk import content_hash, file_size, photos_below, photos_in, visible_folders
 from edge_sdk.errors import DataError, suggestion
@@ -45,8 +44,8 @@ class FolderDataset:
         return self.samples[index][1]
 
     def name(self, index: int) -> str:
-        """Return the path relative to the root, with "/" and composed accents on every system."""
-        return unicodedata.normalize("NFC", self.samples[index][0])
+        """Return the path relative to the root, with "/" and composed accents on every system (`name_as_text`)."""
+        return name_as_text(self.samples[index][0])
 
     def select(self, indices: Sequence[int]) -> FolderDataset:
         """Return the dataset of these photos, in this order, with the same labels."""
@@ -173,7 +172,7 @@ def _classes(root: Path, warnings: list[str]) -> dict[str, list[Path]]:
     ignored: Counter[str] = Counter()
     folded: dict[str, str] = {}
     for folder in visible_folders(root):
-        label = unicodedata.normalize("NFC", folder.name)
+        label = name_as_text(folder.name)
         other = folded.setdefault(label.casefold(), folder.name)
         if other != folder.name:
             raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,7 +45,7 @@ def decode(source: str | os.PathLike[str] | bytes, shortest: int | None = None) 
     keeps that many pixels. A file that is missing, corrupt, truncated, of another format or larger than Pillow's
     limit for decompression bombs raises DataError with its name and the reason.
     """
-    name = f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
+    name = f"<{len(source)} bytes>" if isinstance(source, bytes) else name_as_text(os.fspath(source))
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as image:
             _check_pixels(image)
@@ -88,6 +89,14 @@ def as_rgb(photo: Photo, shortest: int | None = None) -> Image.Image:
 def is_photo(path: Path) -> bool:
     """Say whether the file's extension is one of an image format that can be read."""
     return path.suffix.lower() in EXTENSIONS
+
+
+def name_as_text(name: str) -> str:
+    """Return a file's name as it can be written, hashed and compared on every system.
+
+    Accents are composed, and bytes that are no UTF-8, as old disks have them, are written out.
+    """
+    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
 from edge_sdk.ops.geometry import Activation
-from edge_sdk.spec import Spec, Value, check_floats
+from edge_sdk.spec import Spec, Value, alike, check_floats
 
 
 def before_activation(g: Builder, activation: Activation, y: Value, dy: Value) -> Value:
@@ -27,7 +27,7 @@ class ActivationGrad(Op, name="activation_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, y: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, y=y)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class LeakyReluGrad(Op, name="leaky_relu_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, x=x)
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,7 @@ class PRelu(Op, name="prelu"):
     in_place = {0: 0}
 
     def infer(self, x: Spec, slope: Spec) -> Spec:
-        if not x.rank or slope.shape != (x.shape[-1],):
-            raise ShapeError(f"prelu: x is {x}, slope {slope}; wanted one slope per channel")
-        check_floats("prelu", x=x, slope=slope)
+        _check_slope("prelu", x, slope)
         return x
 
     def grad(self, g: Builder, node: Node, dy: Value) -> Sequence[Value | None]:
@@ -102,7 +100,14 @@ class PReluGrad(Op, name="prelu_grad"):
     """dx and dslope (c) of prelu: dslope sums dy · x over the elements where x ≤ 0."""
 
     def infer(self, dy: Spec, x: Spec, slope: Spec) -> tuple[Spec, Spec]:
-        return dy, slope
+        _check_slope("prelu_grad", x, slope)
+        return alike("prelu_grad", dy=dy, x=x), slope
+
+
+def _check_slope(name: str, x: Spec, slope: Spec) -> None:
+    if not x.rank or slope.shape != (x.shape[-1],):
+        raise ShapeError(f"{name}: x is {x}, slope {slope}; wanted one slope per channel")
+    check_floats(name, x=x, slope=slope)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class SigmoidGrad(Op, name="sigmoid_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, y: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, y=y)
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class HardSigmoidGrad(Op, name="hard_sigmoid_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, x=x)
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ class TanhGrad(Op, name="tanh_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, y: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, y=y)
 
 
 @dataclass(frozen=True)
@@ -194,7 +199,7 @@ class HardSwishGrad(Op, name="hard_swish_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, x=x)
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ class SiluGrad(Op, name="silu_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, x=x)
 
 
 @dataclass(frozen=True)
@@ -245,7 +250,7 @@ class GeluGrad(Op, name="gelu_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, x=x)
 
 
 @dataclass(frozen=True)
@@ -268,7 +273,7 @@ class SoftmaxGrad(Op, name="softmax_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, y: Spec) -> Spec:
-        return dy
+        return _last_axis(self.name, alike(self.name, dy=dy, y=y))
 
 
 @dataclass(frozen=True)
@@ -291,7 +296,7 @@ class LogSoftmaxGrad(Op, name="log_softmax_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, y: Spec) -> Spec:
-        return dy
+        return _last_axis(self.name, alike(self.name, dy=dy, y=y))
 
 
 def _last_axis(name: str, x: Spec) -> Spec:

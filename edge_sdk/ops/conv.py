@@ -34,8 +34,7 @@ class Conv2D(Op, name="conv2d"):
 
     def infer(self, x: Spec, w: Spec, b: Spec | None = None, residual: Spec | None = None) -> Spec:
         size = image_size("conv2d", x)
-        if w.rank != 4:
-            raise ShapeError(f"conv2d: w is {w}, wanted (k, r, s, c / groups)")
+        _check_weights("conv2d", w)
         outputs, channels = w.shape[0], x.shape[3]
         if self.groups < 1 or channels % self.groups or outputs % self.groups:
             raise ShapeError(f"conv2d: {self.groups} groups do not divide {channels} inputs and {outputs} outputs")
@@ -76,7 +75,11 @@ class Conv2DGradInput(Op, name="conv2d_grad_input"):
     precision: Precision = "float32"
 
     def infer(self, dy: Spec, w: Spec) -> Spec:
-        return dy.with_shape((dy.shape[0], *self.input_size, w.shape[3] * self.groups))
+        image_size(self.name, dy)
+        _check_weights(self.name, w)
+        x = dy.with_shape((dy.shape[0], *self.input_size, w.shape[3] * self.groups))
+        _check_gradient(Conv2D(self.stride, self.padding, self.dilation, self.groups), x, w, dy)
+        return x
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,11 @@ class Conv2DGradWeight(Op, name="conv2d_grad_weight"):
     precision: Precision = "float32"
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy.with_shape((dy.shape[3], *self.kernel_size, x.shape[3] // self.groups))
+        image_size(self.name, x)
+        image_size(self.name, dy)
+        w = dy.with_shape((dy.shape[3], *self.kernel_size, x.shape[3] // max(self.groups, 1)))
+        _check_gradient(Conv2D(self.stride, self.padding, self.dilation, self.groups), x, w, dy)
+        return w
 
 
 @dataclass(frozen=True)
@@ -137,8 +144,7 @@ class ConvTranspose2D(Op, name="conv_transpose2d"):
 
     def infer(self, x: Spec, w: Spec, b: Spec | None = None) -> Spec:
         size = image_size("conv_transpose2d", x)
-        if w.rank != 4:
-            raise ShapeError(f"conv_transpose2d: w is {w}, wanted (k, r, s, c / groups)")
+        _check_weights("conv_transpose2d", w)
         outputs, channels = w.shape[0], x.shape[3]
         if self.groups < 1 or channels % self.groups or outputs % self.groups:
             raise ShapeError(
@@ -234,7 +240,10 @@ class DepthwiseConv2DGradInput(Op, name="depthwise_conv2d_grad_input"):
     channels: int
 
     def infer(self, dy: Spec, w: Spec) -> Spec:
-        return dy.with_shape((dy.shape[0], *self.input_size, self.channels))
+        image_size(self.name, dy)
+        x = dy.with_shape((dy.shape[0], *self.input_size, self.channels))
+        _check_gradient(DepthwiseConv2D(self.stride, self.padding, self.dilation), x, w, dy)
+        return x
 
 
 @dataclass(frozen=True)
@@ -247,7 +256,23 @@ class DepthwiseConv2DGradWeight(Op, name="depthwise_conv2d_grad_weight"):
     kernel_size: Pair
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy.with_shape((1, *self.kernel_size, dy.shape[3]))
+        image_size(self.name, x)
+        image_size(self.name, dy)
+        w = dy.with_shape((1, *self.kernel_size, dy.shape[3]))
+        _check_gradient(DepthwiseConv2D(self.stride, self.padding, self.dilation), x, w, dy)
+        return w
+
+
+def _check_weights(name: str, w: Spec) -> None:
+    if w.rank != 4:
+        raise ShapeError(f"{name}: w is {w}, wanted (k, r, s, c / groups)")
+
+
+def _check_gradient(forward: Conv2D | DepthwiseConv2D, x: Spec, w: Spec, dy: Spec) -> None:
+    """Raise ShapeError unless dy is that of a convolution of x with w."""
+    y = forward.infer(x, w)
+    if (y.shape, y.dtype) != (dy.shape, dy.dtype):
+        raise ShapeError(f"gradient of {forward.name}: dy is {dy}, but x {x} and w {w} make {y}")
 
 
 def _ends_swapped(g: Builder, w: Value, groups: int) -> Value:

@@ -11,7 +11,7 @@ from edge_sdk.graph import Node
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import before_activation
 from edge_sdk.ops.geometry import Activation
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import Spec, Value, alike
 
 
 def broadcast(name: str, a: Spec, b: Spec) -> Spec:
@@ -126,7 +126,9 @@ class ChosenGrad(Op, name="chosen_grad"):
     """dy where a (broadcast) is the y that was chosen, else 0: the gradient of maximum and minimum for a."""
 
     def infer(self, dy: Spec, a: Spec, y: Spec) -> Spec:
-        return dy
+        if broadcast("chosen_grad", y, a).shape != y.shape:
+            raise ShapeError(f"chosen_grad: a {a} cannot be broadcast to y {y}")
+        return alike("chosen_grad", dy=dy, y=y)
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class AbsGrad(Op, name="abs_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, x=x)
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ class ClipGrad(Op, name="clip_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        return alike(self.name, dy=dy, x=x)
 
 
 @dataclass(frozen=True)

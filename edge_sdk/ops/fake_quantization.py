@@ -9,17 +9,17 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
-from edge_sdk.spec import FLOATS, Spec, Value
+from edge_sdk.spec import FLOATS, Spec, Value, alike
 
 
 def _check(name: str, axis: int | None, x: Spec, scale: Spec, zero_point: Spec) -> None:
     if axis is not None and not 0 <= axis < x.rank:
         raise ShapeError(f"{name}: x is {x}, which has no axis {axis}")
     wanted = () if axis is None else (x.shape[axis],)
-    if x.dtype not in FLOATS or scale.shape != wanted or zero_point.shape != wanted:
+    if x.dtype not in FLOATS or scale != Spec(wanted, x.dtype) or zero_point.shape != wanted:
         raise ShapeError(
-            f"{name}: x is {x}, scale {scale}, zero_point {zero_point}; wanted floating-point numbers, and scales and "
-            f"zero points of shape {list(wanted)}"
+            f"{name}: x is {x}, scale {scale}, zero_point {zero_point}; wanted floating-point numbers of one type, and "
+            f"scales and zero points of shape {list(wanted)}"
         )
     if zero_point.dtype != "int32":
         raise ShapeError(f"{name}: zero_point is {zero_point}, wanted int32")
@@ -67,12 +67,13 @@ class FakeQuantizeGrad(Op, name="fake_quantize_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec, scale: Spec, zero_point: Spec) -> Spec:
-        return dy
+        _check("fake_quantize_grad", self.axis, x, scale, zero_point)
+        return alike("fake_quantize_grad", dy=dy, x=x)
 
 
 @dataclass(frozen=True)
 class FakeQuantizeLearnedGrad(Op, name="fake_quantize_learned_grad"):
-    """Dx and dscale of fake_quantize with a learned scale."""
+    """dx and dscale of fake_quantize with a learned scale."""
 
     low: int = -128
     high: int = 127
@@ -81,7 +82,8 @@ class FakeQuantizeLearnedGrad(Op, name="fake_quantize_learned_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, x: Spec, scale: Spec, zero_point: Spec) -> tuple[Spec, Spec]:
-        return dy, scale
+        _check("fake_quantize_learned_grad", self.axis, x, scale, zero_point)
+        return alike("fake_quantize_learned_grad", dy=dy, x=x), scale
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ class GatherGrad(Op, name="gather_grad"):
     shape_only = frozenset({"like"})
 
     def infer(self, dy: Spec, indices: Spec, like: Spec) -> Spec:
+        y = Gather(self.axis).infer(like, indices)
+        if dy.shape != y.shape:
+            raise ShapeError(f"gather_grad: dy is {dy}, wanted {y} for indices {indices} of {like}")
         return dy.with_shape(like.shape)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edge_sdk.builder import Builder
 from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
-from edge_sdk.spec import Spec, Value, check_floats
+from edge_sdk.spec import Spec, Value, alike, check_floats
 
 
 def _per_example(name: str, prediction: Spec, target: Spec) -> Spec:
@@ -47,6 +48,7 @@ class SoftmaxCrossEntropyGrad(Op, name="softmax_cross_entropy_grad"):
     label_smoothing: float
 
     def infer(self, dloss: Spec, logits: Spec, label: Spec) -> Spec:
+        alike("softmax_cross_entropy_grad", loss=SoftmaxCrossEntropy().infer(logits, label), dloss=dloss)
         return logits
 
 
@@ -66,6 +68,7 @@ class SigmoidCrossEntropyGrad(Op, name="sigmoid_cross_entropy_grad"):
     """dlogits = dloss · (sigmoid(x) - t) / elements of a row."""
 
     def infer(self, dloss: Spec, logits: Spec, target: Spec) -> Spec:
+        alike(self.name, loss=_per_example(self.name, logits, target), dloss=dloss)
         return logits
 
 
@@ -115,10 +118,11 @@ class RegressionLossGrad(Op, name="regression_loss_grad"):
     ("huber"), times dloss / elements of a row.
     """
 
-    kind: str
+    kind: Literal["squared", "absolute", "huber"]
     delta: float = 1.0
 
     def infer(self, dloss: Spec, prediction: Spec, target: Spec) -> Spec:
+        alike(self.name, loss=_per_example(self.name, prediction, target), dloss=dloss)
         return prediction
 
 

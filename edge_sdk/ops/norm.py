@@ -11,16 +11,16 @@ from edge_sdk.graph import Node
 from edge_sdk.op import Op
 from edge_sdk.ops.activation import before_activation
 from edge_sdk.ops.geometry import Activation, image_size
-from edge_sdk.spec import HALVES, Spec, Value, accumulated, check_floats
+from edge_sdk.spec import FLOATS, HALVES, Spec, Value, accumulated, alike, check_floats
 
 
 def _check(name: str, x: Spec, *parameters: Spec) -> None:
     if x.rank < 2 or any(p.shape != (x.shape[-1],) for p in parameters):
         shown = ", ".join(map(str, parameters))
         raise ShapeError(f"{name}: x is {x}, its parameters {shown}; wanted one number per channel")
-    if x.dtype in HALVES and any(p.dtype not in (x.dtype, accumulated(x.dtype)) for p in parameters):
-        shown = ", ".join(map(str, parameters))
-        raise ShapeError(f"{name}: x is {x}, its parameters {shown}; wanted them in float32 or in the type of x")
+    if x.dtype in FLOATS and any(p.dtype not in (x.dtype, accumulated(x.dtype)) for p in parameters):
+        shown, wider = ", ".join(map(str, parameters)), " or in float32" if x.dtype in HALVES else ""
+        raise ShapeError(f"{name}: x is {x}, its parameters {shown}; wanted them in the type of x{wider}")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class BatchNormGrad(Op, name="batch_norm_grad"):
     epsilon: float
 
     def infer(self, dy: Spec, x: Spec, scale: Spec, mean: Spec, variance: Spec) -> tuple[Spec, Spec, Spec]:
-        return dy, scale, scale
+        _check("batch_norm_grad", x, scale, mean, variance)
+        return alike("batch_norm_grad", dy=dy, x=x), scale, scale
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ class BatchNormTrainingGrad(Op, name="batch_norm_training_grad"):
                 "batch_norm_training_grad: with an activation it needs the offset, with a residual too the result y, "
                 "and neither without an activation"
             )
+        _check(self.name, x, scale, mean, inverse_deviation, *([] if offset is None else [offset]))
+        alike(self.name, dy=dy, x=x, y=y)
         return (dy, scale, scale, dy) if self.residual else (dy, scale, scale)
 
 
@@ -170,4 +173,5 @@ class LocalResponseNormGrad(Op, name="local_response_norm_grad"):
     k: float
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
-        return dy
+        image_size("local_response_norm_grad", x)
+        return alike("local_response_norm_grad", dy=dy, x=x)

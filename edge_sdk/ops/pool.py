@@ -41,6 +41,9 @@ class MaxPool2DGrad(Op, name="max_pool2d_grad"):
     padding: Padding
 
     def infer(self, dy: Spec, x: Spec) -> Spec:
+        _check_gradient("max_pool2d_grad", self, dy, image_size("max_pool2d_grad", x))
+        if (dy.shape[0], dy.shape[3], dy.dtype) != (x.shape[0], x.shape[3], x.dtype):
+            raise ShapeError(f"max_pool2d_grad: dy is {dy}, x {x}; wanted as many images and channels, of one type")
         return x
 
 
@@ -78,7 +81,17 @@ class AvgPool2DGrad(Op, name="avg_pool2d_grad"):
     input_size: Pair
 
     def infer(self, dy: Spec) -> Spec:
+        _check_gradient("avg_pool2d_grad", self, dy, self.input_size)
         return dy.with_shape((dy.shape[0], *self.input_size, dy.shape[3]))
+
+
+def _check_gradient(name: str, op: MaxPool2DGrad | AvgPool2DGrad, dy: Spec, size: Pair) -> None:
+    """Raise ShapeError unless dy has a pixel for each window on images of `size`, partial ones counted or not."""
+    wanted = [
+        output_size(name, op.padding, size, op.kernel, op.stride, (1, 1), ceil=partial) for partial in (False, True)
+    ]
+    if image_size(name, dy) not in wanted:
+        raise ShapeError(f"{name}: dy is {dy}; windows of {op.kernel} on images of {size} make {wanted[0]} pixels")
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,7 @@ class AdaptiveAvgPool2DGrad(Op, name="adaptive_avg_pool2d_grad"):
     input_size: Pair
 
     def infer(self, dy: Spec) -> Spec:
+        image_size("adaptive_avg_pool2d_grad", dy)
         return dy.with_shape((dy.shape[0], *self.input_size, dy.shape[3]))
 
 
@@ -130,4 +144,6 @@ class GlobalAvgPoolGrad(Op, name="global_avg_pool_grad"):
     input_size: Pair
 
     def infer(self, dy: Spec) -> Spec:
+        if dy.rank != 2:
+            raise ShapeError(f"global_avg_pool_grad: dy is {dy}, wanted (n, c)")
         return dy.with_shape((dy.shape[0], *self.input_size, dy.shape[1]))

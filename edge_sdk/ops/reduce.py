@@ -9,7 +9,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import ShapeError
 from edge_sdk.graph import Node
 from edge_sdk.op import Op
-from edge_sdk.spec import Spec, Value
+from edge_sdk.spec import Spec, Value, alike
 
 
 def reduced(name: str, x: Spec, axes: tuple[int, ...], *, keep_dims: bool) -> Spec:
@@ -71,6 +71,7 @@ class MeanScaleGrad(Op, name="mean_scale_grad"):
     in_place = {0: 0}
 
     def infer(self, dy: Spec, like: Spec) -> Spec:
+        reduced("mean_scale_grad", like, self.axes, keep_dims=True)
         return dy
 
 
@@ -97,6 +98,9 @@ class ReduceMaxGrad(Op, name="reduce_max_grad"):
     axes: tuple[int, ...]
 
     def infer(self, dy: Spec, x: Spec, y: Spec) -> Spec:
+        shapes = [reduced("reduce_max_grad", x, self.axes, keep_dims=kept).shape for kept in (True, False)]
+        if alike("reduce_max_grad", dy=dy, y=y).shape not in shapes or y.dtype != x.dtype:
+            raise ShapeError(f"reduce_max_grad: x is {x}, y {y}; wanted x reduced over {self.axes}")
         return x
 
 

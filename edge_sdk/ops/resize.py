@@ -52,4 +52,6 @@ class ResizeGrad(Op, name="resize_grad"):
     half_pixel_centers: bool
 
     def infer(self, dy: Spec) -> Spec:
+        if min(self.input_size) < 1 or 0 in image_size("resize_grad", dy):
+            raise ShapeError(f"resize_grad: from dy {dy} to {self.input_size}; wanted 1 pixel or more")
         return dy.with_shape((dy.shape[0], *self.input_size, dy.shape[3]))

@@ -106,8 +106,9 @@ class BatchNormTrainingGathered(Op, name="batch_norm_training_gathered"):
         self, x: Spec, scale: Spec, offset: Spec, mean: Spec, variance: Spec, statistics: Spec,
         residual: Spec | None = None,
     ) -> tuple[Spec, Spec, Spec, Spec, Spec]:  # fmt: skip
-        if statistics.rank != 3 or statistics.shape[1:] != (3, x.shape[-1]):
+        wanted = Spec((3, x.shape[-1]), accumulated(x.dtype))
+        if statistics.rank != 3 or (statistics.shape[1:], statistics.dtype) != (wanted.shape, wanted.dtype):
             raise ShapeError(
-                f"batch_norm_training_gathered: statistics are {statistics}, wanted (part, 3, {x.shape[-1]}) for x {x}"
+                f"batch_norm_training_gathered: statistics are {statistics}, wanted parts of {wanted} for x {x}"
             )
         return self.norm.infer(x, scale, offset, mean, variance, residual)

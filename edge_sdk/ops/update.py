@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge_sdk.errors import ShapeError
 from edge_sdk.op import Members, Op
-from edge_sdk.spec import HALVES, Spec, accumulated
+from edge_sdk.spec import HALVES, Spec, accumulated, check_floats
 
 
 def _check(name: str, weight: Spec, rate: Spec, *like_weight: Spec, factor: Spec | None = None) -> None:
@@ -98,6 +98,7 @@ class RMSPropUpdate(Op, name="rmsprop_update"):
 def _check_factors(name: str, weight: Spec, dy: Spec, x: Spec) -> None:
     if dy.rank != 2 or x.rank != 2 or dy.shape[0] != x.shape[0] or weight.shape != (dy.shape[1], x.shape[1]):
         raise ShapeError(f"{name}: dy {dy} and x {x} do not fit weight {weight}; wanted (n, out), (n, in), (out, in)")
+    check_floats(name, weight=weight, dy=dy, x=x)
 
 
 @dataclass(frozen=True)

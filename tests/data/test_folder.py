@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 
@@ -162,6 +163,27 @@ def test_decomposed_names_give_composed_labels(make_folder):
     assert folder.labels == ("café", "tea")
     assert folder.train.name(0) == "café/000.png"
     assert folder.train.photo(0).size == (40, 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf8_are_text(make_folder):
+    """Photos of an old disk train like others: their names can be hashed, split, printed and written into a file."""
+    root, old = make_folder({"a": 4, "b": 4}), os.fsdecode(b"\xe9")
+    for photo in root.glob("*/*.png"):
+        photo.rename(photo.with_name(photo.name.replace("00", old)))
+    (root / "b").rename(root / f"caf{old}")
+    (root / f"caf{old}" / f"{old}2.png").write_bytes(b"no photo")
+
+    folder = ImageFolder.scan(root)
+    training, held_out = folder.split(0.25)
+
+    assert folder.labels == ("a", "caf\\udce9")
+    assert folder.train.name(0) == "a/\\udce90.png"
+    assert (len(training), len(held_out), len(folder.train.fingerprint())) == (6, 2, 64)
+    assert folder.train.photo(5).size == (40, 30)
+    with pytest.raises(DataError) as caught:
+        folder.train.photo(6)
+    assert str(caught.value).encode("utf-8").endswith(b"corrupt")
 
 
 def test_class_absent_from_validation_is_mentioned(make_folder):

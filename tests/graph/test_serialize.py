@@ -71,6 +71,16 @@ def test_quantization_comes_back():
     assert_round_trip(g.build(y))
 
 
+def test_specs_of_no_value_are_left_out():
+    """What a file says of names that nothing has is not kept: nobody has checked such a name or spec."""
+    graph = tiny_model().graph
+    data = graph_to_dict(graph)
+
+    data["specs"]["\x1b[31m"] = [[-1, 1 << 39], "float32"]
+
+    assert graph_from_dict(data) == graph
+
+
 def test_equal_graphs_have_equal_texts():
     """The text is compact, sorted and independent of the order in which specs were made."""
     graph = tiny_model().graph

@@ -69,6 +69,25 @@ def test_an_open_batch_has_no_size():
         _ = spec.bytes
 
 
+@pytest.mark.parametrize(
+    ("dtype", "quant", "message"),
+    [
+        ("float32", QuantParams((0.5,), (0,)), r"f32\[3,2\] holds no stored integers"),
+        ("bool", QuantParams((0.5,), (0,)), "holds no stored integers"),
+        ("int8", QuantParams((0.5,) * 2, (0,) * 2, 0), r"2 scales along axis 0 do not fit i8\[3,2\]"),
+        ("int8", QuantParams((0.5,) * 2, (0,) * 2, 2), "2 scales along axis 2 do not fit"),
+        ("int8", QuantParams((0.5,) * 2, (0,) * 2, -1), "2 scales along axis -1 do not fit"),
+        ("int8", QuantParams((0.5,), (128,)), "zero points must be int8"),
+        ("uint8", QuantParams((0.5,), (-1,)), "zero points must be uint8"),
+        ("int32", QuantParams((0.5,), (10**30,)), "zero points must be int32"),
+    ],
+)
+def test_a_quantization_must_fit(dtype, quant, message):
+    """Kernels take a scale and a zero point for every channel, and these for numbers of the stored type."""
+    with pytest.raises(ShapeError, match=message):
+        Spec((3, 2), dtype, quant)
+
+
 def test_another_shape_has_no_quantization():
     """What is known of the values does not hold for others."""
     spec = Spec((2, 3), "int8", QuantParams((1.0,), (0,)))

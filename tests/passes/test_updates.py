@@ -7,7 +7,6 @@ import pytest
 from tiny_models import SIDE, tiny_model
 
 from edge_sdk.builder import Builder
-from edge_sdk.errors import GraphError
 from edge_sdk.graph import Graph
 from edge_sdk.model import Model
 from edge_sdk.nn import Network
@@ -168,14 +167,17 @@ def test_an_update_that_is_read_is_in_no_group():
     assert [arrays[weight].tolist() for weight in weights] == [[0.5] * 4] * 4
 
 
-def test_a_group_of_other_numbers_is_refused():
-    """Its kernel takes addresses for those of float32; the message names operator and node."""
+def test_a_group_of_other_numbers_is_not_reached_by_address():
+    """The processor's kernel takes addresses for those of float32; float64 goes to the naive one, and is right."""
     g = Builder("double")
     members = [g.input(name, Spec((4,), "float64")) for name in ("w", "g", "v")]
-    results = g.add_multi(GroupedSGDUpdate(), g.param("rate", Spec(())), *members, name="new")
+    results = g.add_multi(GroupedSGDUpdate(momentum=0.5), g.param("rate", Spec(())), *members, name="new")
+    feeds = {"w": np.full(4, 1.0), "g": np.arange(4.0), "v": np.full(4, 8.0)}
 
-    with pytest.raises(GraphError, match=r"no cpu kernel for grouped_sgd_update \(node 'new'\)"):
-        Session(g.build(*results), Workspace({"rate": np.float32(0.1)}))
+    found = Session(g.build(*results), Workspace({"rate": np.asarray(0.25, np.float32)})).run(feeds)
+
+    assert found[results[1]].tolist() == [4.0, 5.0, 6.0, 7.0]
+    assert found[results[0]].tolist() == [0.0, -0.25, -0.5, -0.75]
 
 
 def test_a_group_writes_into_arrays_that_were_exchanged():
