@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or a model file.")
+@click.option(
+    "--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, model file or run's folder."
+)
 @click.option(
     "--weights", default="imagenet", show_default=True, help="imagenet, others of `edge zoo list`, none, or a file."
 )
@@ -215,9 +217,11 @@ def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ..
     from edge_sdk import pretrained
     from edge_sdk.opening import ENDINGS, load
 
-    if name.endswith(ENDINGS):
-        if image_size is not None:
-            raise UsageError("--image-size goes with a zoo network; a model file has its own")
+    is_network = name in pretrained.architectures.ZOO or name in pretrained.architectures.ALIASES
+    if name.endswith(ENDINGS) or (not is_network and Path(name).is_dir()):
+        for option in ("image_size", "weights"):
+            if _is_given(option):
+                raise UsageError(f"--{option.replace('_', '-')} goes with a zoo network; {name} has its own")
         model = load(name)
         if model.num_classes == classes:
             return model
