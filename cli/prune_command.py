@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from edge_sdk.cli.byte_size import byte_size
-from edge_sdk.cli.output import TrainingDisplay, amount, json_option, note, percent, print_json, print_table, size
+from edge_sdk.cli.output import (
+    TrainingDisplay,
+    amount,
+    check_not_itself,
+    json_option,
+    note,
+    percent,
+    print_json,
+    print_table,
+    size,
+)
 from edge_sdk.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +86,7 @@ def command(
 
     if out.suffix != ".edge":
         raise UsageError(f"{out}: the name of the file to write must end in .edge; edge export writes others from it")
+    check_not_itself(out, model_path)
     smaller, run_folder = _smaller(keep, of, max_size, quantize), out.with_suffix(".run")
     _check_run(run_folder, settings, resume=resume)
     whole = load(model_path)
