@@ -42,7 +42,10 @@ ENDINGS = (".tflite", *NOT_FOR)
 @click.option(
     "--input-type", type=click.Choice(["uint8", "float32"]), help="What the file takes; int8 files uint8 if left out."
 )
-@click.option("--output-type", type=click.Choice(["uint8", "float32"]), default="float32", show_default=True)
+@click.option(
+    "--output-type", type=click.Choice(["uint8", "float32"]), default="float32", show_default=True,
+    help="How the file gives its scores; uint8 is for int8 files.",
+)  # fmt: skip
 @click.option("--embed-preprocessing", is_flag=True, help="Take raw pixels 0-255; the file normalises them.")
 @click.option("--input-size", metavar="HxW", help="Take photos of this size; the file resizes them.")
 @click.option(
