@@ -63,6 +63,15 @@ def app(request, photos, tmp_path_factory):
     return folder / "app"
 
 
+def compile_c(folder):
+    """Compile classify.c there, every warning an error."""
+    import ai_edge_litert
+
+    library = Path(ai_edge_litert.__file__).parent
+    flags = ["-Wall", "-Wextra", "-Werror", "-O2", f"-L{library}", "-lLiteRt", "-lm", f"-Wl,-rpath,{library}"]
+    subprocess.run(["cc", "classify.c", *flags, "-o", "classify"], cwd=folder, check=True)
+
+
 def ranking(text):
     """Label → probability of lines `probability label`."""
     return {label: float(probability) for probability, label in (line.split(" ", 1) for line in text.splitlines())}
@@ -134,11 +143,7 @@ def test_the_python_code_sees_odd_photos_as_training_does(tmp_path, channels):
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_the_c_code_classifies_and_tests_itself(app):
     """Compiled without a warning and without Python; resampling in floating point may move a pixel by one."""
-    import ai_edge_litert
-
-    library = Path(ai_edge_litert.__file__).parent
-    flags = ["-Wall", "-Wextra", "-Werror", "-O2", f"-L{library}", "-lLiteRt", "-lm", f"-Wl,-rpath,{library}"]
-    subprocess.run(["cc", "classify.c", *flags, "-o", "classify"], cwd=app, check=True)
+    compile_c(app)
 
     best, test = (
         subprocess.run(["./classify", argument], cwd=app, capture_output=True, text=True, check=False)
@@ -147,6 +152,20 @@ def test_the_c_code_classifies_and_tests_itself(app):
 
     assert ranking(best.stdout) == pytest.approx(wanted(app), abs=5e-3)
     assert (test.returncode, "differs by 0 at most" in test.stdout) == (0, True)
+
+
+@needs_runtime
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_the_c_code_cuts_a_long_label_and_keeps_the_others(tmp_path):
+    """A label of more bytes than there is room for does not push its rest into the next class."""
+    edge.export(tiny_model().replace(labels=("long " * 100, "green", "red")), tmp_path / "net.tflite")
+    write_snippets(tmp_path / "net.tflite", tmp_path, ("c",))
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "photo.ppm")
+    compile_c(tmp_path)
+
+    done = subprocess.run(["./classify", "photo.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert set(ranking(done.stdout)) == {("long " * 100)[:255], "green", "red"}
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
