@@ -30,9 +30,10 @@ def command(
 ) -> None:  # fmt: skip
     """Time a model on random photos, and each of its operators.
 
-    MODELS is a zoo network, which gets random weights, or an .edge or .onnx file; or one or more .tflite files, which
-    run in the mobile runtime, on 1, 2 and 4 threads, each time in a fresh process: latency, cold start (from the path
-    to the first answer) and peak memory. Their operators are timed one by one, cut into files of their own.
+    MODELS is a zoo network, which gets random weights, an .edge or .onnx file, or a run's folder; or one or more
+    .tflite files, which run in the mobile runtime, on 1, 2 and 4 threads, each time in a fresh process: latency, cold
+    start (from the path to the first answer) and peak memory. Their operators are timed one by one, cut into files of
+    their own.
 
     GFLOP/s counts a multiply-add as two operations, of the direct sum: Winograd's algorithm does a quarter of them, so
     it may exceed the machine's peak. GB/s counts every input and output of a node once; what stays in caches may exceed

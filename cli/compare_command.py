@@ -20,7 +20,9 @@ SHOWN = 20
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--batch", "batch_size", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=16, show_default=True, help="Photos at a time."
+)
 @json_option
 def command(first: Path, second: Path, data: Path, batch_size: int, as_json: bool) -> None:
     """Run FIRST and SECOND (.edge, .tflite, .onnx or a run's folder) on the photos in DATA and say where they differ.

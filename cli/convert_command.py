@@ -48,6 +48,9 @@ def command(source: Path, destination: Path, label_file: Path | None, as_json: b
     if destination.suffix != ".edge":
         hint = "; write an .edge file, then edge export it" if destination.suffix == ".tflite" else ""
         raise UsageError(f"{destination}: the name of the file to write must end in .edge{hint}")
+    if source.is_dir():
+        hint = "; its best.edge is such a file already" if (source / "best.edge").is_file() else ""
+        raise UsageError(f"{source}: a folder; wanted the file of a network or a checkpoint{hint}")
     if not source.is_file():
         raise FormatError(f"{source}: no such file")
     labels = None if label_file is None else _labels(label_file)

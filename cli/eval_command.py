@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command("eval")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--batch", "batch_size", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=16, show_default=True, help="Photos at a time."
+)
 @click.option(
     "--profile", type=click.Choice(PROFILES),
     help="Compute an 8-bit model here, with the arithmetic of these kernels of the mobile runtime.",

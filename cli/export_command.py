@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from edge_sdk.cli.byte_size import byte_size
-from edge_sdk.cli.output import json_option, note, percent, print_json, print_table, size
+from edge_sdk.cli.output import check_not_itself, json_option, note, percent, print_json, print_table, size
+from edge_sdk.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
     from edge_sdk.converters.coreml.export import Report as CoreMLReport
@@ -27,6 +28,7 @@ GATED = ("max_drop", "min_agreement", "max_size", "rungs", "train")
 """Options for files whose runtime is there to judge them."""
 NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *GATED, "opset", "input_type", "output_type")}
 """Options that a kind of file does not have, by its ending; .tflite files have all but --opset."""
+ENDINGS = (".tflite", *NOT_FOR)
 
 
 @click.command("export")
@@ -40,7 +42,10 @@ NOT_FOR = {".onnx": TFLITE_ONLY, ".mlpackage": (*TFLITE_ONLY, *GATED, "opset", "
 @click.option(
     "--input-type", type=click.Choice(["uint8", "float32"]), help="What the file takes; int8 files uint8 if left out."
 )
-@click.option("--output-type", type=click.Choice(["uint8", "float32"]), default="float32", show_default=True)
+@click.option(
+    "--output-type", type=click.Choice(["uint8", "float32"]), default="float32", show_default=True,
+    help="How the file gives its scores; uint8 is for int8 files.",
+)  # fmt: skip
 @click.option("--embed-preprocessing", is_flag=True, help="Take raw pixels 0-255; the file normalises them.")
 @click.option("--input-size", metavar="HxW", help="Take photos of this size; the file resizes them.")
 @click.option(
@@ -142,7 +147,12 @@ def command(
     from edge_sdk.opening import load
     from edge_sdk.quantization.scheme import Scheme
 
-    _check_ending(out.suffix)
+    _check_ending(out)
+    check_not_itself(out, model)
+    if weights == "int4" and quantize != "int8":
+        raise click.UsageError(f"--weights int4 is for --quantize int8; this file would be {quantize}")
+    if min_agreement is not None and 0 < min_agreement <= 1:
+        raise click.UsageError(f"--min-agreement is a percentage: {100 * min_agreement:g}, not {min_agreement:g}")
     if quantize == "int16x8" and out.suffix in NOT_FOR:
         raise click.UsageError(f"--quantize int16x8 is for .tflite files; {out.suffix} files have int8")
     if quantize.startswith("palette") and out.suffix != ".mlpackage":
@@ -150,6 +160,7 @@ def command(
     if out.suffix == ".mlpackage":
         package = export_coreml(load(model), out, cast("CoreMLPrecision", quantize), calibrate, check)
         _print_package(package, as_json=as_json)
+        _tell_unlabelled(check, package.model_accuracy)
     elif out.suffix == ".onnx":
         precision = cast("Precision", quantize)
         opset = opset or DEFAULT_OPSET
@@ -158,6 +169,7 @@ def command(
             min_agreement=min_agreement, max_size=max_size, rungs=_rungs(rungs), train=train, listener=_tell,
         )  # fmt: skip
         _print_onnx(exported, as_json=as_json)
+        _tell_unlabelled(check, exported.model_accuracy)
     else:
         report = export(
             load(model), out, cast("TFLitePrecision", quantize), calibrate, check, input_type, output_type,
@@ -167,14 +179,21 @@ def command(
             prune_epochs=prune_epochs, min_agreement=min_agreement,
         )  # fmt: skip
         _print_file(report, as_json=as_json)
+        _tell_unlabelled(check, report.model_accuracy)
 
 
-def _check_ending(ending: str) -> None:
-    """Refuse options that a file of this kind does not have, instead of leaving them out."""
+def _check_ending(out: Path) -> None:
+    """Refuse unknown kinds of files, and options that a kind does not have, instead of leaving them out."""
+    ending = out.suffix
+    if ending not in ENDINGS:
+        raise UsageError(
+            f"{out}: the name of the file to write must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
+            f"{suggestion(ending, ENDINGS)}"
+        )
     context = click.get_current_context()
     for name in NOT_FOR.get(ending, ("opset",)):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} is no option of {ending or 'such'} files")
+            raise click.UsageError(f"--{name.replace('_', '-')} is no option of {ending} files")
 
 
 def _rungs(names: str | None) -> tuple[RungName, ...]:
@@ -185,6 +204,12 @@ def _rungs(names: str | None) -> tuple[RungName, ...]:
 
 def _tell(rung: str) -> None:
     note(f"edge: {rung.replace('-', ' ')} …")
+
+
+def _tell_unlabelled(check: Path | None, accuracy: float | None) -> None:
+    """Say why there is no accuracy, where photos were given for it."""
+    if check is not None and accuracy is None:
+        note(f"edge: {check}: its folders are no classes of the model, so the answers are compared, but not judged")
 
 
 def _rung_of(attempt: Attempt) -> str:
@@ -234,9 +259,10 @@ def _print(report: Report | ONNXReport, edges: tuple[tuple[str, str], ...], scor
         (f"largest difference of {scores}", f"{report.largest_difference:.2e}"),
         (f"mean difference of {scores}", f"{report.mean_difference:.2e}"),
         ("latency", f"{report.milliseconds:.1f} ms"),
-        ("tensors left in float", str(len(report.float_tensors) + len(report.float_weights))),
         ("oldest runtime", report.minimum_runtime),
     ]
+    if report.precision != "none":
+        rows.insert(-1, ("tensors left in float", str(len(report.float_tensors) + len(report.float_weights))))
     print_table(f"{report.path} ({report.precision}), {report.photos} photos in {report.runtime}", ("", ""), rows)
     for name in (*report.float_tensors, *report.float_weights):
         click.echo(f"  float: {name}")

@@ -46,6 +46,7 @@ def command(
     The plan says of each node which algorithm runs it, and the milliseconds of all that could: as the cost model
     estimates them, or as they were measured when EDGE_AUTOTUNE=1 is set.
     """
+    _check_alone()
     if delegates:
         _delegates(model, as_json=as_json)
         return
@@ -100,6 +101,19 @@ def command(
         f"{amount(products)} multiply-adds a photo; {len(loaded.labels)} classes"
     )
     click.echo(str(planned) if plan else planned.summary())
+
+
+def _check_alone() -> None:
+    """Refuse options that --dot and --delegates would leave out, since they print something else."""
+    context = click.get_current_context()
+    for chosen, companions in (("dot", ("optimized",)), ("delegates", ("as_json",))):
+        if not context.params[chosen]:
+            continue
+        for option in context.command.params:
+            name = option.name or ""
+            given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            if given and name not in ("model", chosen, *companions):
+                raise click.UsageError(f"--{chosen} prints something else; {option.opts[0]} does not go with it")
 
 
 def _delegates(path: Path, *, as_json: bool) -> None:

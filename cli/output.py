@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
+
+from edge_sdk.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -15,6 +20,9 @@ if TYPE_CHECKING:
     from edge_sdk.evaluation import Evaluation
     from edge_sdk.training.checkpoint import EpochMetrics
     from edge_sdk.training.checkpoint import Progress as Position
+
+PIPE_COLUMNS = 400
+"""How wide a table may be where no terminal limits it: folded cells would be hard to search in a file."""
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -42,11 +50,26 @@ def print_table(
         table.add_column(column, justify="left" if index < names else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console()
+    is_bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if is_bounded else PIPE_COLUMNS)
     with console.capture() as rendered:
         console.print(table)
     click.echo(title)  # not as the table's own, which would be broken to the width of the terminal
     click.echo(rendered.get(), nl=False)
+
+
+def check_not_itself(out: Path, model: Path) -> None:
+    """Refuse to write over the file that is read; raises UsageError."""
+    read = model / "best.edge" if model.is_dir() else model
+    if out.exists() and read.exists() and out.samefile(read):
+        raise UsageError(f"{out}: is the model that is read; give the file to write another name")
+
+
+def check_exported(file: Path, command: str) -> None:
+    """Refuse a model that was not exported yet, and other files that are for no mobile runtime; raises UsageError."""
+    if file.is_dir() or file.suffix in (".edge", ".onnx"):
+        hint = "" if file.suffix in (".onnx", ".mlpackage") else f"; edge export {file} --out model.tflite writes one"
+        raise UsageError(f"{file}: edge {command} takes an exported .tflite file{hint}")
 
 
 def note(message: str) -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from edge_sdk.cli.byte_size import byte_size
-from edge_sdk.cli.output import TrainingDisplay, amount, json_option, note, percent, print_json, print_table, size
+from edge_sdk.cli.output import (
+    TrainingDisplay,
+    amount,
+    check_not_itself,
+    json_option,
+    note,
+    percent,
+    print_json,
+    print_table,
+    size,
+)
 from edge_sdk.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +33,10 @@ Precision = Literal["none", "fp16", "dynamic", "int8"]
 @click.command("prune")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--keep", type=float, metavar="SHARE", help="Share of the cost that may be left, such as 0.5.")
+@click.option(
+    "--keep", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+    help="Share of the cost that may be left, such as 0.5.",
+)  # fmt: skip
 @click.option(
     "--of", type=click.Choice(["multiply-adds", "weights"]), default="multiply-adds", show_default=True,
     help="The cost that --keep is a share of: time, or size.",
@@ -40,12 +53,25 @@ Precision = Literal["none", "fp16", "dynamic", "int8"]
 )  # fmt: skip
 @click.option("--check", type=click.Path(path_type=Path), help="Photos to measure on; else those held out of DATA.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="The .edge file to write.")
-@click.option("--epochs", type=int, default=5, show_default=True, help="Times all photos are seen.")
-@click.option("--batch", "batch_size", type=int, default=32, show_default=True)
-@click.option("--learning-rate", type=float, default=3e-4, show_default=True)
-@click.option("--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True)
-@click.option("--validation", type=float, default=0.2, show_default=True, help="Share held out when there is no val/.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Times all photos are seen.")
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=32, show_default=True, help="Photos of a step."
+)
+@click.option(
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True), default=3e-4, show_default=True,
+    help="The largest of the run.",
+)  # fmt: skip
+@click.option(
+    "--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True,
+    help="How training photos vary: mirrored; random parts, mirrored; or also upside down and in other light.",
+)  # fmt: skip
+@click.option(
+    "--validation", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
+    help="Share held out when there is no val/.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides split, order and all chance."
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted call.")
 @json_option
 def command(
@@ -76,6 +102,7 @@ def command(
 
     if out.suffix != ".edge":
         raise UsageError(f"{out}: the name of the file to write must end in .edge; edge export writes others from it")
+    check_not_itself(out, model_path)
     smaller, run_folder = _smaller(keep, of, max_size, quantize), out.with_suffix(".run")
     _check_run(run_folder, settings, resume=resume)
     whole = load(model_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_sdk.cli.output import json_option, print_json
+from edge_sdk.cli.output import check_exported, json_option, print_json
 
 
 @click.command("snippets")
@@ -30,6 +30,7 @@ def command(file: Path, out: Path, languages: tuple[str, ...], as_json: bool) ->
     """
     from edge_sdk.converters.snippets.generate import write_snippets
 
+    check_exported(file, "snippets")
     written = [str(path) for path in write_snippets(file, out, languages)]
     if as_json:
         print_json({"file": str(file), "written": written})

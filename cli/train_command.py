@@ -23,24 +23,43 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, or a model file.")
+@click.option(
+    "--model", "name", default="efficientnet_lite0", show_default=True, help="Zoo network, model file or run's folder."
+)
 @click.option(
     "--weights", default="imagenet", show_default=True, help="imagenet, others of `edge zoo list`, none, or a file."
 )
-@click.option("--image-size", type=int, help="Side of the network's input; the network's own when left out.")
+@click.option(
+    "--image-size", type=click.IntRange(min=1), help="Side of the network's input; the network's own when left out."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option(
-    "--epochs", type=int, default=5, show_default="5; 3 with --quantization-aware", help="Times all photos are seen."
+    "--epochs", type=click.IntRange(min=1), default=5, show_default="5; 3 with --quantization-aware",
+    help="Times all photos are seen.",
 )  # fmt: skip
-@click.option("--batch", "batch_size", type=int, default=32, show_default=True)
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=32, show_default=True, help="Photos of a step."
+)
 @click.option(
     "--optimizer", type=click.Choice(["sgd", "adam", "adamw", "rmsprop"]), default="sgd",
-    show_default="sgd; adam with --quantization-aware",
+    show_default="sgd; adam with --quantization-aware", help="The rule by which gradients change weights.",
 )  # fmt: skip
-@click.option("--learning-rate", type=float, help="Peak learning rate; what is usual when left out.")
-@click.option("--weight-decay", type=float, default=1e-4, show_default="0.0001; 0 with --quantization-aware")
-@click.option("--label-smoothing", type=float, default=0.0, show_default=True)
-@click.option("--warmup-epochs", type=float, default=0.5, show_default=True)
+@click.option(
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True),
+    help="The largest of the run; what is usual for the optimizer when left out.",
+)  # fmt: skip
+@click.option(
+    "--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default="0.0001; 0 with --quantization-aware",
+    help="How strongly weights are drawn to zero.",
+)  # fmt: skip
+@click.option(
+    "--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+    help="Share of each label that is spread over all classes.",
+)  # fmt: skip
+@click.option(
+    "--warmup-epochs", type=click.FloatRange(min=0), default=0.5, show_default=True,
+    help="Epochs in which the learning rate rises; it falls along a cosine then.",
+)  # fmt: skip
 @click.option("--freeze", multiple=True, help="backbone, or a pattern of parameter names; may be repeated.")
 @click.option("--no-feature-cache", is_flag=True, help="Compute what is frozen anew in each epoch.")
 @click.option(
@@ -48,9 +67,17 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Augmented views of each photo whose frozen features are computed, once; epochs take them in turn.",
 )
-@click.option("--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True)
-@click.option("--validation", type=float, default=0.2, show_default=True, help="Share held out when there is no val/.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True,
+    help="How training photos vary: mirrored; random parts, mirrored; or also upside down and in other light.",
+)  # fmt: skip
+@click.option(
+    "--validation", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
+    help="Share held out when there is no val/.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides split, order and all chance."
+)
 @device_option
 @click.option("--autotune", is_flag=True, help="Choose algorithms by measuring them here, once; EDGE_AUTOTUNE=1 too.")
 @click.option("--precise", is_flag=True, help="Leave out kernels that round more than a direct sum; some are slower.")
@@ -215,9 +242,11 @@ def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ..
     from edge_sdk import pretrained
     from edge_sdk.opening import ENDINGS, load
 
-    if name.endswith(ENDINGS):
-        if image_size is not None:
-            raise UsageError("--image-size goes with a zoo network; a model file has its own")
+    is_network = name in pretrained.architectures.ZOO or name in pretrained.architectures.ALIASES
+    if name.endswith(ENDINGS) or (not is_network and Path(name).is_dir()):
+        for option in ("image_size", "weights"):
+            if _is_given(option):
+                raise UsageError(f"--{option.replace('_', '-')} goes with a zoo network; {name} has its own")
         model = load(name)
         if model.num_classes == classes:
             return model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_sdk.cli.output import json_option, print_json, print_table
+from edge_sdk.cli.output import check_exported, json_option, print_json, print_table
 
 
 @click.command("verify")
@@ -24,6 +24,7 @@ def command(file: Path, as_json: bool) -> int:
     """
     from edge_sdk.converters.tflite.verification import verify_file
 
+    check_exported(file, "verify")
     verification = verify_file(file)
     if as_json:
         print_json(verification.to_dict())

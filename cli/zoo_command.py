@@ -51,7 +51,7 @@ def command() -> None:
 command.add_command(match_command)
 
 
-@command.command("list")
+@command.command("list", short_help="List published weights.")
 @click.argument("parts", metavar="[PART]...", nargs=-1)
 @json_option
 def list_entries(parts: tuple[str, ...], as_json: bool) -> None:
@@ -79,7 +79,7 @@ def list_entries(parts: tuple[str, ...], as_json: bool) -> None:
     print_table("published weights", ("name", "top-1 %", "parameters", "size", ""), rows, compact=True)
 
 
-@command.command("info")
+@command.command("info", short_help="Print what is known of weights.")
 @click.argument("name")
 @json_option
 def info(name: str, as_json: bool) -> None:
@@ -107,7 +107,7 @@ def info(name: str, as_json: bool) -> None:
             click.echo(f"  {key}: {', '.join(value) if isinstance(value, list) else value}")
 
 
-@command.command("download")
+@command.command("download", short_help="Download weights, or go on with it, and check them.")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @json_option
 def download(names: tuple[str, ...], as_json: bool) -> None:
@@ -125,7 +125,7 @@ def download(names: tuple[str, ...], as_json: bool) -> None:
         print_json(results)
 
 
-@command.command("verify")
+@command.command("verify", short_help="Compare the files that are here with their published hashes.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @json_option
 def verify_files(names: tuple[str, ...], as_json: bool) -> None:
@@ -154,7 +154,7 @@ def verify_files(names: tuple[str, ...], as_json: bool) -> None:
         raise FormatError(f"damaged: {', '.join(damaged)}; `edge zoo download {' '.join(damaged)}` replaces them")
 
 
-@command.command("clean")
+@command.command("clean", short_help="Remove what broken downloads have left.")
 @click.option("--all", "weights", is_flag=True, help="Remove the published weights, too.")
 @click.option("--unknown", is_flag=True, help="Remove files that edge-sdk knows nothing of, too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

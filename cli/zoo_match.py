@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-@click.command("match")
+@click.command("match", short_help="Say which network of the zoo a checkpoint belongs to.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--part", help="Which of several sets of tensors, such as model_ema; left out, the weights themselves.")
 @json_option

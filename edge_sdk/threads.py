@@ -17,6 +17,8 @@ from edge_sdk.errors import UsageError
 
 VARIABLE = "EDGE_NUM_THREADS"
 NUMBA_VARIABLE = "NUMBA_NUM_THREADS"
+MOST_THREADS = 1024
+"""More than the processors of any machine that this is for; some ten thousand threads end in a crash of OpenMP's."""
 
 
 class Pool(Protocol):
@@ -57,7 +59,7 @@ def set_threads(count: int) -> None:
     are processors or as are wanted by then; later only fewer can be had.
 
     Raises:
-        UsageError: not a whole number of at least 1, or more than were started.
+        UsageError: not a whole number from 1 to 1024, or more than were started.
     """
     global _chosen  # noqa: PLW0603 - it is the process's own setting
     _chosen = checked_threads(count, "set_threads")
@@ -70,7 +72,7 @@ def get_threads() -> int:
     each processor that the process may run on.
 
     Raises:
-        UsageError: a variable is no whole number of at least 1.
+        UsageError: a variable is no whole number from 1 to 1024.
     """
     for chosen in (_preferred.get(), _chosen):
         if chosen is not None:
@@ -83,13 +85,13 @@ def threads_of_variable(variable: str) -> int | None:
     """Return the number in an environment variable, None where it is empty or not set.
 
     Raises:
-        UsageError: it is no whole number of at least 1.
+        UsageError: it is no whole number from 1 to 1024.
     """
     value = os.environ.get(variable, "").strip()
     if not value:
         return None
-    if not (value.isascii() and value.isdecimal()) or int(value) < 1:
-        raise UsageError(f"{variable} must be a whole number of at least 1; found {value!r}")
+    if not (value.isascii() and value.isdecimal() and len(value) < 9 and 1 <= int(value) <= MOST_THREADS):
+        raise UsageError(f"{variable} must be a whole number from 1 to {MOST_THREADS}; found {value[:40]!r}")
     return int(value)
 
 
@@ -107,12 +109,14 @@ def checked_threads(count: int | None, name: str) -> int:
     """Return a wanted number of threads, or the process's where it is None.
 
     Raises:
-        UsageError: not a whole number of at least 1, or more than were started.
+        UsageError: not a whole number from 1 to 1024, or more than were started.
     """
     if count is None:
         return get_threads()
-    if type(count) is not int or count < 1:
-        raise UsageError(f"{name}: the number of threads must be a whole number of at least 1; found {count!r}")
+    if type(count) is not int or not 1 <= count <= MOST_THREADS:
+        raise UsageError(
+            f"{name}: the number of threads must be a whole number from 1 to {MOST_THREADS}; found {count!r}"
+        )
     if _pool is not None and count > _pool.size:
         raise UsageError(
             f"{name}: {count} threads were asked for, but {_pool.size} were started with the first Session; set "

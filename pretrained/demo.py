@@ -98,9 +98,10 @@ def run_demo(
         Interrupted: Ctrl-C while training; a checkpoint was written first.
     """
     start = time.monotonic()
+    cells = load_solar_cells()  # first: the extra that it names has the weights too
     say("reading the photos")
     model = _starting_model().replace(device=chosen_device(device, say))
-    photos = _decoded(load_solar_cells(), model, extent.every)
+    photos = _decoded(cells, model, extent.every)
     training, held_out = split_dataset(photos, HELD_OUT, seed, block_of)
     say(f"computing the frozen features of {len(photos)} photos, for the comparison")
     seen = _Features(photos, features(model, photos))

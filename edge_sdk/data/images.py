@@ -59,6 +59,8 @@ def decode(source: str | os.PathLike[str] | bytes, shortest: int | None = None) 
         raise DataError(f"{name}: {_too_large()} ({error})") from error
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{name}: a folder; wanted a photo") from error
     except UnidentifiedImageError as error:
         reason = "the file is empty" if _is_empty(source) else "no image of a known format, or its header is corrupt"
         raise DataError(f"{name}: {reason}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from tiny_models import rescaled_model
@@ -63,6 +64,25 @@ def test_without_photos_the_file_is_still_compared(run, model, tmp_path):
     assert [line.split()[-2] for line in table.out.splitlines() if "accuracy of" in line] == ["–", "–"]
     assert printed["model_accuracy"] is printed["file_accuracy"] is None
     assert printed["agreement"] == 1.0
+
+
+def test_photos_of_other_classes_are_compared_but_not_judged(run, model, photos, tmp_path):
+    """Folders that the model does not know give no accuracy, and a line says why."""
+    shutil.copytree(photos / "red", tmp_path / "other" / "scarlet")
+
+    result = run("export", model, "--check", tmp_path / "other", "--out", tmp_path / "a.tflite")
+
+    assert result.code == 0
+    assert "its folders are no classes of the model" in result.err
+
+
+def test_float_tensors_are_counted_where_some_are_not_float(run, model, photos, tmp_path):
+    """A float file has nothing but float tensors, so a count of those that were left says nothing of it."""
+    plain = run("export", model, "--out", tmp_path / "a.tflite")
+    int8 = run("export", model, "--quantize", "int8", "--calibrate", photos, "--out", tmp_path / "b.tflite")
+
+    assert "left in float" not in plain.out
+    assert "left in float" in int8.out
 
 
 def test_a_run_folder_is_exported_by_its_best_model(run, trained, model, tmp_path):

@@ -41,6 +41,17 @@ def test_the_examples_are_parsed(run, name):
     assert all(isinstance(context, click.Context) for context in contexts)
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_is_explained(name):
+    """No option stands in the help page with its name alone."""
+    command = importlib.import_module(f"edge_sdk.cli.{name}_command").command
+    commands = [command, *getattr(command, "commands", {}).values()]
+
+    options = [one for each in commands for one in each.params if isinstance(one, click.Option)]
+
+    assert [one.opts for one in options if not one.help] == []
+
+
 def test_the_page_of_the_group_lists_every_command(run):
     """With a line on each, in alphabetical order, and examples."""
     out = run("--help").out

@@ -109,3 +109,12 @@ def test_a_terminal_of_few_columns_still_gets_the_figures(run, model, photos, mo
     monkeypatch.setenv("COLUMNS", "30")
 
     assert "100.00 %" in run("eval", model, photos).out
+
+
+def test_a_table_in_a_file_is_not_folded(run, photos, tmp_path, monkeypatch):
+    """Where no terminal says how wide it is, a long label stands on one line, so that it can be searched for."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = "a label of more characters than the eighty that are taken for a terminal's width " * 2
+    tiny_model().replace(labels=(long, "green", "red")).save(tmp_path / "long.edge")
+
+    assert long.strip() in run("predict", tmp_path / "long.edge", photos / "red" / "0.png").out

@@ -70,3 +70,15 @@ def test_a_run_folder_is_a_model(run, trained, photos, tmp_path):
     photo = photos / "blue" / "0.png"
 
     assert run("predict", tmp_path, photo, "--top", 1, "--json").json[str(photo)][0]["label"] == "blue"
+
+
+def test_one_bad_photo_leaves_the_others(run, model, photos, tmp_path):
+    """It is named on stderr; the others are classified, and the exit code says that not all were."""
+    good, bad = photos / "red" / "0.png", tmp_path / "text.png"
+    bad.write_text("I am no photo")
+
+    result = run("predict", model, bad, good, "--json")
+
+    assert result.code == 2
+    assert list(result.json) == [str(good)]
+    assert result.err.startswith(f"edge: {bad}: ")

@@ -105,6 +105,17 @@ def test_a_model_of_other_classes_gets_a_new_classifier(run, photos, tmp_path):
     assert edge.load(out).labels == ("blue", "green", "red")
 
 
+def test_a_run_goes_on_from_another_run_s_folder(run, finished, photos, tmp_path):
+    """`--model runs/a` is the best model in that folder, here as wherever a model is wanted."""
+    settings = ("--epochs", 1, "--batch", 6, "--seed", 3)
+
+    for name, start in (("folder", finished), ("file", finished / "best.edge")):
+        assert run("train", photos, "--model", start, *settings, "--out", tmp_path / name).code == 0
+
+    folder, file = (edge.load(tmp_path / name).workspace.digest() for name in ("folder", "file"))
+    assert folder == file
+
+
 def test_json_is_all_that_stdout_has(run, photos, untrained, tmp_path):
     """Progress goes to stderr, and the figures are those of metrics.jsonl."""
     out = tmp_path / "run"

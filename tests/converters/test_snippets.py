@@ -15,12 +15,15 @@ import skimage.data
 import tree_sitter
 import tree_sitter_kotlin
 import tree_sitter_swift
-from PIL import Image
+from PIL import ExifTags, Image
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk.converters.snippets.generate import LANGUAGES, write_snippets
+from edge_sdk.data.images import as_rgb
 from edge_sdk.errors import FormatError, UsageError
+from edge_sdk.model import Model
+from edge_sdk.nn import Network
 from edge_sdk.preprocess import Preprocess
 
 RULES = {
@@ -60,6 +63,15 @@ def app(request, photos, tmp_path_factory):
     return folder / "app"
 
 
+def compile_c(folder):
+    """Compile classify.c there, every warning an error."""
+    import ai_edge_litert
+
+    library = Path(ai_edge_litert.__file__).parent
+    flags = ["-Wall", "-Wextra", "-Werror", "-O2", f"-L{library}", "-lLiteRt", "-lm", f"-Wl,-rpath,{library}"]
+    subprocess.run(["cc", "classify.c", *flags, "-o", "classify"], cwd=folder, check=True)
+
+
 def ranking(text):
     """Label → probability of lines `probability label`."""
     return {label: float(probability) for probability, label in (line.split(" ", 1) for line in text.splitlines())}
@@ -91,15 +103,47 @@ def test_the_python_code_classifies_and_tests_itself(app):
     (app / "self_test_output.bin").write_bytes(outputs)
 
 
+def odd_photos():
+    """Photos that are not upright 8-bit RGB, and how they are saved."""
+    photo = Image.fromarray(skimage.data.chelsea()[20:231, 40:337])
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    transparent = photo.convert("RGBA")
+    transparent.putalpha(Image.linear_gradient("L").resize(photo.size))
+    deep = np.asarray(photo.convert("L")).astype(np.uint16) * 257
+    yield "turned.jpg", photo, {"exif": turned}
+    yield "transparent.png", transparent, {}
+    yield "deep.png", Image.fromarray(deep), {}
+    yield "palette.png", photo.convert("P"), {}
+    yield "cmyk.jpg", photo.convert("CMYK"), {}
+    yield "grey.png", photo.convert("L"), {}
+
+
+@needs_runtime
+@pytest.mark.parametrize("channels", ["rgb", "grey"])
+def test_the_python_code_sees_odd_photos_as_training_does(tmp_path, channels):
+    """Turned by EXIF, half transparent, of 16 bits, with a palette, in four inks: the same pixels as the SDK's."""
+    count = 1 if channels == "grey" else 3
+    rule = Preprocess((16, 16), resize=19, channels=channels, mean=(0.0,) * count, std=(255.0,) * count)
+    net = Network("net", rule.shape)
+    graph, workspace = net.head(net.global_average_pool(net.conv(net.image, 4, 3, "conv")), 2)
+    edge.export(Model(graph, workspace, rule, ("a", "b")), tmp_path / "net.tflite")
+    write_snippets(tmp_path / "net.tflite", tmp_path, ("python",))
+    spec = importlib.util.spec_from_file_location("classify", tmp_path / "classify.py")
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+
+    for name, photo, options in odd_photos():
+        photo.save(tmp_path / name, **options)
+
+        np.testing.assert_array_equal(code.pixels_of(tmp_path / name), rule.crop(as_rgb(tmp_path / name)), name)
+
+
 @needs_runtime
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_the_c_code_classifies_and_tests_itself(app):
     """Compiled without a warning and without Python; resampling in floating point may move a pixel by one."""
-    import ai_edge_litert
-
-    library = Path(ai_edge_litert.__file__).parent
-    flags = ["-Wall", "-Wextra", "-Werror", "-O2", f"-L{library}", "-lLiteRt", "-lm", f"-Wl,-rpath,{library}"]
-    subprocess.run(["cc", "classify.c", *flags, "-o", "classify"], cwd=app, check=True)
+    compile_c(app)
 
     best, test = (
         subprocess.run(["./classify", argument], cwd=app, capture_output=True, text=True, check=False)
@@ -110,10 +154,25 @@ def test_the_c_code_classifies_and_tests_itself(app):
     assert (test.returncode, "differs by 0 at most" in test.stdout) == (0, True)
 
 
+@needs_runtime
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_the_c_code_cuts_a_long_label_and_keeps_the_others(tmp_path):
+    """A label of more bytes than there is room for does not push its rest into the next class."""
+    edge.export(tiny_model().replace(labels=("long " * 100, "green", "red")), tmp_path / "net.tflite")
+    write_snippets(tmp_path / "net.tflite", tmp_path, ("c",))
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "photo.ppm")
+    compile_c(tmp_path)
+
+    done = subprocess.run(["./classify", "photo.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert set(ranking(done.stdout)) == {("long " * 100)[:255], "green", "red"}
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 def test_the_javascript_code_prepares_photos_and_ranks_scores(app):
-    """Pixels within one of Pillow's, of which nearly all are equal; LiteRT.js itself needs a browser."""
+    """Pixels within one of Pillow's, of which nearly all are equal, also where the photo is half transparent."""
     rgba = Image.open(app / "photo.png").convert("RGBA")
+    rgba.putalpha(Image.linear_gradient("L").point(lambda depth: min(255, 2 * depth)).resize(rgba.size))
     (app / "photo.rgba").write_bytes(rgba.tobytes())
     script = (
         "import {readFileSync} from 'node:fs'; import {pixelsOf, inputOf, best} from './classify.mjs';"
@@ -128,7 +187,7 @@ def test_the_javascript_code_prepares_photos_and_ranks_scores(app):
 
     file = TFLiteModel.open(app / "net.tflite")
     pixels, image, best = json.loads(done.stdout)
-    expected = file.preprocess.crop(rgba.convert("RGB"))
+    expected = file.preprocess.crop(as_rgb(rgba))
     difference = np.abs(np.array(pixels).reshape(expected.shape) - expected.astype(int))
     assert difference.max() <= 1
     assert (difference == 0).mean() > 0.99

@@ -82,23 +82,23 @@ def test_set_threads_counts_for_sessions_that_do_not_say_so_themselves():
     assert result.stdout.split() == ["3", "2", "1", "2"], result.stderr
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²"])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²", "1025", "99999999999999"])
 @pytest.mark.parametrize("variable", ["EDGE_NUM_THREADS", "NUMBA_NUM_THREADS"])
 def test_a_bad_variable_is_named(monkeypatch, variable, value):
     """The error says which variable, and what it holds."""
     monkeypatch.delenv("EDGE_NUM_THREADS", raising=False)
     monkeypatch.setenv(variable, value)
 
-    with pytest.raises(UsageError, match=f"{variable} must be a whole number of at least 1; found {value!r}"):
+    with pytest.raises(UsageError, match=f"{variable} must be a whole number from 1 to 1024; found {value!r}"):
         edge.get_threads()
 
 
-@pytest.mark.parametrize("count", [0, -2, 1.5, True, "2"])
+@pytest.mark.parametrize("count", [0, -2, 1.5, True, "2", 100_000])
 def test_a_bad_number_is_refused(count):
     """By each of the places that take one."""
-    with pytest.raises(UsageError, match="whole number of at least 1"):
+    with pytest.raises(UsageError, match="whole number from 1 to 1024"):
         small_session(count)
-    with pytest.raises(UsageError, match="whole number of at least 1"):
+    with pytest.raises(UsageError, match="whole number from 1 to 1024"):
         edge.set_threads(count)
 
 
