@@ -43,11 +43,20 @@ class _Guarded:
         return current_driver().read(self.array)
 
 
-def call_on_device(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """Return what the kernel makes of the inputs; it must not change them, nor write outside outputs and scratch."""
+def call_on_device(
+    kernel: Kernel, op: Op, inputs: Sequence[Array], *, in_place: bool = False
+) -> tuple[Array, ...]:  # fmt: skip
+    """Return what the kernel makes of the inputs; it must not change them, nor write outside outputs and scratch.
+
+    With `in_place` outputs lie in the inputs that the operator lets them overwrite.
+    """
     specs = [spec_of(x) for x in inputs]
     given = [_Guarded(spec, x) for spec, x in zip(specs, inputs, strict=True)]
     outputs = [_Guarded(spec) for spec in op.infer_outputs(specs)]
+    overwritten = {index: op.overwrites(index) for index in range(len(outputs))} if in_place else {}
+    for index, source in overwritten.items():
+        if source is not None and source < len(given):
+            outputs[index] = given[source]
     scratch = [_Guarded(spec) for spec in kernel.scratch_specs(op, specs)]
     packed = [_Guarded(spec) for spec in kernel.packed_specs(op, specs)]
     arrays = [one.array for one in given]
@@ -65,7 +74,7 @@ def call_on_device(kernel: Kernel, op: Op, inputs: Sequence[Array]) -> tuple[Arr
         for index, one in enumerate(guarded):
             assert not one.written_outside, f"{kernel.algorithm} of {op} wrote outside {kind} {index} for {specs}"
     for index, (x, one) in enumerate(zip(inputs, given, strict=True)):
-        assert np.array_equal(x, one.read(), equal_nan=x.dtype.kind == "f"), (
+        assert index in overwritten.values() or np.array_equal(x, one.read(), equal_nan=x.dtype.kind == "f"), (
             f"{kernel.algorithm} of {op} changed input {index} for {specs}"
         )
     return tuple(one.read() for one in outputs)
