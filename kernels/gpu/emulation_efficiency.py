@@ -83,7 +83,7 @@ def instructions(library: Library, kernel: str, records: Array) -> list[Instruct
                 if chosen.any():
                     requests = list(_requests(records[chosen]))
                     count = _turns if shared else _sectors
-                    taken, least = np.sum([count(*request) for request in requests], axis=0)
+                    taken, least = map(sum, zip(*(count(*request) for request in requests), strict=True))
                     where = library.place(int(place))
                     found.append(Instruction(kernel, where, bool(writes), bool(shared), len(requests), taken, least))
     return sorted(found, key=lambda one: one.efficiency)

@@ -53,10 +53,9 @@ def call_on_device(
     specs = [spec_of(x) for x in inputs]
     given = [_Guarded(spec, x) for spec, x in zip(specs, inputs, strict=True)]
     outputs = [_Guarded(spec) for spec in op.infer_outputs(specs)]
-    overwritten = {index: op.overwrites(index) for index in range(len(outputs))} if in_place else {}
-    for index, source in overwritten.items():
-        if source is not None and source < len(given):
-            outputs[index] = given[source]
+    overwritten = _overwritten(op, specs) if in_place else {}
+    for output, source in overwritten.items():
+        outputs[output] = given[source]
     scratch = [_Guarded(spec) for spec in kernel.scratch_specs(op, specs)]
     packed = [_Guarded(spec) for spec in kernel.packed_specs(op, specs)]
     arrays = [one.array for one in given]
@@ -78,3 +77,13 @@ def call_on_device(
             f"{kernel.algorithm} of {op} changed input {index} for {specs}"
         )
     return tuple(one.read() for one in outputs)
+
+
+def _overwritten(op: Op, specs: Sequence[Spec]) -> dict[int, int]:
+    """Which outputs may lie in which inputs."""
+    places = {output: op.overwrites(output) for output in range(len(op.infer_outputs(specs)))}
+    return {
+        output: source
+        for output, source in places.items()
+        if source is not None and source < len(specs) and specs[source] == op.infer_outputs(specs)[output]
+    }
