@@ -20,6 +20,7 @@ from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.driver import Function, Size
 from edge_sdk.kernels.gpu.emulation_compiler import Compiler
 from edge_sdk.kernels.gpu.emulation_contents import Contents
+from edge_sdk.kernels.gpu.emulation_efficiency import Recording
 from edge_sdk.kernels.gpu.emulation_findings import Fault, KernelFaultError, LaunchChecks
 from edge_sdk.kernels.gpu.emulation_library import Library
 from edge_sdk.kernels.gpu.exchange import Exchange, HostExchange
@@ -77,8 +78,10 @@ class _EmulatedFunction:
         outcome = self._entry(*grid, *block, shared, self._driver.reversed, arguments)
         if outcome == DIVERGED:
             raise RuntimeError(f"{name}: the threads of a block wait for each other at different barriers")
-        if outcome == FAILED_CHECK and self._checks:
-            raise self._checks.fault(grid, block, self._driver.reversed)
+        if self._checks:
+            if outcome == FAILED_CHECK:
+                raise self._checks.fault(grid, block, self._driver.reversed)
+            self._checks.end()
 
 
 class _Happened:
@@ -102,6 +105,8 @@ class EmulatedDriver:
         """Whether blocks and threads run from the last to the first."""
         self.checked = os.environ.get(CHECK_VARIABLE, "") not in ("", "0")
         """Whether every access of the kernels that are asked for is checked; else what is wrong may pass unseen."""
+        self.recording: Recording | None = None
+        """What takes note of the accesses of the kernels that are asked for, where they are checked."""
         self.memory_bytes = _memory_of_variable()
         """How much memory the device has; None: as much as the process."""
         self.used_bytes = 0
@@ -118,7 +123,7 @@ class EmulatedDriver:
         library = self._loaded[key]
         if kernel not in library.kernels:
             raise KeyError(f"{source.name}.cu declares no kernel {kernel!r}; it has {', '.join(library.kernels)}")
-        checks = LaunchChecks(library, kernel, self._contents) if self.checked else None
+        checks = LaunchChecks(library, kernel, self._contents, self.recording) if self.checked else None
         return _EmulatedFunction(self, library, kernel, checks)
 
     def allocate(self, size: int) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_sdk.kernels.gpu.driver import Size
 from edge_sdk.kernels.gpu.emulation_contents import Contents, RangeStructure
+from edge_sdk.kernels.gpu.emulation_efficiency import Recording
 from edge_sdk.kernels.gpu.emulation_library import Extent, Library
 from edge_sdk.spec import Array
 
@@ -53,8 +54,8 @@ class FindingStructure(ctypes.Structure):
 class LaunchChecks:
     """The checks of one launch: told of its arguments when it is bound, it says before each run what may be touched."""
 
-    def __init__(self, library: Library, kernel: str, contents: Contents) -> None:
-        self._library, self._kernel, self._contents = library, kernel, contents
+    def __init__(self, library: Library, kernel: str, contents: Contents, recording: Recording | None) -> None:
+        self._library, self._kernel, self._contents, self._recording = library, kernel, contents, recording
         self._arrays: list[tuple[str, Array]] = []
         self._extents: list[Extent] = []
 
@@ -72,6 +73,13 @@ class LaunchChecks:
         handle, shared = self._library.handle, self._library.shared
         handle.emulated_shared((RangeStructure * len(shared))(*map(_range, shared)), len(shared))
         handle.emulated_ranges(*self._contents.ranges(self._extents))
+        if self._recording:
+            self._recording.begin(self._library)
+
+    def end(self) -> None:
+        """The run is over, and nothing was found."""
+        if self._recording:
+            self._recording.end(self._library, self._kernel)
 
     def fault(self, grid: Size, block: Size, backwards: bool) -> KernelFaultError:
         """Return the exception for what was found."""

@@ -45,16 +45,20 @@ class _Guarded:
 
 def call_on_device(
     kernel: Kernel, op: Op, inputs: Sequence[Array], *, specs: Sequence[Spec] = (), results: Sequence[Spec] = (),
-    profile: Profile = DEFAULT,
+    profile: Profile = DEFAULT, in_place: bool = False,
 ) -> tuple[Array, ...]:  # fmt: skip
     """Return what the kernel makes of the inputs; it must not change them, nor write outside outputs and scratch.
 
-    Stored integers need the specs of inputs and results, which say what they mean.
+    Stored integers need the specs of inputs and results, which say what they mean. With `in_place` outputs lie in the
+    inputs that the operator lets them overwrite.
     """
     specs = list(specs) or [spec_of(x) for x in inputs]
     results = list(results) or list(op.infer_outputs(specs))
     given = [_Guarded(spec, x) for spec, x in zip(specs, inputs, strict=True)]
     outputs = [_Guarded(spec) for spec in results]
+    overwritten = _overwritten(op, specs) if in_place else {}
+    for output, source in overwritten.items():
+        outputs[output] = given[source]
     scratch = [_Guarded(spec) for spec in kernel.scratch_specs(op, specs)]
     packed = [_Guarded(spec) for spec in kernel.packed_specs(op, specs)]
     arrays = [one.array for one in given]
@@ -72,7 +76,17 @@ def call_on_device(
         for index, one in enumerate(guarded):
             assert not one.written_outside, f"{kernel.algorithm} of {op} wrote outside {kind} {index} for {specs}"
     for index, (x, one) in enumerate(zip(inputs, given, strict=True)):
-        assert np.array_equal(x, one.read(), equal_nan=x.dtype.kind == "f"), (
+        assert index in overwritten.values() or np.array_equal(x, one.read(), equal_nan=x.dtype.kind == "f"), (
             f"{kernel.algorithm} of {op} changed input {index} for {specs}"
         )
     return tuple(one.read() for one in outputs)
+
+
+def _overwritten(op: Op, specs: Sequence[Spec]) -> dict[int, int]:
+    """Which outputs may lie in which inputs."""
+    places = {output: op.overwrites(output) for output in range(len(op.infer_outputs(specs)))}
+    return {
+        output: source
+        for output, source in places.items()
+        if source is not None and source < len(specs) and specs[source] == op.infer_outputs(specs)[output]
+    }

@@ -5,23 +5,35 @@
 // Sixteen bytes of memory at once, where they lie on a multiple of that.
 #define ALIGNED(address) ((size_t)(address) % 16 == 0)
 
+// Neighbours in memory, in pieces of at most sixteen bytes, each of which is read or written at once.
+template <class T, int count>
+struct alignas(count * sizeof(T) < 16 ? count * sizeof(T) : 16) Piece {
+  static constexpr int NUMBERS = count * sizeof(T) < 16 ? count : 16 / sizeof(T);
+  T of[NUMBERS];
+};
+template <class T, int count>
+__device__ bool starts_row(const T* address) { return (size_t)address % sizeof(Piece<T, count>) == 0; }
+
 template <class T, int count>
 __device__ void load_row(COMPUTE (&values)[count], const T* address) {
-  constexpr int CHUNKS = count * sizeof(T) / 16;
-  uint4 chunks[CHUNKS];
+  constexpr int NUMBERS = Piece<T, count>::NUMBERS;
 #pragma unroll
-  for (int i = 0; i < CHUNKS; i++) chunks[i] = reinterpret_cast<const uint4*>(address)[i];
+  for (int i = 0; i < count / NUMBERS; i++) {
+    const Piece<T, count> piece = reinterpret_cast<const Piece<T, count>*>(address)[i];
 #pragma unroll
-  for (int i = 0; i < count; i++) values[i] = loaded(reinterpret_cast<const T*>(chunks), i);
+    for (int j = 0; j < NUMBERS; j++) values[i * NUMBERS + j] = loaded(piece.of, j);
+  }
 }
 template <class T, int count>
 __device__ void store_row(T* address, const COMPUTE (&values)[count]) {
-  constexpr int CHUNKS = count * sizeof(T) / 16;
-  uint4 chunks[CHUNKS];
+  constexpr int NUMBERS = Piece<T, count>::NUMBERS;
 #pragma unroll
-  for (int i = 0; i < count; i++) stored(reinterpret_cast<T*>(chunks), i, values[i]);
+  for (int i = 0; i < count / NUMBERS; i++) {
+    Piece<T, count> piece;
 #pragma unroll
-  for (int i = 0; i < CHUNKS; i++) reinterpret_cast<uint4*>(address)[i] = chunks[i];
+    for (int j = 0; j < NUMBERS; j++) stored(piece.of, j, values[i * NUMBERS + j]);
+    reinterpret_cast<Piece<T, count>*>(address)[i] = piece;
+  }
 }
 
 // Where results go, from the first column of a product on. A residual lies as the result does, and may be its memory.
@@ -40,8 +52,8 @@ struct Epilogue {
   // Neighbours of one row, of which only those before `columns` exist.
   template <int count>
   __device__ void store_several(index_t row, int column, int columns, COMPUTE (&sums)[count]) const {
-    const bool whole = column + count <= columns && ALIGNED(result + row + column) &&
-                       (!residual || ALIGNED(residual + row + column));
+    const bool whole = column + count <= columns && starts_row<Result, count>(result + row + column) &&
+                       (!residual || starts_row<SCALAR, count>(residual + row + column));
     if (!whole) {
 #pragma unroll
       for (int i = 0; i < count; i++)

@@ -114,7 +114,7 @@ struct PlainTile {
   // Which line of a tile the i-th of a thread is; `place` is the thread's along that side of the tile.
   __device__ static int line_of_thread(int place, int i) { return (i / FOUR * ACROSS + place) * FOUR + i % FOUR; }
 
-  // Store each sum inside the result; `place(row)` is where a row of it starts.
+  // Store each sum inside the result, four at once; `place(row)` is where a row of it starts.
   template <class Result, class Place>
   __device__ void store(int first_row, int first_column, int rows, int columns, const Epilogue<Result>& epilogue,
                         Place place) {
@@ -124,9 +124,13 @@ struct PlainTile {
       if (row >= rows) continue;
       const index_t start = place(row);
 #pragma unroll
-      for (int j = 0; j < SIDE; j++) {
+      for (int j = 0; j < SIDE; j += FOUR) {
         const int column = first_column + line_of_thread(threadIdx.x % ACROSS, j);
-        if (column < columns) epilogue.store(start, column, sums[i][j]);
+        if (column >= columns) continue;
+        COMPUTE four[FOUR];
+#pragma unroll
+        for (int k = 0; k < FOUR; k++) four[k] = sums[i][j + k];
+        epilogue.store_several(start, column, columns, four);
       }
     }
   }

@@ -50,14 +50,14 @@ __device__ void reduce(To* y, const From* x, const Strides& kept, const Strides&
     for (index_t i = first + group; i < end; i += groups)
       total = combine(total, value(loaded(from, offset_of(i, reduced)), result));
   }
-  const int slot = group * lanes + lane;
-  shared[slot] = total;
+  const int step = reduced_last ? 1 : lanes;  // from group to group
+  shared[thread] = total;
   __syncthreads();
   for (int half = groups / 2; half; half /= 2) {
-    if (group < half) shared[slot] = combine(shared[slot], shared[slot + half * lanes]);
+    if (group < half) shared[thread] = combine(shared[thread], shared[thread + half * step]);
     __syncthreads();
   }
-  if (group == 0 && result < results) stored(y, blockIdx.y * results + result, divided(shared[slot], divisor));
+  if (group == 0 && result < results) stored(y, blockIdx.y * results + result, divided(shared[thread], divisor));
 }
 
 #define REDUCTION(name, To, From, Combine)                                                                            \

@@ -26,7 +26,7 @@ __device__ void softmax_of(SCALAR* y_, const SCALAR* x_, int logarithm, int colu
   if (team.row >= rows) return;  // whole warps
   const SCALAR* x = x_ + team.row * columns;
   SCALAR* y = y_ + team.row * columns;
-  COMPUTE largest = loaded(x, 0);
+  COMPUTE largest = -__int_as_float(0x7F800000);  // not an element: another thread may write it soon
   for (int c = team.first; c < columns; c += team.size) largest = Largest()(largest, (COMPUTE)loaded(x, c));
   largest = team.all(largest, Largest());
   COMPUTE total = 0;

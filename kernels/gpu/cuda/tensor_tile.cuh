@@ -167,30 +167,39 @@ struct TensorTile {
     }
   }
 
+  // Where four sums of a row are while they change hands: lanes that write or read at once do so in different banks.
+  __device__ static int place_of_four(int row, int four) { return row * (COLUMNS / 4) + (four ^ (row % 4 * 2 + row % 2)); }
+
   // Store each sum inside the result; `place(row)` is where a row of it starts. Sums go through shared memory, so that
-  // a thread stores eight neighbours and four threads a whole row of 32.
+  // a thread stores sixteen bytes of a row and its neighbours those beside them.
   template <class Result, class Place>
   __device__ void store(int first_row, int first_column, int rows, int columns, const Epilogue<Result>& epilogue,
                         Place place) {
-    constexpr int STEP = COLUMNS + 8;  // from row to row: lanes that write at once do so in different banks
-    const int lane = threadIdx.x % 32, eight = lane % 4 * 8;
-    float* const own = reinterpret_cast<float*>(storage()) + threadIdx.x / 32 * (16 * STEP);
+    constexpr int NUMBERS = 16 / sizeof(Result), LANES = COLUMNS / NUMBERS, AT_ONCE = 32 / LANES;
+    const int lane = threadIdx.x % 32, start = lane % LANES * NUMBERS;
+    float4* const own = reinterpret_cast<float4*>(storage()) + threadIdx.x / 32 * (16 * COLUMNS / 4);
     __syncthreads();  // none reads a stage any more
 #pragma unroll
     for (int i = 0; i < DOWN; i++) {
 #pragma unroll
       for (int j = 0; j < ACROSS; j++)
 #pragma unroll
-        for (int k = 0; k < 4; k++)
-          own[(lane / 4 + k / 2 * 8) * STEP + j * 8 + lane % 4 * 2 + k % 2] = sums[i][j][k];
+        for (int half = 0; half < 2; half++) {
+          float4* const four = own + place_of_four(lane / 4 + half * 8, j * 2 + lane % 4 / 2);
+          reinterpret_cast<float2*>(four)[lane % 2] = make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+        }
       __syncwarp();
 #pragma unroll
-      for (int part = 0; part < 2; part++) {
-        const int within = part * 8 + lane / 4, row = first_row + row_of_warp() + i * 16 + within;
-        const int column = first_column + column_of_warp() + eight;
+      for (int part = 0; part < 16 / AT_ONCE; part++) {
+        const int within = part * AT_ONCE + lane / LANES, row = first_row + row_of_warp() + i * 16 + within;
+        const int column = first_column + column_of_warp() + start;
         if (row >= rows || column >= columns) continue;
-        float values[8];
-        load_row(values, own + within * STEP + eight);
+        float values[NUMBERS];
+#pragma unroll
+        for (int k = 0; k < NUMBERS / 4; k++) {
+          const float4 four = own[place_of_four(within, start / 4 + k)];
+          values[k * 4] = four.x, values[k * 4 + 1] = four.y, values[k * 4 + 2] = four.z, values[k * 4 + 3] = four.w;
+        }
         epilogue.store_several(place(row), column, columns, values);
       }
       __syncwarp();

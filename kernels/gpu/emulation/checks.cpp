@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "blocks.h"
@@ -34,6 +35,12 @@ enum Kind : uint32_t { NOTHING, RACE, BOUNDS, MISALIGNED, UNINITIALISED, UNDER_W
 struct Range {
   uintptr_t start, size;
   uint8_t* written;
+};
+
+// One access to memory or shared memory, as it is recorded.
+struct Record {
+  uint64_t address;
+  uint32_t place, block, thread, size, writes, shared;
 };
 
 struct Finding {
@@ -74,6 +81,8 @@ uintptr_t static_start, static_end, dynamic_start, dynamic_end;
 std::size_t last_held;
 uint32_t first_block;
 Finding finding;
+std::vector<Record> records;
+uint32_t recorded_blocks;  // of each launch, the first ones
 
 std::size_t granules(uintptr_t start, uintptr_t end) { return end > start ? (end + 3) / 4 - start / 4 : 0; }
 
@@ -196,8 +205,16 @@ const Held* held_at(uintptr_t address) {
   return &behind[-1];
 }
 
+void record(const Request& request, bool shared) {
+  const Access& access = request.access;
+  const uint32_t number = access.block - first_block;
+  if (number < recorded_blocks)
+    records.push_back({request.address, access.place, number, access.thread, (uint32_t)request.size, request.writes, shared});
+}
+
 void check_global(const Held& held, const Request& request) {
   if (request.address + request.size > held.range.start + held.range.size) report(BOUNDS, request, request.address);
+  record(request, false);
   if (held.range.written) {
     uint8_t* written = held.range.written + (request.address - held.range.start);
     if (!request.writes || request.access.atomic)
@@ -216,10 +233,12 @@ void check(const Request& request) {
   const uintptr_t address = request.address, end = address + request.size;
   if (address >= dynamic_start && address < dynamic_end) {
     if (end > dynamic_end) report(BOUNDS, request, address);
+    record(request, true);
     visit_cells(dynamic_cells, 0, dynamic_start, request, true);
   } else if (address >= static_start && address < static_end) {
     const Range* array = range_at(static_shared, address);
     if (!array || end > array->start + array->size) report(BOUNDS, request, address);
+    record(request, true);
     visit_cells(static_cells, 0, static_start, request, true);
   } else if (const Held* held = held_at(address)) {
     check_global(*held, request);
@@ -270,6 +289,7 @@ void begin_launch(uint32_t first, const void* dynamic_shared, unsigned bytes) {
   first_block = first;
   finding = {};
   parts.clear();
+  records.clear();
   dynamic_start = (uintptr_t)dynamic_shared;
   dynamic_end = dynamic_start + bytes;
   make_room(dynamic_cells, granules(dynamic_start, dynamic_end));
@@ -299,7 +319,9 @@ __attribute__((noinline)) void read_row(const void* row) {
   Request request = request_of(row, 16, false, __builtin_return_address(0));
   check_aligned(request);
   request.access.thread ^= 1;
+  const uint32_t recorded = std::exchange(recorded_blocks, 0);
   check(request);
+  recorded_blocks = recorded;
 }
 
 __attribute__((noinline)) void atomic(const void* address, int size) {
@@ -352,6 +374,14 @@ void emulated_ranges(const checks::Range* ranges, int count) {
   }
   if (global_cells.size() > KEPT_CELLS) std::vector<Cell>().swap(global_cells);
   make_room(global_cells, cells);
+}
+
+// How many blocks of each launch are recorded from now on.
+void emulated_record(uint32_t blocks) { checks::recorded_blocks = blocks; }
+
+uint64_t emulated_recorded(const checks::Record** first) {
+  *first = checks::records.data();
+  return checks::records.size();
 }
 
 const checks::Finding* emulated_finding() { return &checks::finding; }
