@@ -1,5 +1,6 @@
 // A tile of a product on tensor cores: 64 × 64 by 4 warps of 32 × 32 results, or 128 × 128 by 8 warps of 64 × 32.
-// Factors are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order.
+// Factors are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order. Of
+// int8 they are exact in int32.
 //
 // Four chunks of 16 bytes of each line (or as many terms across lines) lie in shared memory at a time, in a ring of
 // STAGES, filled by copies that run beside the arithmetic. Chunks are stored at a place that is xor-ed with part of
@@ -109,7 +110,7 @@ struct TensorTile {
   static constexpr int DOWN = lines / 32, ACROSS = 4;  // fragments of a warp's results: 16 × 8 each
   static constexpr int ROWS = DOWN * 16, COLUMNS = ACROSS * 8;
   static constexpr int STAGE = lines * 4;  // chunks of an operand
-  float sums[DOWN][ACROSS][4];
+  COMPUTE sums[DOWN][ACROSS][4];
 
   __device__ static uint4* storage() {
     __shared__ uint4 chunks[STAGES * 2 * STAGE];
@@ -168,13 +169,12 @@ struct TensorTile {
   }
 
   // Store each sum inside the result; `place(row)` is where a row of it starts. Sums go through shared memory, so that
-  // a thread stores eight neighbours and four threads a whole row of 32.
-  template <class Result, class Place>
-  __device__ void store(int first_row, int first_column, int rows, int columns, const Epilogue<Result>& epilogue,
-                        Place place) {
+  // a thread stores eight neighbours and four threads a whole row of 32: `epilogue` finishes them, as an Epilogue does.
+  template <class Finish, class Place>
+  __device__ void store(int first_row, int first_column, int rows, int columns, const Finish& epilogue, Place place) {
     constexpr int STEP = COLUMNS + 8;  // from row to row: lanes that write at once do so in different banks
     const int lane = threadIdx.x % 32, eight = lane % 4 * 8;
-    float* const own = reinterpret_cast<float*>(storage()) + threadIdx.x / 32 * (16 * STEP);
+    COMPUTE* const own = reinterpret_cast<COMPUTE*>(storage()) + threadIdx.x / 32 * (16 * STEP);
     __syncthreads();  // none reads a stage any more
 #pragma unroll
     for (int i = 0; i < DOWN; i++) {
@@ -189,7 +189,7 @@ struct TensorTile {
         const int within = part * 8 + lane / 4, row = first_row + row_of_warp() + i * 16 + within;
         const int column = first_column + column_of_warp() + eight;
         if (row >= rows || column >= columns) continue;
-        float values[8];
+        COMPUTE values[8];
         load_row(values, own + within * STEP + eight);
         epilogue.store_several(place(row), column, columns, values);
       }
