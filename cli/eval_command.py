@@ -32,7 +32,8 @@ def command(model: Path, data: Path, batch_size: int, profile: Profile | None, d
 
     A .tflite file is run in the runtime that is installed. With --profile an int8 file, or a model that was trained
     with --quantization-aware, is computed here instead, bit for bit as one set of the runtime's kernels does: reference
-    (microcontrollers), litert (without delegate) or xnnpack (what phones do by default).
+    (microcontrollers), litert (without delegate) or xnnpack (what phones do by default). With --device gpu an int8 file
+    is computed here too, by xnnpack unless another is named.
 
     \b
     Examples:

@@ -203,5 +203,5 @@ def _placed(classifier: Classifier, device: str, say: Callable[[str], None]) -> 
     if isinstance(classifier, QuantizedModel):
         return dataclasses.replace(classifier, device=chosen_device(device, say))
     if device not in ("cpu", AUTO):
-        raise UsageError(f"device {device!r} computes models, and not what is open in a runtime of its own")
+        raise UsageError(f"device {device!r} computes models, not what is open in a runtime of its own")
     return classifier

@@ -26,7 +26,7 @@ PART_TERMS = 256
 MAX_PARTS = 64
 MAX_COUNT = 2**31 - WIDE_TILE
 
-TENSOR_CORES = {"float16": 75, "bfloat16": 80, "float32": 80}
+TENSOR_CORES = {"float16": 75, "bfloat16": 80, "float32": 80, "int8": 80}
 """The first generation (sm_…) whose tensor cores multiply numbers of a dtype; float32 is rounded to TF32 there."""
 EMULATED = "emulated"
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import edge_sdk as edge
+from edge_sdk.converters.tflite.runtime import TFLiteModel
 from edge_sdk.device_choice import chosen_device, described
 from edge_sdk.errors import DeviceError, UsageError
 from edge_sdk.kernels.gpu import cuda_driver, driver
@@ -115,11 +116,13 @@ def test_an_unknown_device_gets_a_suggestion() -> None:
 def test_evaluation_on_a_gpu_is_refused_where_it_cannot_be(
     run, refused, photos: Path, model: Path, tflite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model needs the GPU; an exported file never runs there, and auto leaves it in its runtime without a word."""
+    """A model or an int8 file needs the GPU that is asked for; auto leaves a file in its runtime without a word."""
     monkeypatch.setitem(sys.modules, "cupy", None)
 
     assert "needs CuPy" in refused("eval", model, photos, "--device", "gpu")
-    assert "an exported .tflite file" in refused("eval", tflite, photos, "--device", "gpu")
+    assert "needs CuPy" in refused("eval", tflite, photos, "--device", "gpu")
+    with pytest.raises(UsageError, match="not what is open in a runtime of its own"):
+        edge.evaluate(TFLiteModel.open(tflite), photos, device="gpu")
     assert "device auto is the CPU" in run("eval", model, photos, "--device", "auto").err
     assert "device" not in run("eval", tflite, photos, "--device", "auto").err
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from int8_cases import CASES, WIDE_CASES, Int8Case
 from edge_sdk.builder import Builder
 from edge_sdk.errors import GraphError
 from edge_sdk.kernel import applicable_kernels, load_device
+from edge_sdk.kernels.gpu import integer_conv, products
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.ops.activation import Gelu, Softmax
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.elementwise import Add, Maximum
+from edge_sdk.ops.linear import Linear
 from edge_sdk.ops.reduce import ReduceMean
 from edge_sdk.quantization.profile import PROFILES, Profile
 from edge_sdk.session import Session
@@ -100,6 +103,48 @@ EDGES = [
 def test_remainders_of_tiles(case: Int8Case, dtype: str, profile: Profile) -> None:
     """What does not fill tiles, steps of 64 channels or words of four is computed like the rest."""
     compare(Int8Case(f"{case.name} {dtype}", case.op, case.shapes, case.weights, dtype), profile)
+
+
+PRODUCTS = [
+    Int8Case("padded", Conv2D(padding="same"), ((2, 13, 11, 32),), (140, 3, 3, 32)),
+    Int8Case("strided", Conv2D((2, 2), ((1, 1), (1, 1)), activation="relu6"), ((1, 9, 9, 48),), (7, 3, 3, 48)),
+    Int8Case("in groups", Conv2D(groups=2), ((1, 5, 5, 64),), (34, 1, 1, 32)),
+    Int8Case("dense", Linear(), ((130, 80),), (129, 80)),
+]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("case", PRODUCTS, ids=str)
+def test_tensor_cores_give_the_bytes_of_the_reference(
+    case: Int8Case, wide: bool, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By small and by wide tiles, whose borders lie outside of the result; padding is the zero point."""
+    monkeypatch.setattr(products, "wide_tiles_fit", lambda *_: wide)
+    graph, _, _ = case.program()
+    (node,) = graph.nodes
+    chosen = applicable_kernels(node.op, "gpu", [graph.specs[value] for value in node.inputs])[0]
+
+    assert chosen.algorithm == "tensor cores"
+    compare(case, profile)
+
+
+@pytest.mark.parametrize("case", PRODUCTS, ids=str)
+def test_a_gpu_without_tensor_cores_gives_the_same(case: Int8Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an older one multiplies four at a time."""
+    launched: list[str] = []
+    launch = integer_conv.launch
+
+    def noted(name: str, *arguments: Any, **options: Any) -> Any:
+        launched.append(name)
+        return launch(name, *arguments, **options)
+
+    monkeypatch.setattr(integer_conv, "has_tensor_cores", lambda *_: False)
+    monkeypatch.setattr(integer_conv, "launch", noted)
+
+    compare(case, "xnnpack")
+
+    assert {name for name in launched if name != "integer_weights"} == {"integer_conv"}
 
 
 @pytest.mark.parametrize("terms", [517, 4096])

@@ -7,14 +7,15 @@
 // A fragment of 16 lines is four registers of each lane, which hold 4 bytes at `lane % 4` of a line `lane / 4`:
 //   0: lines 0–7, first 16 bytes of terms     1: lines 8–15, first 16
 //   2: lines 0–7, second 16                   3: lines 8–15, second 16
-// Terms are 16 numbers of 16 bits, or 8 of TF32: the two orders of m16n8k16 and of m16n8k8 are one in bytes.
+// Terms are 16 numbers of 16 bits, 8 of TF32 or 32 of 8 bits: the orders of m16n8k16, m16n8k8 and m16n8k32 are one in
+// bytes.
 #pragma once
 #include "common.cuh"
 
 #ifndef EMULATED
 
 #if __CUDA_ARCH__ < 750 || (__CUDA_ARCH__ < 800 && !defined(SCALAR_IS_HALF))
-#error "bfloat16 and TF32 on tensor cores need sm_80, float16 needs sm_75"
+#error "bfloat16, TF32 and int8 on tensor cores need sm_80, float16 needs sm_75"
 #endif
 
 // sums += left (16 lines) · right (8 lines: registers of lines 0–7 or of lines 8–15 of a fragment). A lane has the sums
@@ -38,6 +39,14 @@ __device__ void multiply_fragment(float (&sums)[4], const unsigned (&left)[4], u
                : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
                : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(first), "r"(second));
 #endif
+}
+
+// The same of bytes, whose sums are exact.
+template <class T>
+__device__ void multiply_fragment(int (&sums)[4], const unsigned (&left)[4], unsigned first, unsigned second) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+               : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(first), "r"(second));
 }
 
 // Eight times sixteen bytes for each register, from where lanes 0–7, 8–15, 16–23 and 24–31 say.

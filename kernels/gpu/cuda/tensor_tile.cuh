@@ -1,5 +1,6 @@
 // A tile of a product on tensor cores: 64 × 64 by 4 warps of 32 × 32 results, or 128 × 128 by 8 warps of 64 × 32.
-// Factors are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order.
+// Factors are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order. Of
+// int8 they are exact in int32.
 //
 // Four chunks of 16 bytes of each line (or as many terms across lines) lie in shared memory at a time, in a ring of
 // STAGES, filled by copies that run beside the arithmetic. Chunks are stored at a place that is xor-ed with part of
@@ -109,7 +110,7 @@ struct TensorTile {
   static constexpr int DOWN = lines / 32, ACROSS = 4;  // fragments of a warp's results: 16 × 8 each
   static constexpr int ROWS = DOWN * 16, COLUMNS = ACROSS * 8;
   static constexpr int STAGE = lines * 4;  // chunks of an operand
-  float sums[DOWN][ACROSS][4];
+  COMPUTE sums[DOWN][ACROSS][4];
 
   __device__ static uint4* storage() {
     __shared__ uint4 chunks[STAGES * 2 * STAGE];
@@ -171,13 +172,14 @@ struct TensorTile {
   __device__ static int place_of_four(int row, int four) { return row * (COLUMNS / 4) + (four ^ (row % 4 * 2 + row % 2)); }
 
   // Store each sum inside the result; `place(row)` is where a row of it starts. Sums go through shared memory, so that
-  // a thread stores sixteen bytes of a row and its neighbours those beside them.
-  template <class Result, class Place>
-  __device__ void store(int first_row, int first_column, int rows, int columns, const Epilogue<Result>& epilogue,
-                        Place place) {
-    constexpr int NUMBERS = 16 / sizeof(Result), LANES = COLUMNS / NUMBERS, AT_ONCE = 32 / LANES;
+  // a thread stores sixteen bytes of a row and its neighbours those beside them: `epilogue` finishes them, as an Epilogue
+  // does.
+  template <class Finish, class Place>
+  __device__ void store(int first_row, int first_column, int rows, int columns, const Finish& epilogue, Place place) {
+    typedef Piece<COMPUTE, 4> Four;
+    constexpr int NUMBERS = Finish::AT_ONCE, LANES = COLUMNS / NUMBERS, AT_ONCE = 32 / LANES;
     const int lane = threadIdx.x % 32, start = lane % LANES * NUMBERS;
-    float4* const own = reinterpret_cast<float4*>(storage()) + threadIdx.x / 32 * (16 * COLUMNS / 4);
+    Four* const own = reinterpret_cast<Four*>(storage()) + threadIdx.x / 32 * (16 * COLUMNS / 4);
     __syncthreads();  // none reads a stage any more
 #pragma unroll
     for (int i = 0; i < DOWN; i++) {
@@ -185,8 +187,8 @@ struct TensorTile {
       for (int j = 0; j < ACROSS; j++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-          float4* const four = own + place_of_four(lane / 4 + half * 8, j * 2 + lane % 4 / 2);
-          reinterpret_cast<float2*>(four)[lane % 2] = make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+          Four* const four = own + place_of_four(lane / 4 + half * 8, j * 2 + lane % 4 / 2);
+          reinterpret_cast<Piece<COMPUTE, 2>*>(four)[lane % 2] = {{sums[i][j][half * 2], sums[i][j][half * 2 + 1]}};
         }
       __syncwarp();
 #pragma unroll
@@ -194,11 +196,12 @@ struct TensorTile {
         const int within = part * AT_ONCE + lane / LANES, row = first_row + row_of_warp() + i * 16 + within;
         const int column = first_column + column_of_warp() + start;
         if (row >= rows || column >= columns) continue;
-        float values[NUMBERS];
+        COMPUTE values[NUMBERS];
 #pragma unroll
         for (int k = 0; k < NUMBERS / 4; k++) {
-          const float4 four = own[place_of_four(within, start / 4 + k)];
-          values[k * 4] = four.x, values[k * 4 + 1] = four.y, values[k * 4 + 2] = four.z, values[k * 4 + 3] = four.w;
+          const Four four = own[place_of_four(within, start / 4 + k)];
+#pragma unroll
+          for (int m = 0; m < 4; m++) values[k * 4 + m] = four.of[m];
         }
         epilogue.store_several(place(row), column, columns, values);
       }

@@ -147,6 +147,7 @@ static inline int __dp2a_lo(int a, int b, int sum) {
   return sum;
 }
 static inline int __dp2a_hi(int a, int b, int sum) { return __dp2a_lo(a, b >> 16, sum); }
+
 static inline int __float_as_int(float x) { int u; std::memcpy(&u, &x, 4); return u; }
 static inline float __int_as_float(int u) { float x; std::memcpy(&x, &u, 4); return x; }
 

@@ -1,5 +1,5 @@
 // Tensor cores, and copies beside the arithmetic: the functions of cuda/fragments.cuh, after the tables of the PTX ISA for
-// mma.m16n8k16 (numbers of 16 bits), mma.m16n8k8 (TF32), ldmatrix and cp.async.
+// mma.m16n8k16 (numbers of 16 bits), mma.m16n8k8 (TF32), mma.m16n8k32 (bytes), ldmatrix and cp.async.
 #pragma once
 
 namespace emulation {
@@ -46,23 +46,46 @@ UNCHECKED static void matrices(unsigned (&registers)[4], const void* row) {
 
 }  // namespace emulation
 
+namespace emulation {
+
+// Lay a lane's registers beside those of its warp; return where all of them are.
+UNCHECKED static Operands* shown_to_warp(const unsigned (&left)[4], unsigned first, unsigned second) {
+  Operands* const held = held_in_turn[now.exchanges % 2];
+  std::memcpy(held[now.thread].left, left, sizeof(left));
+  held[now.thread].right[0] = first;
+  held[now.thread].right[1] = second;
+  wait(Barrier::exchange);
+  return held + now.thread / 32 * 32;
+}
+
+}  // namespace emulation
+
 template <class T>
 UNCHECKED static void multiply_fragment(float (&sums)[4], const unsigned (&left)[4], unsigned first, unsigned second) {
-  using namespace emulation;
-  const int self = now.thread, lane = self % 32, warp = self - lane, group = lane / 4, within = lane % 4;
+  const int lane = emulation::now.thread % 32;
   constexpr int OF_REGISTER = 4 / sizeof(T), TERMS = 8 * OF_REGISTER;
-  Operands* const held = held_in_turn[now.exchanges % 2];
-  std::memcpy(held[self].left, left, sizeof(left));
-  held[self].right[0] = first;
-  held[self].right[1] = second;
-  wait(Barrier::exchange);
+  const emulation::Operands* const held = emulation::shown_to_warp(left, first, second);
   for (int i = 0; i < 4; i++) {
-    const int row = group + i / 2 * 8, column = within * 2 + i % 2;
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
     for (int term = 0; term < TERMS; term++) {
       const int half = term / (TERMS / 2), lane_of_term = term % (TERMS / 2) / OF_REGISTER, place = term % OF_REGISTER;
-      const unsigned a = held[warp + row % 8 * 4 + lane_of_term].left[half * 2 + row / 8];
-      const unsigned b = held[warp + column * 4 + lane_of_term].right[half];
-      sums[i] += number_at<T>(a, place) * number_at<T>(b, place);
+      const unsigned a = held[row % 8 * 4 + lane_of_term].left[half * 2 + row / 8];
+      const unsigned b = held[column * 4 + lane_of_term].right[half];
+      sums[i] += emulation::number_at<T>(a, place) * emulation::number_at<T>(b, place);
+    }
+  }
+}
+// Of bytes, four terms to a register.
+template <class T>
+UNCHECKED static void multiply_fragment(int (&sums)[4], const unsigned (&left)[4], unsigned first, unsigned second) {
+  const int lane = emulation::now.thread % 32;
+  const emulation::Operands* const held = emulation::shown_to_warp(left, first, second);
+  for (int i = 0; i < 4; i++) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    for (int four = 0; four < 8; four++) {
+      const unsigned a = held[row % 8 * 4 + four % 4].left[four / 4 * 2 + row / 8];
+      const unsigned b = held[column * 4 + four % 4].right[four / 4];
+      sums[i] = __dp4a((int)a, (int)b, sums[i]);
     }
   }
 }
