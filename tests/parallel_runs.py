@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_cache import own_cache
 from tiny_models import LABELS, SIDE, tiny_model
 
 import edge_sdk as edge
 from edge_sdk.data.dataset import ArrayDataset
+from edge_sdk.data.feature_store import FeatureStore
+from edge_sdk.data.loader import Unreadable
 from edge_sdk.errors import UsageError
 from edge_sdk.evaluation import accuracy_over_processes
 from edge_sdk.halves import to_bfloat16
@@ -22,7 +25,7 @@ from edge_sdk.nn import Network
 from edge_sdk.parallel.communicator import Communicator, current_communicator
 from edge_sdk.parallel.stop import stop_asked
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.training.fit import Interrupted, Silent
+from edge_sdk.training.fit import Interrupted, Listener, Silent
 
 ODD = 2_097_153
 """More float32 numbers than fit into two slots of shared memory, and no multiple of anything."""
@@ -69,11 +72,11 @@ def plain_model() -> Model:
 
 def trained(
     photos: str, out: str | None, settings: dict[str, Any], stop_after: int = 0,
-    model: Callable[[], Model] = plain_model,
+    model: Callable[[], Model] = plain_model, listener: Listener | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and return the losses, the weights, and how many processes ended with the same weights and figures."""
     communicator = current_communicator()
-    run = edge.fit(model(), photos, out=out, listener=_Stopper(stop_after), **settings)
+    run = edge.fit(model(), photos, out=out, listener=listener or _Stopper(stop_after), **settings)
     weights = {str(name): run.model.workspace[name] for name in sorted(run.model.graph.params)}
     figures = [[m.loss, m.train_accuracy, m.validation_accuracy or 0.0] for m in run.history]
     mine = np.concatenate([array.ravel() for array in (*weights.values(), np.array(figures))]).astype(np.float64)
@@ -85,6 +88,7 @@ def trained(
         "losses": [metrics.loss for metrics in run.history],
         "accuracies": [(metrics.train_accuracy, metrics.validation_accuracy) for metrics in run.history],
         "weights": weights,
+        "unreadable": run.unreadable,
         "same": int(same[0]),
     }
 
@@ -126,8 +130,66 @@ def validated(sizes: Sequence[int], junk: Sequence[int]) -> tuple[list[list[floa
     return told[:, :-1].tolist(), told[:, -1].tolist()
 
 
+def trained_on_features(
+    photos: str, out: str | None, settings: dict[str, Any], cache: str = "", stop: str = ""
+) -> dict[str, Any]:
+    """`trained`, with how many blocks of features each process wrote, and what the first one was told.
+
+    With a `cache` each process keeps features in a folder of its own below that; with `stop` Ctrl-C is pressed when the
+    first block is there.
+    """
+    communicator = current_communicator()
+    if cache:
+        os.environ["EDGE_CACHE"] = str(own_cache(Path(cache) / str(communicator.rank)))
+    put, written = FeatureStore.put, np.zeros(communicator.size, np.int64)
+
+    def counted(store: FeatureStore, *arguments: Any) -> None:
+        written[communicator.rank] += 1
+        put(store, *arguments)
+
+    FeatureStore.put = counted  # type: ignore[method-assign] # of this process, which ends with this function
+    told = _Told(stop=bool(stop))
+    try:
+        found = trained(photos, out, settings, listener=told)
+    finally:
+        FeatureStore.put = put  # type: ignore[method-assign]
+    communicator.allreduce_(written)
+    return {**found, "written": written.tolist(), "told": told.rows, "torn": told.unreadable, "notes": told.notes}
+
+
+class _Told(Silent):
+    """Keeps what it is told of features."""
+
+    def __init__(self, *, stop: bool) -> None:
+        self.stop = stop
+        self.rows: list[tuple[int, int]] = []
+        self.notes: list[str] = []
+        self.unreadable: list[str] = []
+
+    def on_features(self, done: int, total: int) -> None:
+        """Keep the numbers."""
+        self.rows.append((done, total))
+        if self.stop:
+            press_ctrl_c()
+
+    def on_note(self, message: str) -> None:
+        """Keep the note."""
+        self.notes.append(message)
+
+    def on_unreadable(self, photo: Unreadable) -> None:
+        """Keep the name."""
+        self.unreadable.append(photo.name)
+
+
+def press_ctrl_c() -> None:
+    """Press it in the process that started the others, and wait until this one knows."""
+    os.kill(os.getppid(), signal.SIGINT)
+    while not stop_asked():
+        time.sleep(0.01)
+
+
 class _Stopper(Silent):
-    """Presses Ctrl-C in the process that started the others, after some steps of the first."""
+    """Presses Ctrl-C after some steps of the first process."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -136,9 +198,7 @@ class _Stopper(Silent):
         """Count down."""
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getppid(), signal.SIGINT)
-            while not stop_asked():
-                time.sleep(0.01)
+            press_ctrl_c()
 
 
 def fails(rank: int, how: str) -> None:
@@ -168,6 +228,6 @@ def written(folder: Path) -> list[str]:
 
 
 __all__ = [
-    "Interrupted", "environment", "exchanged", "fails", "numbered", "numbers", "plain_model", "trained", "validated",
-    "written",
+    "Interrupted", "environment", "exchanged", "fails", "numbered", "numbers", "plain_model", "trained",
+    "trained_on_features", "validated", "written",
 ]  # fmt: skip

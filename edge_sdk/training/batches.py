@@ -73,7 +73,10 @@ class PhotoBatches:
 
 @dataclass(frozen=True)
 class FeatureBatches:
-    """Rows of features in the order in which `loader` would read their photos; epoch e takes view e mod the views."""
+    """Rows of features in the order in which `loader` would read their photos, those of its part of each batch.
+
+    Epoch e takes view e mod the views.
+    """
 
     features: Features
     loader: Loader
@@ -102,8 +105,10 @@ class FeatureBatches:
         following = np.searchsorted(readable, np.arange(len(order))) % len(readable)
         order = order[readable[following]]
         labels = np.array([views.dataset.label(index) for index in range(len(views.dataset))], np.int32)
+        number, parts = self.loader.part
         for batch in range(start_batch, self.batches):
-            positions = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size) % len(order)
+            first = (batch * parts + number) * self.batch_size
+            positions = np.arange(first, first + self.batch_size) % len(order)
             indices = order[positions]
             yield {**self.features.gather(indices, epoch % views.count), LABEL: labels[indices]}
 

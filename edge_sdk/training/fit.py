@@ -57,8 +57,8 @@ def fit(
 
     Called by several processes (`edge_sdk.run_processes`), each trains on its part of every batch, by the mean of all
     gradients, and validates on its part of the validation data; all return the same run, and the first writes it. Batch
-    norms take the statistics of a process's own part, and the model has those of the first. No features are computed
-    once then.
+    norms take the statistics of a process's own part, and the model has those of the first. Of the features of a frozen
+    part each computes its share; the cache folder should be the same one, else they are sent to those that lack them.
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.

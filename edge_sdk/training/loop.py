@@ -80,9 +80,9 @@ class Loop:
             device=self.model.device,
         )
         loader = self._loader()
-        features = None  # a teacher looks at the photo itself, and a process has but a part of the photos
-        if self.teacher is None and self.communicator.size == 1:
-            features = features_for(forward, loader, self.validation, settings, self.listener)
+        features = None  # a teacher looks at the photo itself
+        if self.teacher is None:
+            features = features_for(forward, loader, self.validation, settings, self.listener, self.communicator)
         part = forward if features is None else features.training.part.rest
         step = self._step(part, settings.recompute)
         if checkpoint is not None:
@@ -146,7 +146,7 @@ class Loop:
                 return photos, None
             return photos, PhotoValidation(self.validation, loader.batch_size, self.communicator, self.deployment)
         try:
-            features.compute(self.listener, self.threads)
+            features.compute(self.listener, self.threads, self.communicator)
         except KeyboardInterrupt as interrupt:  # what is computed is kept, and the checkpoint is that of the start
             raise Interrupted(self.path, self.progress.epoch, self.progress.batch) from interrupt
         held_out = features.validation
