@@ -136,6 +136,16 @@ class FeatureStore:
             self._write(self._medium, block, data, flags)
         self._done[block] = True
 
+    def block(self, block: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return copies of what `put` was given: the rows, and 1 for each that is of a readable photo."""
+        rows = slice(block * self.layout.block, (block + 1) * self.layout.block)
+        return self.rows[rows].copy(), self.readable[rows].astype(np.uint8)
+
+    def look_again(self) -> None:
+        """Take note of blocks that other processes have finished in this file since it was opened."""
+        for block in np.flatnonzero(~self._done).tolist():
+            self._done[block] = self._verified(block)
+
     def forget(self, block: int) -> None:
         """Take a block as not done."""
         self._done[block] = False

@@ -18,6 +18,7 @@ from edge_sdk.data.dataset import Dataset
 from edge_sdk.data.decoded import Decoded
 from edge_sdk.data.images import as_rgb
 from edge_sdk.errors import DataError, UsageError
+from edge_sdk.parallel.communicator import share_of
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.spec import Array
 
@@ -78,10 +79,10 @@ class Loader:
     which the crops of photos are kept from epoch to epoch (they can be kept unless `augment` crops at random); a data
     set that is `Decoded` has its own. With
     `pixels` photos are uint8 in the order of `preprocess.channels`, not normalised: the graph does that
-    (`edge_sdk.passes.pixel_input`). Of training batches that several loaders share, the one whose `part` is (k, n)
-    reads the k-th of n equal parts: `batch_size` are its own rows. Photos that cannot be read are recorded in
-    `unreadable`, and handed to `on_unreadable` once each; when they are more than a tenth of the dataset, DataError is
-    raised.
+    (`edge_sdk.passes.pixel_input`). Of n loaders that share an epoch, the one whose `part` is (k, n) reads the k-th of
+    n equal parts of every training batch, or, in an evaluation, of all photos: `batch_size` are its own rows. Photos
+    that cannot be read are recorded in `unreadable`, and handed to `on_unreadable` once each; when they are more than a
+    tenth of the dataset, DataError is raised.
     """
 
     dataset: Dataset
@@ -106,8 +107,8 @@ class Loader:
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= least) and not (name == "threads" and value is None):
                 raise UsageError(f"loader: {name} must be a whole number of at least {least}; found {value!r}")
-        if self.part != (0, 1) and not (self.drop_last and 0 <= self.part[0] < self.part[1]):
-            raise UsageError(f"loader: part {self.part} makes no sense; (k, n) with 0 <= k < n, of training batches")
+        if not 0 <= self.part[0] < self.part[1]:
+            raise UsageError(f"loader: part {self.part} makes no sense; wanted (k, n) with 0 <= k < n")
         self._decoded = Decoded.of(self.dataset, self.cache_bytes)
 
     @property
@@ -115,7 +116,12 @@ class Loader:
         """The number of batches of an epoch; an evaluation yields fewer if all photos of a batch are unreadable."""
         if self.drop_last:
             return max(1, len(self.dataset) // (self.batch_size * self.part[1]))
-        return -(-len(self.dataset) // self.batch_size)
+        return -(-len(self._evaluated) // self.batch_size)
+
+    @property
+    def _evaluated(self) -> range:
+        """The positions of the photos that an evaluation reads."""
+        return range(len(self.dataset))[share_of(len(self.dataset), *self.part)]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the dataset's indices (n,) in the order in which the epoch reads them."""
@@ -142,10 +148,14 @@ class Loader:
 
     def _epoch(self, epoch: int, start_batch: int) -> Generator[Batch, None, None]:
         order = self.order(epoch)
-        number, parts = self.part
-        step = self.batch_size * parts
-        end = self.batches * step if self.drop_last else len(order)
-        starts = range(start_batch * step + number * self.batch_size, end, step)
+        if self.drop_last:
+            number, parts = self.part
+            step = self.batch_size * parts
+            end = self.batches * step
+            starts = range(start_batch * step + number * self.batch_size, end, step)
+        else:
+            end = self._evaluated.stop
+            starts = range(self._evaluated.start + start_batch * self.batch_size, end, self.batch_size)
         counts = [min(self.batch_size, end - start) for start in starts]
         positions = [at for start, count in zip(starts, counts, strict=True) for at in range(start, start + count)]
         rows = self._rows(order, epoch, positions)
@@ -238,11 +248,14 @@ class Loader:
             self.unreadable.append(photo)
             if self.on_unreadable is not None:
                 self.on_unreadable(photo)
-        if len(self.unreadable) > self._most_unreadable:
-            first = self.unreadable[0]
+        self.check_unreadable(len(self.unreadable))
+
+    def check_unreadable(self, count: int) -> None:
+        """Raise DataError if so many photos, of all parts, are more than may be left out."""
+        if count > self._most_unreadable:
+            first = f"; the first: {self.unreadable[0].reason}" if self.unreadable else ""
             raise DataError(
-                f"{len(self.unreadable)} of {len(self.dataset)} photos cannot be read, more than "
-                f"{LARGEST_UNREADABLE_SHARE:.0%}; the first: {first.reason}"
+                f"{count} of {len(self.dataset)} photos cannot be read, more than {LARGEST_UNREADABLE_SHARE:.0%}{first}"
             )
 
 

@@ -51,6 +51,11 @@ class Alone:
         """There is nobody to wait for."""
 
 
+def share_of(length: int, rank: int, size: int) -> slice:
+    """Return the part of `length` elements that is one process's: as many as the others', or one fewer."""
+    return slice(length * rank // size, length * (rank + 1) // size)
+
+
 _current: ContextVar[Communicator] = ContextVar("communicator")
 
 

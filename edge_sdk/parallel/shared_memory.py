@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_sdk.errors import EdgeError
 from edge_sdk.halves import rounded_to, widened
-from edge_sdk.parallel.communicator import Operation
+from edge_sdk.parallel.communicator import Operation, share_of
 from edge_sdk.spec import Array, dtype_of
 
 SLOT = 4 << 20
@@ -64,7 +64,7 @@ class SharedMemoryCommunicator:
             mine = self._as(part, self.rank)
             mine[...] = part
             self.barrier()
-            share = _share(len(part), self.rank, self.size)
+            share = share_of(len(part), self.rank, self.size)
             total = widened(self._as(part, 0)[share])
             for rank in range(1, self.size):
                 total = total + widened(self._as(part, rank)[share])
@@ -102,8 +102,3 @@ class SharedMemoryCommunicator:
         most = SLOT // array.itemsize
         for start in range(0, flat.size, most):
             yield flat[start : start + most]
-
-
-def _share(length: int, rank: int, size: int) -> slice:
-    """The part of `length` elements that a process adds up."""
-    return slice(length * rank // size, length * (rank + 1) // size)

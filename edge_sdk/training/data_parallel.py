@@ -1,14 +1,22 @@
-"""Gradients that several processes average: in a few buckets, each as soon as the last of its gradients is there."""
+"""Several processes that train one network: gradients that they average, in a few buckets, each as soon as the last of
+its gradients is there; running statistics, which they have from one of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_sdk.builder import Builder
 from edge_sdk.ops.communication import FinishMean, StartMean
+from edge_sdk.parallel.communicator import Communicator
 from edge_sdk.spec import Value
+from edge_sdk.training.frozen import learnable
+
+if TYPE_CHECKING:
+    from edge_sdk.training.step import TrainingStep
 
 BUCKETS = 3
 """Fewer wait longer for their last gradient, more pay more often for meeting."""
@@ -32,3 +40,20 @@ def mean_over_processes(g: Builder, gradients: Sequence[Value], buckets: int = B
             begun = g.add_multi(StartMean(), *alike, name=f"mean{bucket}:begun")
             means.update(zip(alike, g.add_multi(FinishMean(), *begun, name=f"mean{bucket}"), strict=True))
     return [means[value] for value in gradients]
+
+
+def take_statistics_of_first(step: TrainingStep, communicator: Communicator) -> None:
+    """Let all processes go on with the running statistics of the first one.
+
+    Weights are the same in all of them, since they step by the same gradients; statistics are of the rows that each has
+    seen. Afterwards every process has the same model.
+    """
+    if communicator.size == 1:
+        return
+    trained = set(learnable(step.model.graph))
+    for name in step.model.graph.params:
+        if name in step.graph.updates and name not in trained:
+            array = np.array(step.workspace[name], order="C")
+            communicator.broadcast_(array)
+            if communicator.rank:
+                step.workspace[name] = array

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_sdk.parallel.communicator import Communicator
 from edge_sdk.training.features import Features, Views, layout
 from edge_sdk.training.frozen_part import FrozenPart, cut_off_frozen
 from edge_sdk.training.listener import Listener
@@ -28,8 +29,8 @@ class RunFeatures:
     training: Features
     validation: Features | None
 
-    def compute(self, listener: Listener, threads: int | None) -> None:
-        """Compute what is missing, and tell the listener."""
+    def compute(self, listener: Listener, threads: int | None, communicator: Communicator) -> None:
+        """Compute what is missing, each process its part, and tell the listener."""
         both = [features for features in (self.training, self.validation) if features is not None]
         total = sum(features.missing for features in both)
         part = self.training.part
@@ -44,7 +45,7 @@ class RunFeatures:
         for features in both:
             # As in `evaluate`, photos of the validation data that cannot be read are left out of the count.
             told = listener.on_unreadable if features is self.training else None
-            features.compute(session, threads, advance, told)
+            features.compute(session, threads, advance, told, communicator)
 
     def message(self, what: str) -> str:
         """Return what is computed once, on how many views, how much that is and where it lies."""
@@ -66,7 +67,12 @@ class RunFeatures:
 
 
 def features_for(
-    forward: TrainingForward, loader: Loader, validation: Dataset | None, settings: Settings, listener: Listener
+    forward: TrainingForward,
+    loader: Loader,
+    validation: Dataset | None,
+    settings: Settings,
+    listener: Listener,
+    communicator: Communicator,
 ) -> RunFeatures | None:
     """Open the features of a run's photos; None where each step is to compute the frozen part itself.
 
@@ -97,9 +103,16 @@ def features_for(
     from edge_sdk.data.feature_store import features_folder
 
     folder = features_folder()
+    for views in (training, held_out):
+        if views is not None:
+            _ = views.digest  # now, while all processes read
+    if communicator.rank:
+        communicator.barrier()  # the first makes the files, and the others find them
     features = RunFeatures(
         Features(part, training, folder), None if held_out is None else Features(part, held_out, folder)
     )
+    if not communicator.rank:
+        communicator.barrier()
     listener.on_note(features.message(what))
     return features
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from edge_sdk.errors import DataError
 from edge_sdk.launched_runs import LaunchedRuns
 from edge_sdk.model import INPUT
+from edge_sdk.parallel.communicator import Alone, Communicator
+from edge_sdk.parallel.stop import stop_asked
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
 from edge_sdk.training.frozen_part import FrozenPart, bytes_of
+from edge_sdk.training.shared_features import blocks_to_compute, exchange, stop_together
 
 if TYPE_CHECKING:
     from edge_sdk.data.augment import Augment
@@ -43,8 +47,9 @@ class Views:
     seed: int = 0
     count: int = 1
 
+    @cached_property
     def digest(self) -> str:
-        """Return a SHA-256 of all that decides the pixels that the network sees."""
+        """A SHA-256 of all that decides the pixels that the network sees; it takes reading all photos."""
         varied = None if self.augment is None else (asdict(self.augment), self.seed)
         known = [_contents(self.dataset), self.preprocess.to_dict(), varied, self.count]
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
@@ -80,7 +85,7 @@ class Features:
     def __post_init__(self) -> None:
         from edge_sdk.data.feature_store import FeatureStore
 
-        key = hashlib.sha256(f"{self.part.digest()} {self.views.digest()}".encode()).hexdigest()
+        key = hashlib.sha256(f"{self.part.digest()} {self.views.digest}".encode()).hexdigest()
         self.store: FeatureStore = FeatureStore(self.folder, key, layout(self.part, self.views))
 
     @property
@@ -91,7 +96,11 @@ class Features:
     @property
     def missing(self) -> int:
         """How many rows are still to be computed."""
-        return sum(self._rows_of(block) for block in range(self.store.layout.blocks) if not self.store.done(block))
+        return sum(map(self._rows_of, self._missing_blocks))
+
+    @property
+    def _missing_blocks(self) -> list[int]:
+        return [block for block in range(self.store.layout.blocks) if not self.store.done(block)]
 
     def readable(self) -> NDArray[np.bool_]:
         """Of each photo, whether it has features (photos,)."""
@@ -115,18 +124,29 @@ class Features:
         threads: int | None = None,
         on_rows: Callable[[int], None] = lambda _: None,
         on_unreadable: Callable[[Unreadable], None] | None = None,
+        communicator: Communicator | None = None,
     ) -> None:
         """Fill the rows that are missing. Blocks that are finished are kept, whatever interrupts the work.
 
         `session` is `part`'s, bound to blocks, or None to have it made if need be. `on_rows` is told how many rows were
-        added. Raises DataError when more than a tenth of the photos cannot be read.
+        added. Of several processes each computes its part, and has all rows in the end; those of the others are added
+        then. Raises DataError when more than a tenth of the photos cannot be read.
         """
+        communicator = communicator or Alone()
         loader = self.views.loader(self.store.layout.block, threads, on_unreadable)
-        self._ask_again(loader)
+        forgotten = self._ask_again(loader)
+        mine = blocks_to_compute(self.store, forgotten, communicator)
+        others = [block for block in self._missing_blocks if block not in set(mine)]
         try:
-            for view, first, end in self._gaps():
+            for view, first, end in self._gaps(mine):
                 session = session or self.part.session()
                 self._fill(session, loader, view, first, end, on_rows)
+            stop_together(communicator)
+            exchange(self.store, communicator)
+            for block in others:
+                self._all_unreadable(block, loader)
+                on_rows(self._rows_of(block))
+            loader.check_unreadable(len(loader.unreadable))
         finally:
             self.unreadable = loader.unreadable
             self.store.sync()
@@ -145,37 +165,44 @@ class Features:
         first = block % self._blocks_of_view * self.store.layout.block
         return min(self.store.layout.block, len(self.views.dataset) - first)
 
-    def _ask_again(self, loader: Loader) -> None:
-        """Name the photos that were unreadable when their block was computed, or take it as not done."""
+    def _ask_again(self, loader: Loader) -> list[int]:
+        """Name the photos that were unreadable when their block was computed; return blocks with one that no more is.
+
+        Those are taken as not done.
+        """
+        done = [block for block in range(self.store.layout.blocks) if self.store.done(block)]
+        forgotten = [block for block in done if not self._all_unreadable(block, loader)]
+        for block in forgotten:
+            self.store.forget(block)
+        return forgotten
+
+    def _all_unreadable(self, block: int, loader: Loader) -> bool:
+        """Name the photos of a block that have no features, and tell whether none of them can be read now."""
         from edge_sdk.data.loader import Unreadable
 
-        size = self.store.layout.block
-        readable = self.store.readable
-        for block in range(self.store.layout.blocks):
-            if not self.store.done(block):
-                continue
-            first = block % self._blocks_of_view * size
-            for offset in np.flatnonzero(~readable[block * size : block * size + self._rows_of(block)]):
-                index = first + int(offset)
-                try:
-                    self.views.dataset.photo(index)
-                except DataError as error:
-                    if all(photo.index != index for photo in loader.unreadable):
-                        photo = Unreadable(index, self.views.dataset.name(index), str(error))
-                        loader.unreadable.append(photo)
-                        if loader.on_unreadable is not None:
-                            loader.on_unreadable(photo)
-                else:
-                    self.store.forget(block)
-                    break
+        first, size = block % self._blocks_of_view * self.store.layout.block, self.store.layout.block
+        readable = self.store.readable[block * size : block * size + self._rows_of(block)]
+        for offset in np.flatnonzero(~readable):
+            index = first + int(offset)
+            try:
+                self.views.dataset.photo(index)
+            except DataError as error:
+                if all(photo.index != index for photo in loader.unreadable):
+                    photo = Unreadable(index, self.views.dataset.name(index), str(error))
+                    loader.unreadable.append(photo)
+                    if loader.on_unreadable is not None:
+                        loader.on_unreadable(photo)
+            else:
+                return False
+        return True
 
-    def _gaps(self) -> Iterator[tuple[int, int, int]]:
-        """Yield (view, first, end) of the longest runs of blocks that are missing, counted within their view."""
+    def _gaps(self, missing: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """Yield (view, first, end) of the longest runs of these blocks, counted within their view."""
         blocks = self._blocks_of_view
         for view in range(self.views.count):
-            missing = [block for block in range(blocks) if not self.store.done(view * blocks + block)]
-            starts = [block for block in missing if block - 1 not in missing]
-            ends = [block + 1 for block in missing if block + 1 not in missing]
+            own = [block - view * blocks for block in missing if block // blocks == view]
+            starts = [block for block in own if block - 1 not in own]
+            ends = [block + 1 for block in own if block + 1 not in own]
             yield from ((view, first, end) for first, end in zip(starts, ends, strict=True))
 
     def _fill(
@@ -191,7 +218,7 @@ class Features:
             on_rows(self._rows_of(block))
 
         try:
-            while expected < end:
+            while expected < end and not stop_asked():
                 batch = next(batches, None)
                 delivered = end if batch is None else min(end, int(batch.index[0]) // size)
                 for block in range(expected, delivered):

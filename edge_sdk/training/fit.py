@@ -11,12 +11,12 @@ from edge_sdk.errors import DataError, UsageError, suggestion
 from edge_sdk.model import Model
 from edge_sdk.parallel.communicator import current_communicator
 from edge_sdk.threads import preferring
-from edge_sdk.training.batches import Deployment
 from edge_sdk.training.listener import Listener, Silent
 from edge_sdk.training.loop import Loop, Run
 from edge_sdk.training.precision import check_precision
 from edge_sdk.training.run_folder import BEST, CHECKPOINT, LAST, METRICS, Interrupted
 from edge_sdk.training.settings import Settings
+from edge_sdk.training.validation import Deployment
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
@@ -56,8 +56,9 @@ def fit(
     was replaced. It is recorded in the run's folder; a run may be resumed on another one.
 
     Called by several processes (`edge_sdk.run_processes`), each trains on its part of every batch, by the mean of all
-    gradients. The first validates and writes; batch norms take the statistics of a process's own part, and the model
-    has those of the first. No features are computed once then.
+    gradients, and validates on its part of the validation data; all return the same run, and the first writes it. Batch
+    norms take the statistics of a process's own part, and the model has those of the first. Of the features of a frozen
+    part each computes its share; the cache folder should be the same one, else they are sent to those that lack them.
 
     Raises:
         DataError: the photos cannot be trained on, or their classes do not fit the model's outputs.

@@ -17,7 +17,10 @@ class Listener(Protocol):
         """Something was decided that is worth a line."""
 
     def on_features(self, done: int, total: int) -> None:
-        """So many photos of `total` have gone through the frozen part of the network."""
+        """So many photos of `total` have gone through the frozen part of the network.
+
+        Of several processes the first one's are counted, and the others' all at once when they are done.
+        """
 
     def on_start(self, epochs: int, batches: int, progress: Progress) -> None:
         """The run starts, or goes on, at `progress`."""

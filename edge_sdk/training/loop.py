@@ -17,17 +17,9 @@ from edge_sdk.model import Model
 from edge_sdk.parallel.communicator import Alone, Communicator
 from edge_sdk.passes.pixel_input import PIXELS
 from edge_sdk.session import Session
-from edge_sdk.training.batches import (
-    Batches,
-    Deployment,
-    FeatureBatches,
-    FeatureValidation,
-    PhotoBatches,
-    PhotoValidation,
-    TaughtBatches,
-    Validation,
-)
+from edge_sdk.training.batches import Batches, FeatureBatches, PhotoBatches, TaughtBatches
 from edge_sdk.training.checkpoint import Checkpoint, EpochMetrics, Progress
+from edge_sdk.training.data_parallel import take_statistics_of_first
 from edge_sdk.training.device_step import Program, device_session, inference_of
 from edge_sdk.training.feature_plan import RunFeatures, features_for
 from edge_sdk.training.interrupts import held_back
@@ -38,6 +30,7 @@ from edge_sdk.training.schedule import CosineSchedule
 from edge_sdk.training.settings import Settings
 from edge_sdk.training.step import Recompute, TrainingForward, TrainingStep, training_forward
 from edge_sdk.training.steps import StepFigures, Steps
+from edge_sdk.training.validation import Deployment, FeatureValidation, PhotoValidation, Validation
 
 if TYPE_CHECKING:
     from edge_sdk.data.dataset import Dataset
@@ -71,7 +64,7 @@ class Loop:
     teacher: Model | None = None
     deployment: Deployment | None = None
     communicator: Communicator = field(default_factory=Alone)
-    """Connects the processes that train on a part of each batch; the first of them validates and writes."""
+    """Connects the processes that train on a part of each batch; the first of them writes."""
     progress: Progress = field(default_factory=Progress)
     best: Model | None = None
 
@@ -87,9 +80,9 @@ class Loop:
             device=self.model.device,
         )
         loader = self._loader()
-        features = None  # a teacher looks at the photo itself, and a process has but a part of the photos
-        if self.teacher is None and self.communicator.size == 1:
-            features = features_for(forward, loader, self.validation, settings, self.listener)
+        features = None  # a teacher looks at the photo itself
+        if self.teacher is None:
+            features = features_for(forward, loader, self.validation, settings, self.listener, self.communicator)
         part = forward if features is None else features.training.part.rest
         step = self._step(part, settings.recompute)
         if checkpoint is not None:
@@ -137,26 +130,28 @@ class Loop:
         if features is not None:
             yield features.training.part.graph, features.training.part.block
             if features.validation is not None:
-                yield FeatureValidation(features.validation).program()
+                yield FeatureValidation(features.validation, self.communicator).program()
         elif self.validation is not None:
             used = self.model if self.deployment is None else self.deployment(self.model)
-            yield from inference_of(used, min(batch, len(self.validation)))
+            yield from inference_of(used, PhotoValidation(self.validation, batch, self.communicator).rows)
         if self.teacher is not None:
             yield from inference_of(self.teacher, batch)
 
     def _sources(self, loader: Loader, features: RunFeatures | None) -> tuple[Batches, Validation | None]:
         """What the steps are fed, and what is validated on."""
         if features is None:
-            held_out = self.validation if self._is_first else None
             photos: Batches = PhotoBatches(loader)
             if self.teacher is not None:
                 photos = TaughtBatches(photos, self.teacher, precise=self.settings.precise)
-            return photos, None if held_out is None else PhotoValidation(held_out, loader.batch_size, self.deployment)
+            if self.validation is None:
+                return photos, None
+            return photos, PhotoValidation(self.validation, loader.batch_size, self.communicator, self.deployment)
         try:
-            features.compute(self.listener, self.threads)
+            features.compute(self.listener, self.threads, self.communicator)
         except KeyboardInterrupt as interrupt:  # what is computed is kept, and the checkpoint is that of the start
             raise Interrupted(self.path, self.progress.epoch, self.progress.batch) from interrupt
-        validation = None if features.validation is None else FeatureValidation(features.validation)
+        held_out = features.validation
+        validation = None if held_out is None else FeatureValidation(held_out, self.communicator)
         return FeatureBatches(features.training, loader), validation
 
     def _loader(self) -> Loader:
@@ -236,6 +231,7 @@ class Loop:
     def _finish_epoch(
         self, step: TrainingStep, batches: Batches, schedule: CosineSchedule, validation: Validation | None
     ) -> None:
+        take_statistics_of_first(step, self.communicator)
         done, model = self.progress, step.trained_model()
         for name in step.graph.updates:
             if name in model.graph.params and not np.isfinite(model.workspace[name]).all():

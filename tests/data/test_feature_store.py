@@ -46,6 +46,23 @@ def test_rows_are_there_again(tmp_path):
     np.testing.assert_array_equal(again.readable[[0, 4, 9]], [True, False, True])
 
 
+def test_blocks_that_another_process_has_written_are_found(tmp_path):
+    """When the store looks again, not before; a block as it was put, and none that is torn."""
+    mine, theirs = FeatureStore(tmp_path, KEY, LAYOUT), FeatureStore(tmp_path, KEY, LAYOUT)
+    fill(mine, [2])
+    fill(theirs, [0, 1])
+    before = done(mine)
+
+    mine.look_again()
+    rows, readable = mine.block(1)
+
+    assert (before, done(mine)) == ([2], [0, 1, 2])
+    np.testing.assert_array_equal(rows, ROWS[3:6])
+    assert readable.tolist() == [1, 0, 1]
+    rows[...] = 0  # a copy
+    np.testing.assert_array_equal(mine.rows[3:6], ROWS[3:6])
+
+
 def test_another_key_has_another_file(tmp_path):
     """Other weights or photos find nothing of what was computed for these."""
     fill(FeatureStore(tmp_path, KEY, LAYOUT))

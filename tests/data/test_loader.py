@@ -55,6 +55,18 @@ def test_evaluation_reads_every_photo_once_in_order():
         assert not batch.image[batch.count :].any()
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 12])
+def test_parts_of_an_evaluation_are_all_photos_in_order(parts):
+    """Of ten photos; with more parts than photos some have none, and yield nothing."""
+    loaders = [Loader(_dataset(10), RULE, 2, part=(number, parts)) for number in range(parts)]
+
+    read = [[int(index) for batch in loader for index in batch.index[: batch.count]] for loader in loaders]
+
+    assert [index for part in read for index in part] == list(range(10))
+    assert [loader.batches for loader in loaders] == [-(-len(part) // 2) for part in read]
+    assert {len(part) for part in read} <= {10 // parts, -(-10 // parts)}
+
+
 def test_training_batches_are_always_full():
     """The incomplete batch is dropped; a dataset smaller than a batch is repeated."""
     loader = Loader(_dataset(10), RULE, 4, shuffle=True, drop_last=True)
@@ -297,6 +309,8 @@ def test_cache_is_bounded_and_used():
         ({"threads": -1}, "threads"),
         ({"prefetch": 0}, "prefetch"),
         ({"cache_bytes": -1}, "cache_bytes"),
+        ({"part": (2, 2)}, r"part \(2, 2\) makes no sense; wanted \(k, n\)"),
+        ({"part": (-1, 2), "drop_last": True}, "part"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

@@ -11,7 +11,7 @@ from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
-from edge_sdk.training import batches
+from edge_sdk.training import validation
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_scores_have_the_same_bytes(photos: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_run_on_features_has_the_same_bytes(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Features of two blocks, and a validation of several batches of them."""
-    monkeypatch.setattr(batches, "EVALUATED", 1)
+    monkeypatch.setattr(validation, "EVALUATED", 1)
     monkeypatch.setattr("edge_sdk.training.frozen_part.MOST_PHOTOS", 4)
     monkeypatch.setattr("edge_sdk.training.frozen_part.LEAST_PHOTOS", 4)
     settings = {"epochs": 1, "batch_size": 3, "learning_rate": 0.05, "freeze": "backbone", "device": "gpu"}

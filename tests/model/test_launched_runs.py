@@ -14,7 +14,7 @@ from edge_sdk.device_memory import HostMemory
 from edge_sdk.errors import DataError
 from edge_sdk.launched_runs import LaunchedRuns
 from edge_sdk.session import Session
-from edge_sdk.training import batches
+from edge_sdk.training import validation
 from edge_sdk.training.features import Features, Views
 from edge_sdk.training.frozen_part import cut_off_frozen
 from edge_sdk.training.step import training_forward
@@ -116,7 +116,7 @@ def test_an_error_of_the_data_ends_an_evaluation(tmp_path, monkeypatch, ahead):
 @pytest.mark.parametrize("more", [{"freeze": "backbone", "augment": "off"}, {"distillation": 0.5}])
 def test_a_training_run_has_the_same_bytes(photos, monkeypatch, tmp_path, order, more):
     """Features and their validation, or a teacher: weights and figures; runs are launched before others are read."""
-    monkeypatch.setattr(batches, "EVALUATED", 2)
+    monkeypatch.setattr(validation, "EVALUATED", 2)
     teacher = tiny_model(1) if "distillation" in more else None
     runs = []
     for ahead in (0, 1):

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 from parallel_runs import plain_model, trained, written
-from tiny_models import write_photos
+from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
 from edge_sdk.cli.main import main
+from edge_sdk.data.folder import ImageFolder
 from edge_sdk.errors import UsageError
 from edge_sdk.graph import Graph
 from edge_sdk.ops.communication import FinishMean, StartMean
@@ -40,6 +41,17 @@ def test_two_processes_do_what_one_does(photos):
 
     close(found, trained(photos, None, SETTINGS))
     assert found["same"] == 2
+
+
+def test_all_processes_have_the_same_model(photos, tmp_path):
+    """Running statistics too, which are of a process's own rows: the first one's; every figure is of that model."""
+    settings = {**SETTINGS, "epochs": 2}
+
+    found = edge.run_processes(2, trained, photos, str(tmp_path / "run"), settings, 0, tiny_model)
+
+    held_out = ImageFolder.scan(photos).split(0.2, SETTINGS["seed"])[1]
+    assert found["same"] == 2
+    assert found["accuracies"][-1][1] == edge.evaluate(tmp_path / "run" / "last.edge", held_out).top1
 
 
 @pytest.mark.emulated
@@ -88,6 +100,25 @@ def test_the_command_trains_in_processes(photos, tmp_path, capfd):
     assert stop.value.code == 0
     assert json.loads(out)["epochs"] == 1
     assert written(tmp_path / "run") == ["best.edge", "last.checkpoint", "last.edge", "metrics.jsonl"]
+
+
+def test_the_command_writes_the_figures_of_one_process(photos, tmp_path, capfd):
+    """Accuracies in metrics.jsonl, of training and of validation, are the same; losses are, to rounding."""
+    plain_model().save(tmp_path / "plain.edge")
+    options = ["--model", str(tmp_path / "plain.edge"), "--epochs", "3", "--batch", "4", "--learning-rate", "0.1"]
+
+    figures = []
+    for count in ("1", "2"):
+        with pytest.raises(SystemExit) as stop:
+            main(["train", photos, *options, "--processes", count, "--out", str(tmp_path / count)])
+        assert stop.value.code == 0
+        lines = (tmp_path / count / "metrics.jsonl").read_text("utf-8").splitlines()
+        figures.append([json.loads(line) for line in lines])
+
+    for one, two in zip(*figures, strict=True):
+        assert two.pop("loss") == pytest.approx(one.pop("loss"), rel=1e-5)
+        assert two == one
+    assert figures[0][-1]["validation_accuracy"] > 0
 
 
 def test_the_commands_mistakes_are_told_in_one_line(photos, tmp_path, capfd):
