@@ -10,8 +10,8 @@ from gpu.loss_curves import FILE, NETWORKS, NOISE, STEPS, losses
 
 from edge_sdk.spec import Array
 
-LEAST = {"float32": 1e-4, "fp16": 2.0**-8, "bf16": 2.0**-5}
-"""What may differ where nothing is amplified: eight roundings of a loss of about 1 in 16 bits."""
+LEAST = {"float32": 1e-4, "fp16": 2.0**-7, "bf16": 2.0**-4}
+"""What may differ where nothing is amplified: sixteen roundings of a loss of about 1 in 16 bits."""
 TIMES = 4.0
 """How far beyond the disturbed curves of the CPU another one may go: there are two of them alone."""
 KNOWN = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
