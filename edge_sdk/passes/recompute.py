@@ -24,8 +24,11 @@ CHEAP = (
 """One pass over memory; a batch norm in training form does not need its second one, for its statistics are saved."""
 
 
-WORTHWHILE = 32
-"""Multiply-adds with each number of an activation, beside which making it again takes a few per cent of the time."""
+WORTHWHILE, WORTHWHILE_ON_A_GPU = 32, 8192
+"""Multiply-adds with each number of an activation, beside which making it again takes a few per cent of the time.
+
+A GPU does some hundred while it moves one byte: there hardly anything is, and memory is saved where that is asked.
+"""
 
 
 def recompute(graph: Graph, workspace: Workspace, *, loss: str, least_work: int = 0) -> tuple[Graph, Workspace]:
@@ -59,6 +62,11 @@ def recompute(graph: Graph, workspace: Workspace, *, loss: str, least_work: int 
         nodes += [copies.pop(value) for value in dict.fromkeys(inputs) if value in copies]
         nodes.append(dataclasses.replace(node, inputs=inputs))
     return rebuild(graph, nodes, specs=specs), workspace.restricted(graph)
+
+
+def worthwhile(device: str) -> int:
+    """Return the `least_work` by which a step decides for itself what to make again on a device."""
+    return WORTHWHILE_ON_A_GPU if device == "gpu" else WORTHWHILE
 
 
 def _work(graph: Graph, border: int) -> dict[Value, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import platform
@@ -83,5 +84,5 @@ def cut_off_frozen(forward: TrainingForward, *, precise: bool = False) -> Frozen
     if rest.inputs != cut or any(not rest.specs[v].shape or rest.specs[v].shape[0] != BATCH for v in cut):
         return None
     graph, arrays = run_pipeline("execution", *run_pipeline("inference", *first))
-    part = TrainingForward(rest, workspace, forward.model, forward.trained, forward.activations)
+    part = dataclasses.replace(forward, graph=rest, workspace=workspace)
     return FrozenPart(graph, arrays, {value: rest.specs[value] for value in cut}, part, precise)

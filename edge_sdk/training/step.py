@@ -23,8 +23,8 @@ from edge_sdk.passes.freeze import freeze as freeze_pass
 from edge_sdk.passes.half_precision import half_precision
 from edge_sdk.passes.mixed_precision import mixed_precision
 from edge_sdk.passes.pipelines import run_pipeline
-from edge_sdk.passes.recompute import WORTHWHILE
 from edge_sdk.passes.recompute import recompute as recompute_pass
+from edge_sdk.passes.recompute import worthwhile
 from edge_sdk.passes.start_early import start_early
 from edge_sdk.passes.to_training import STEP, to_training
 from edge_sdk.session import Session
@@ -74,6 +74,8 @@ class TrainingForward:
     trained: tuple[Value, ...]
     activations: str = "float32"
     """What a step stores the values between operators in; the graph here has them in float32."""
+    device: str = "cpu"
+    """Where a step is to run."""
 
     def step(
         self,
@@ -126,7 +128,7 @@ class TrainingForward:
             optimizer.update(g, workspace, weight, slope, rate, step, **given)
         finished = g.build(loss, logits)
         if recompute is not None:
-            least_work = WORTHWHILE if recompute == "auto" else 0
+            least_work = worthwhile(self.device) if recompute == "auto" else 0
             finished, workspace = recompute_pass(finished, workspace, loss=loss, least_work=least_work)
         finished, workspace = run_pipeline("step", finished, workspace)
         finished, workspace = start_early(finished, workspace)
@@ -194,7 +196,7 @@ def training_forward(
         graph, workspace = allow_tf32(graph, workspace)
     changing = (*wanted, *graph.updates)
     workspace.update({name: workspace[name].copy() for name in changing})
-    return TrainingForward(graph, workspace, model, wanted, activations)
+    return TrainingForward(graph, workspace, model, wanted, activations, device)
 
 
 def training_session(

@@ -7,6 +7,7 @@ import numpy as np
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.elementwise import ACTIVATIONS
 from edge_sdk.kernels.gpu.launch import for_each, sequence
+from edge_sdk.kernels.gpu.moves import lanes_of
 from edge_sdk.ops.geometry import Activation
 from edge_sdk.spec import Array
 
@@ -19,5 +20,7 @@ def finished(
         return product
     flags = (out.shape[-1], int(bias is not None), int(residual is not None), ACTIVATIONS[activation])
     added = [out if one is None else one for one in (bias, residual)]
-    end = for_each("finish", "finished", out.size, out, *added, *map(np.int32, flags), dtype=out.dtype.name)
+    lanes = lanes_of(out.shape[-1], out, *added[1:])
+    name = "finished" if lanes == 1 else "finished_packs"
+    end = for_each("finish", name, out.size // lanes, out, *added, *map(np.int32, flags), dtype=out.dtype.name)
     return sequence([product, end])

@@ -53,6 +53,12 @@ def are_aligned(*arrays: Array) -> bool:
     return all(current_driver().address(array) % WIDE == 0 for array in arrays)
 
 
+def lanes_of(c: int, *arrays: Array) -> int:
+    """Return how many channels a thread computes: what lies in 16 bytes, where that divides them, or 1."""
+    lanes = WIDE // arrays[0].dtype.itemsize
+    return lanes if c % lanes == 0 and are_aligned(*arrays) else 1
+
+
 def unmerged_strides(result: Sequence[int], *operands: Sequence[int]) -> np.void:
     """Return the struct Strides with exactly these axes; raises GraphError for more than a kernel takes."""
     if len(result) > MAX_RANK:

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu.launch import MAX_BLOCKS, for_each, launch, nothing, sequence
-from edge_sdk.kernels.gpu.moves import WIDE, are_aligned
+from edge_sdk.kernels.gpu.moves import lanes_of
 from edge_sdk.ops.geometry import Padding, Pair, resolve_padding
 from edge_sdk.ops.pool import (
     AdaptiveAvgPool2D,
@@ -109,12 +109,6 @@ def global_avg_pool(op: GlobalAvgPool, out: Array, x: Array) -> Call:
 @kernel(GlobalAvgPoolGrad, "gpu", binds=True)
 def global_avg_pool_grad(op: GlobalAvgPoolGrad, out: Array, dy: Array) -> Call:
     return _pool("average_pool_grad", out, dy, grid(op.input_size, (1, 1)))
-
-
-def lanes_of(c: int, *arrays: Array) -> int:
-    """Return how many channels a thread computes: what lies in 16 bytes, where that divides them, or 1."""
-    lanes = WIDE // arrays[0].dtype.itemsize
-    return lanes if c % lanes == 0 and are_aligned(*arrays) else 1
 
 
 def _pool(name: str, out: Array, x: Array, axes: Axes) -> Call:

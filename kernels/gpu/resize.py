@@ -9,7 +9,7 @@ import numpy as np
 from edge_sdk.kernel import Call, kernel
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.launch import for_each
-from edge_sdk.kernels.gpu.pool import lanes_of
+from edge_sdk.kernels.gpu.moves import lanes_of
 from edge_sdk.ops.resize import Resize, ResizeGrad
 from edge_sdk.spec import Array
 

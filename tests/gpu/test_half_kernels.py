@@ -35,6 +35,7 @@ from edge_sdk.op import Op
 from edge_sdk.ops.conv import (
     Conv2D,
     Conv2DGradInput,
+    Conv2DGradInputAdded,
     Conv2DGradWeight,
     ConvTranspose2D,
     DepthwiseConv2D,
@@ -60,9 +61,15 @@ UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
 SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149}
 BATCH_NORMS = (*NORMALISATIONS, BatchNormTrainingGathered, BatchNormTrainingAgain)
 UPDATES = (SGDUpdate, AdamUpdate, RMSPropUpdate)
-BEHIND = (Conv2DStatistics, DepthwiseConv2DStatistics, GlobalNorm)  # made by passes that come later, of 16 bits alone
+BEHIND = (
+    Conv2DStatistics,
+    DepthwiseConv2DStatistics,
+    Conv2DGradInputAdded,
+    GlobalNorm,
+)  # made by passes that come later, of 16 bits alone
 SUMS = (
-    Add, Sub, Mul, SumLike, ReduceSum, Linear, MatMul, Conv2D, Conv2DGradInput, Conv2DGradWeight, ConvTranspose2D,
+    Add, Sub, Mul, SumLike, ReduceSum, Linear, MatMul, Conv2D, Conv2DGradInput, Conv2DGradInputAdded,
+    Conv2DGradWeight, ConvTranspose2D,
     DepthwiseConv2D, DepthwiseConv2DGradInput, DepthwiseConv2DGradWeight, AvgPool2D, AvgPool2DGrad, AdaptiveAvgPool2D,
     AdaptiveAvgPool2DGrad, GlobalAvgPool,
 )  # fmt: skip

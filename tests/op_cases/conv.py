@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.signal import correlate
 
-from edge_sdk.ops.conv import Conv2D, DepthwiseConv2D
+from edge_sdk.ops.conv import Conv2D, Conv2DGradInputAdded, DepthwiseConv2D
 from edge_sdk.spec import Array
 from op_cases.case import Case, normal
 from op_cases.onnx_oracle import run_onnx, to_nchw, to_nhwc
@@ -36,6 +36,18 @@ def onnx_depthwise(
 ) -> Callable[..., Array]:
     def oracle(x: Array, w: Array, b: Array | None = None) -> Array:
         return onnx_conv(pads, stride, dilation, x.shape[3], limit)(x, np.transpose(w, (3, 1, 2, 0)), b)
+
+    return oracle
+
+
+def _transposed_plus(pads: Pads, stride: tuple[int, int], more: tuple[int, int] = (0, 0)) -> Callable[..., Array]:
+    """ONNX's ConvTranspose, whose result is `more` pixels larger than its least size, plus the last input."""
+
+    def oracle(dy: Array, w: Array, other: Array) -> Array:
+        (dx,) = run_onnx(
+            "ConvTranspose", to_nchw(dy), to_nchw(w), None, pads=pads, strides=stride, output_padding=more
+        )  # fmt: skip
+        return to_nhwc(dx) + other
 
     return oracle
 
@@ -221,5 +233,24 @@ CASES = [
         (_kink_free(normal(2, 4, 5, 4)), normal(1, 3, 3, 4, seed=1), np.array([3, -3, 9, 1], np.float32)),
         onnx_depthwise((1, 1, 1, 1), limit=6),
         differentiable=(0, 1, 2),
+    ),
+    Case(
+        "conv2d-grad-input-added-matrix",
+        Conv2DGradInputAdded((1, 1), "valid", (1, 1), 1, input_size=(7, 5)),
+        (normal(2, 7, 5, 20), normal(20, 1, 1, 12, seed=1), normal(2, 7, 5, 12, seed=2)),
+        _transposed_plus(NO_PADS, (1, 1)),
+    ),
+    Case(
+        "conv2d-grad-input-added-3x3",
+        Conv2DGradInputAdded((1, 1), "same", (1, 1), 1, input_size=(9, 8)),
+        (normal(2, 9, 8, 16), normal(16, 3, 3, 16, seed=1), normal(2, 9, 8, 16, seed=2)),
+        _transposed_plus((1, 1, 1, 1), (1, 1)),
+        tolerance=5e-5,
+    ),
+    Case(
+        "conv2d-grad-input-added-strided",
+        Conv2DGradInputAdded((2, 2), "valid", (1, 1), 1, input_size=(6, 8)),
+        (normal(2, 3, 4, 7), normal(7, 1, 1, 5, seed=1), normal(2, 6, 8, 5, seed=2)),
+        _transposed_plus(NO_PADS, (2, 2), (1, 1)),
     ),
 ]

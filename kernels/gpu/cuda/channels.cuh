@@ -1,20 +1,12 @@
 // Walks over rows of channels (row, c). The threads of a block are `lanes` neighbours along the channels, each with a
 // pack of W of them, times groups of rows: loads of a warp are contiguous, and what belongs to a channel is read once.
 #pragma once
-#include "common.cuh"
+#include "packs.cuh"
 
 #define CHANNEL_THREADS 256
 
 template <int W>
-struct alignas(sizeof(SCALAR) * W) Pack {
-  SCALAR values[W];
-};
-
-template <int W>
-__device__ Pack<W> pack_at(const SCALAR* from, index_t at) { return *reinterpret_cast<const Pack<W>*>(from + at); }
-
-template <int W>
-__device__ void unpack(COMPUTE* to, const Pack<W>& pack) {
+__device__ void unpack(COMPUTE* to, const Pack<SCALAR, W>& pack) {
 #pragma unroll
   for (int i = 0; i < W; i++) to[i] = loaded(pack.values, i);
 }
@@ -24,10 +16,10 @@ __device__ void load_pack(COMPUTE* to, const SCALAR* from, index_t at) { unpack<
 
 template <int W>
 __device__ void store_pack(SCALAR* to, index_t at, const COMPUTE* from) {
-  Pack<W> pack;
+  Pack<SCALAR, W> pack;
 #pragma unroll
   for (int i = 0; i < W; i++) stored(pack.values, i, from[i]);
-  *reinterpret_cast<Pack<W>*>(to + at) = pack;
+  put_pack(to, at, pack);
 }
 
 // Where a thread stands: its first channel, its group of rows, and how many groups a block has.
@@ -40,34 +32,21 @@ __device__ Place place_of(int lanes) {
   return {(int)(blockIdx.x * lanes + threadIdx.x % lanes) * W, (int)threadIdx.x / lanes, CHANNEL_THREADS / lanes};
 }
 
-// Rows of a thread that are loaded before the first is used, since none may be loaded behind a store that could be to
-// its place: of packs of four 32 bytes from each array, without which too little is on its way from memory.
+// Rows of a thread that are loaded ahead: of packs of four 32 bytes from each array.
 #define ROWS_AT_ONCE (8 / (int)sizeof(SCALAR))
-
-// load(k, row), then use(k, row), k below ROWS_AT_ONCE, of every (step)-th row.
-template <class Load, class Use>
-__device__ void for_rows(index_t first, index_t end, index_t step, Load load, Use use) {
-  for (; first < end; first += ROWS_AT_ONCE * step) {
-#pragma unroll
-    for (int k = 0; k < ROWS_AT_ONCE; k++)
-      if (first + k * step < end) load(k, first + k * step);
-#pragma unroll
-    for (int k = 0; k < ROWS_AT_ONCE; k++)
-      if (first + k * step < end) use(k, first + k * step);
-  }
-}
 
 // The rows of one thread of a walk over all rows: every (groups of the grid)-th one.
 template <class Load, class Use>
 __device__ void for_all_rows(const Place& place, index_t rows, Load load, Use use) {
-  for_rows((index_t)blockIdx.y * place.groups + place.group, rows, (index_t)gridDim.y * place.groups, load, use);
+  const index_t first = (index_t)blockIdx.y * place.groups + place.group;
+  for_ahead<ROWS_AT_ONCE>(first, rows, (index_t)gridDim.y * place.groups, load, use);
 }
 
 // Of one that sums up: y of the grid has `1 / gridDim.y` of the rows.
 template <class Load, class Use>
 __device__ void for_rows_of_part(const Place& place, index_t rows, Load load, Use use) {
   const index_t first = rows * blockIdx.y / gridDim.y, end = rows * (blockIdx.y + 1) / gridDim.y;
-  for_rows(first + place.group, end, place.groups, load, use);
+  for_ahead<ROWS_AT_ONCE>(first + place.group, end, place.groups, load, use);
 }
 
 // Add N numbers of each thread to those of the same lane, groups in pairs: group 0 gets the sums. `shared` are

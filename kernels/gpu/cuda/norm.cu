@@ -30,7 +30,7 @@ template <int W>
 __device__ void normalise_rows(SCALAR* y_, const SCALAR* x_, const SCALAR* residual_, bool with_residual,
                                const Channels<W>& channel, int activation, index_t rows, int channels,
                                const Place& place) {
-  Pack<W> numbers[ROWS_AT_ONCE], added[ROWS_AT_ONCE];
+  Pack<SCALAR, W> numbers[ROWS_AT_ONCE], added[ROWS_AT_ONCE];
   const auto load = [&](int k, index_t row) {
     numbers[k] = pack_at<W>(x_, row * channels + place.c);
     if (with_residual) added[k] = pack_at<W>(residual_, row * channels + place.c);
@@ -106,7 +106,7 @@ struct Slopes {
   const SCALAR *dy, *x, *y;
   int activation;
   bool with_y;
-  Pack<W> slopes[ROWS_AT_ONCE], values[ROWS_AT_ONCE], results[ROWS_AT_ONCE];
+  Pack<SCALAR, W> slopes[ROWS_AT_ONCE], values[ROWS_AT_ONCE], results[ROWS_AT_ONCE];
 
   __device__ void load(int k, index_t at) {
     slopes[k] = pack_at<W>(dy, at);
@@ -235,7 +235,7 @@ WIDTHS(INPUT_GRADIENT)
     const Place place = place_of<W>(lanes);                                                                           \
     COMPUTE sums[2 * W] = {};                                                                                         \
     if (place.c < channels) {                                                                                         \
-      Pack<W> slopes[ROWS_AT_ONCE], values[ROWS_AT_ONCE];                                                             \
+      Pack<SCALAR, W> slopes[ROWS_AT_ONCE], values[ROWS_AT_ONCE];                                                     \
       COMPUTE center[W], factor[W];                                                                                   \
       for (int i = 0; i < W; i++) {                                                                                   \
         center[i] = mean[place.c + i];                                                                                \

@@ -21,11 +21,11 @@ __device__ void update_piece(const unsigned long long* table, const index_t* pie
   const bool skipped = factor == 0;
   const SCALAR* gradient = reinterpret_cast<const SCALAR*>(row[1]) + first;
   COMPUTE *old[ARRAYS], *updated[ARRAYS];
-  bool aligned = starts_four(gradient);
+  bool aligned = starts_pack<4>(gradient);
   for (int i = 0; i < ARRAYS; i++) {
     old[i] = reinterpret_cast<COMPUTE*>(row[i ? 1 + i : 0]) + first;
     updated[i] = reinterpret_cast<COMPUTE*>(row[1 + ARRAYS + i]) + first;
-    aligned = aligned && starts_four(old[i]) && starts_four(updated[i]);
+    aligned = aligned && starts_pack<4>(old[i]) && starts_pack<4>(updated[i]);
   }
   const auto step = [&](COMPUTE* of, COMPUTE slope) {
     COMPUTE state[STATES];
@@ -37,16 +37,16 @@ __device__ void update_piece(const unsigned long long* table, const index_t* pie
   };
   const int fours = aligned ? count / 4 : 0;
   for (int i = threadIdx.x; i < fours; i += blockDim.x) {
-    const Four<SCALAR> slopes = reinterpret_cast<const Four<SCALAR>*>(gradient)[i];
-    Four<COMPUTE> of[ARRAYS];
-    for (int a = 0; a < ARRAYS; a++) of[a] = reinterpret_cast<const Four<COMPUTE>*>(old[a])[i];
+    const Pack<SCALAR, 4> slopes = reinterpret_cast<const Pack<SCALAR, 4>*>(gradient)[i];
+    Pack<COMPUTE, 4> of[ARRAYS];
+    for (int a = 0; a < ARRAYS; a++) of[a] = reinterpret_cast<const Pack<COMPUTE, 4>*>(old[a])[i];
     for (int j = 0; j < 4; j++) {
       COMPUTE one[ARRAYS];
-      for (int a = 0; a < ARRAYS; a++) one[a] = of[a].of[j];
-      step(one, loaded(slopes.of, j));
-      for (int a = 0; a < ARRAYS; a++) of[a].of[j] = one[a];
+      for (int a = 0; a < ARRAYS; a++) one[a] = of[a].values[j];
+      step(one, loaded(slopes.values, j));
+      for (int a = 0; a < ARRAYS; a++) of[a].values[j] = one[a];
     }
-    for (int a = 0; a < ARRAYS; a++) reinterpret_cast<Four<COMPUTE>*>(updated[a])[i] = of[a];
+    for (int a = 0; a < ARRAYS; a++) reinterpret_cast<Pack<COMPUTE, 4>*>(updated[a])[i] = of[a];
   }
   for (int i = 4 * fours + threadIdx.x; i < count; i += blockDim.x) {
     COMPUTE one[ARRAYS];
@@ -79,11 +79,14 @@ KERNEL squares(COMPUTE* parts, const unsigned long long* table, const index_t* p
   __shared__ COMPUTE shared[32];
   const index_t* piece = pieces + 3 * (index_t)blockIdx.x;
   const SCALAR* gradient = reinterpret_cast<const SCALAR*>(table[piece[0]]) + piece[1];
+  const int count = (int)piece[2], packs = starts_pack<4>(gradient) ? count / 4 : 0;
   COMPUTE total = 0;
-  for (int i = threadIdx.x; i < (int)piece[2]; i += blockDim.x) {
-    const COMPUTE g = loaded(gradient, i);
-    total += g * g;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < packs; i += blockDim.x) {
+    const Pack<SCALAR, 4> slopes = pack_at<4>(gradient, 4 * i);
+    for (int j = 0; j < 4; j++) total += loaded(slopes.values, j) * loaded(slopes.values, j);
   }
+  for (int i = 4 * packs + threadIdx.x; i < count; i += blockDim.x) total += loaded(gradient, i) * loaded(gradient, i);
   total = over_block(total, shared, Sum());
   if (threadIdx.x == 0) parts[blockIdx.x] = total;
 }
