@@ -21,20 +21,18 @@ import click
 import numpy as np
 
 from benchmarks.quantized_accuracy import compared
-from benchmarks.solar_cell_networks import RECIPES, Cells
-from edge_sdk import pretrained
+from benchmarks.solar_cell_networks import Cells, learn, untrained
 from edge_sdk.data.dataset import ArrayDataset
 from edge_sdk.data.split import split_dataset
 from edge_sdk.edge_file import load as load_edge
 from edge_sdk.evaluation import Evaluation, evaluate
 from edge_sdk.model import Model, softmax
 from edge_sdk.pretrained.demo import TRAINING
-from edge_sdk.pretrained.solar_cells import LABELS, block_of
+from edge_sdk.pretrained.solar_cells import block_of
 from edge_sdk.quantization.calibration import CalibrationImages
 from edge_sdk.quantization.candidate import Candidate, integer_graph, observe, prepare
 from edge_sdk.quantization.post_training import QuantizedModel
 from edge_sdk.quantization.quantization_aware import train_candidate
-from edge_sdk.training.fit import fit
 
 NETWORK = "mobilenet_v2"
 SPLIT_OFF, SPLIT_SEED = 0.25, 1
@@ -53,22 +51,21 @@ class Setting:
     @classmethod
     def parse(cls, text: str) -> Setting:
         """Read one as it is written on the command line."""
-        rate, epochs, distillation, scales = text.split(",")
-        return cls(float(rate), int(epochs), float(distillation), {"learned": True, "given": False}[scales])
+        try:
+            rate, epochs, distillation, scales = text.split(",")
+            return cls(float(rate), int(epochs), float(distillation), {"learned": True, "given": False}[scales])
+        except (KeyError, ValueError) as error:
+            raise click.UsageError(f"{text!r} is not RATE,EPOCHS,DISTILLATION,learned|given") from error
 
 
 def float_network(folder: Path) -> tuple[Model, ArrayDataset, ArrayDataset]:
     """Return the network, the photos that it learned, and those that were split off; it is kept in `folder`."""
-    recipe = RECIPES[NETWORK]
-    model = pretrained.load(NETWORK, recipe.weights, len(LABELS), recipe.side, LABELS, 0)
-    model = model.replace(preprocess=dataclasses.replace(model.preprocess, resize=None))
+    model = untrained(NETWORK, 0)
     learned, others = split_dataset(Cells.load(model.preprocess, 0).training, SPLIT_OFF, SPLIT_SEED, block_of)
     path = folder / f"{NETWORK}-inner.edge"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        settings: dict[str, Any] = TRAINING | {"learning_rate": recipe.learning_rate}
-        warmup = recipe.epochs / 10
-        fit(model, learned, seed=0, epochs=recipe.epochs, warmup_epochs=warmup, **settings).model.save(path)
+        learn(model, NETWORK, learned, 0).save(path)
     return load_edge(path), learned, others
 
 

@@ -68,16 +68,23 @@ def trained(name: str, seed: int, folder: Path, listener: Listener | None = None
     path = folder / f"{name}-{seed}.edge"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        _train(name, seed, RECIPES[name], listener).save(path)
+        model = untrained(name, seed)
+        learn(model, name, Cells.load(model.preprocess, seed).training, seed, listener).save(path)
     return load_edge(path)
 
 
-def _train(name: str, seed: int, recipe: Recipe, listener: Listener | None) -> Model:
-    """A cell fills its photo, so that the whole photo is shown and nothing of it is cut off."""
+def untrained(name: str, seed: int) -> Model:
+    """Return a network as its recipe begins. A cell fills its photo: the whole photo is shown, and nothing cut off."""
+    recipe = RECIPES[name]
     model = pretrained.load(name, recipe.weights, len(LABELS), recipe.side, LABELS, 0 if recipe.weights else seed)
-    model = model.replace(preprocess=dataclasses.replace(model.preprocess, resize=None))
+    return model.replace(preprocess=dataclasses.replace(model.preprocess, resize=None))
+
+
+def learn(model: Model, name: str, photos: ArrayDataset, seed: int, listener: Listener | None = None) -> Model:
+    """Return a network as its recipe trains it on photos."""
+    recipe = RECIPES[name]
     settings: dict[str, Any] = TRAINING | {"learning_rate": recipe.learning_rate}
     return fit(
-        model, Cells.load(model.preprocess, seed).training, listener=listener, seed=seed, epochs=recipe.epochs,
-        warmup_epochs=recipe.epochs / 10, freeze=recipe.freeze, **settings,
+        model, photos, listener=listener, seed=seed, epochs=recipe.epochs, warmup_epochs=recipe.epochs / 10,
+        freeze=recipe.freeze, **settings,
     ).model  # fmt: skip

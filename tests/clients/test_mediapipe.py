@@ -56,7 +56,7 @@ def _scores(file, python: Path, program: str, folder: Path) -> np.ndarray:
     return scores
 
 
-def _agrees(file, found: np.ndarray) -> None:
+def assert_agrees(file, found: np.ndarray) -> None:
     assert not np.isnan(found).any()
     if file.step is not None:
         assert file.steps(found).max() == 0
@@ -69,7 +69,7 @@ def test_a_file_answers_in_mediapipe(name, exported, mediapipe, tmp_path):
     """Every class has its label and the score of our own evaluation: floats to 1e-4, int8 the same number."""
     found = _scores(exported[name], mediapipe, "run_mediapipe.py", tmp_path)
 
-    _agrees(exported[name], found)
+    assert_agrees(exported[name], found)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -77,7 +77,7 @@ def test_a_file_answers_in_the_task_library(name, exported, task_library, tmp_pa
     """The same of MediaPipe's predecessor, which takes a mean and deviation of each channel too."""
     found = _scores(exported[name], task_library, "run_task_library.py", tmp_path)
 
-    _agrees(exported[name], found)
+    assert_agrees(exported[name], found)
 
 
 def test_mediapipe_has_no_normalisation_per_channel(exported, mediapipe, tmp_path):
@@ -102,4 +102,4 @@ def test_mediapipe_takes_it_with_the_normalisation_inside(exported, mediapipe, t
 
     found = _scores(file, mediapipe, "run_mediapipe.py", tmp_path)
 
-    _agrees(file, found)
+    assert_agrees(file, found)

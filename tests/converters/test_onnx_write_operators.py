@@ -55,7 +55,7 @@ def opset_for(case) -> int:
     return 21 if case.name in NEEDS_18 or isinstance(case.op, Dequantize | Quantize) else 17
 
 
-def compare(found, expected, tolerance=SAME) -> None:
+def assert_close(found, expected, tolerance=SAME) -> None:
     """Shapes, types and numbers, relative to the largest."""
     assert found.shape == expected.shape
     assert found.dtype == expected.dtype
@@ -82,7 +82,7 @@ def test_the_file_computes_what_the_session_does(case, engine):
     assert len(outputs) == len(wanted)
     for found, expected in zip(outputs, wanted.values(), strict=True):
         # Halves go to the even number in ONNX, away from zero here: one unit apart.
-        compare(found, expected, 1 if isinstance(case.op, Quantize) else SAME)
+        assert_close(found, expected, 1 if isinstance(case.op, Quantize) else SAME)
 
 
 @engines
@@ -100,7 +100,7 @@ def test_an_open_batch_takes_any_size_in_the_oldest_and_newest_opset(case, opset
     outputs = evaluated(graph, workspace, {"x0": x}, engine=engine, opset=opset)
 
     for found, expected in zip(outputs, wanted.values(), strict=True):
-        compare(found, expected)
+        assert_close(found, expected)
 
 
 @pytest.mark.parametrize("case", [case for case in WRITTEN if case.inputs and case.inputs[0].ndim == 4], ids=str)
@@ -115,7 +115,7 @@ def test_images_are_taken_channels_first(case):
     outputs = evaluated(graph, workspace, turned, engine="onnxruntime", image_layout="nchw")
 
     for found, expected in zip(outputs, wanted.values(), strict=True):
-        compare(found, expected)
+        assert_close(found, expected)
 
 
 @engines

@@ -176,7 +176,7 @@ USES = [
 ]
 
 
-def _equal_outputs(data: bytes, path, fed: np.ndarray) -> None:
+def assert_equal_outputs(data: bytes, path, fed: np.ndarray) -> None:
     """The graph read from a file computes what the runtime does."""
     path.write_bytes(data)
     runtime = TFLiteModel(data)
@@ -200,7 +200,7 @@ def test_an_operator_of_other_converters(use, tmp_path):
         else floats(EXAMPLES, *use.shape)
     )
 
-    _equal_outputs(use.file(), tmp_path / "use.tflite", fed)
+    assert_equal_outputs(use.file(), tmp_path / "use.tflite", fed)
 
 
 def test_a_shape_that_is_computed_as_the_file_runs(tmp_path):
@@ -217,7 +217,7 @@ def test_a_shape_that_is_computed_as_the_file_runs(tmp_path):
     main.operator(Builtin.RESHAPE, [x, packed], [y])
     main.inputs, main.outputs = (x,), (y,)
 
-    _equal_outputs(model.to_bytes(), tmp_path / "flatten.tflite", floats(EXAMPLES, 2, 3, 4))
+    assert_equal_outputs(model.to_bytes(), tmp_path / "flatten.tflite", floats(EXAMPLES, 2, 3, 4))
 
 
 def test_a_bias_may_be_left_out(tmp_path):
@@ -230,7 +230,7 @@ def test_a_bias_may_be_left_out(tmp_path):
         main.operator(Builtin.FULLY_CONNECTED, inputs, [y], o.FullyConnectedOptions())
         main.inputs, main.outputs = (x,), (y,)
 
-        _equal_outputs(model.to_bytes(), tmp_path / "dense.tflite", floats(EXAMPLES, 4))
+        assert_equal_outputs(model.to_bytes(), tmp_path / "dense.tflite", floats(EXAMPLES, 4))
 
 
 def test_what_is_not_read_is_named_at_once(tmp_path):

@@ -102,12 +102,12 @@ def test_what_is_read_is_what_the_runtime_computes(originals, tmp_path):
 
         (found,) = Session(graph, weights, "reference", batch=len(fed)).run({graph.inputs[0]: fed}).values()
 
-        _check_equal(found, wanted)
+        assert_equal(found, wanted)
         compared += 1
     assert compared > RUN / 20
 
 
-def _check_equal(found: Array, wanted: Array) -> None:
+def assert_equal(found: Array, wanted: Array) -> None:
     finite = np.isfinite(wanted)
     scale = float(np.abs(wanted[finite]).max(initial=1e-30))
     np.testing.assert_allclose(found[finite] / scale, wanted[finite] / scale, atol=1e-4)
@@ -124,7 +124,7 @@ def test_a_constant_named_many_times_is_refused(tmp_path):
         last = joined
     main.outputs = (last,)
 
-    _check_refused(model, tmp_path / "bomb.tflite", "many times the memory")
+    assert_refused(model, tmp_path / "bomb.tflite", "many times the memory")
 
 
 def test_a_constant_of_a_stated_size_is_refused(tmp_path):
@@ -139,10 +139,10 @@ def test_a_constant_of_a_stated_size_is_refused(tmp_path):
     main.operator(Builtin.FILL, [shape, value], [filled], FillOptions())
     main.outputs = (filled,)
 
-    _check_refused(model, tmp_path / "bomb.tflite", "many times the memory")
+    assert_refused(model, tmp_path / "bomb.tflite", "many times the memory")
 
 
-def _check_refused(model: FlatModel, path: Path, message: str) -> None:
+def assert_refused(model: FlatModel, path: Path, message: str) -> None:
     path.write_bytes(model.to_bytes())
     tracemalloc.start()
     with pytest.raises(FormatError, match=message):

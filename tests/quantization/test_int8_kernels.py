@@ -243,12 +243,15 @@ def digest() -> str:
 OTHERS = [
     pytest.param({"NUMBA_NUM_THREADS": "1"}, id="1-thread"),
     pytest.param({"NUMBA_NUM_THREADS": "3"}, id="3-threads"),
-    pytest.param({"EDGE_PORTABLE_DOT": "1"}, id="portable"),
+    pytest.param({"EDGE_PORTABLE_DOT": "1"}, id="portable", marks=pytest.mark.lanes),
     *(
         pytest.param(
             {"EDGE_SIMD_LANES": lanes, "NUMBA_CPU_NAME": name},
             id=f"{lanes}-lanes",
-            marks=pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of x86"),
+            marks=[
+                pytest.mark.lanes,
+                pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of x86"),
+            ],
         )
         for lanes, name in (("8", "haswell"), ("4", "x86-64"))
     ),

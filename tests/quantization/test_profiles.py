@@ -123,8 +123,8 @@ def network(name: str, size: int) -> tuple[QuantizedModel, Array]:
     return quantize(model, pixels), pixels[:2]
 
 
-def compare_network(name: str, size: int, profile: Profile) -> None:
-    """Compare all logits of a network with the runtime's."""
+def assert_logits_are_the_runtimes(name: str, size: int, profile: Profile) -> None:
+    """Not one logit of a network differs from the runtime's."""
     model, pixels = network(name, size)
 
     ours = dataclasses.replace(model, profile=profile).run(pixels)
@@ -138,7 +138,7 @@ def compare_network(name: str, size: int, profile: Profile) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_whole_networks(name, profile):
     """Dozens of layers after one another, on small photos: not one logit differs."""
-    compare_network(name, 64, profile)
+    assert_logits_are_the_runtimes(name, 64, profile)
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_whole_networks(name, profile):
 )
 def test_whole_networks_of_full_size(name, profile):
     """The same at 224 × 224 pixels."""
-    compare_network(name, 224, profile)
+    assert_logits_are_the_runtimes(name, 224, profile)
 
 
 def upsampling_model() -> Model:
