@@ -80,9 +80,7 @@ class Model:
         if x.ndim != 4 or x.shape[1:] != wanted.shape[1:]:
             raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; photos go to predict()")
         if wanted.dtype in FLOATS and x.dtype.kind != "f":
-            raise ShapeError(
-                f"run takes {wanted}, got {x.dtype}: pixels as they are, before preprocess.normalise()"
-            )
+            raise ShapeError(f"run takes {wanted}, got {x.dtype}: pixels as they are, before preprocess.normalise()")
         if not len(x):
             return np.zeros((0, self.num_classes), np.float32)
         size = self._piece_sizes.get(len(x)) or self._piece_sizes.setdefault(len(x), self._piece_size(len(x)))
