@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 
 @contextlib.contextmanager
@@ -18,14 +18,15 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
+    # Not mkstemp, whose files only their owner can read: the mask that others get can only be asked for by changing it,
+    # for all threads.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    file = temporary.open("xb")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield cast(BinaryIO, file)
+        with file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(_default_mode())
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -37,13 +38,6 @@ def atomic_write_bytes(path: Path | str, data: bytes) -> None:
     """Write `data` to `path` in one step."""
     with atomic_write(path) as file:
         file.write(data)
-
-
-def _default_mode() -> int:
-    """Return the mode a plain open() would have given; mkstemp makes files that only their owner can read."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def sync_folder(folder: Path) -> None:

@@ -115,17 +115,18 @@ def measure_peaks(device: str = "cpu") -> Peaks:
 
 
 def benchmark_inference(model: Model, batch: int = 1, runs: int = 30, autotune: bool | None = None) -> Benchmark:
-    """Time `runs` runs of a model on random photos, as one piece of `batch`, and profile them."""
-    session = Session(*model.execution, batch=batch, autotune=model.autotune if autotune is None else autotune)
+    """Time `runs` runs of a model on its device on random photos, as one piece of `batch`, and profile them."""
+    chosen = model.autotune if autotune is None else autotune
+    session = Session(*model.execution, model.device, batch, autotune=chosen)
     return _benchmark(model.name, session, {INPUT: _photos(model, batch)}, batch, runs, training=False)
 
 
 def benchmark_training(model: Model, batch: int = 16, runs: int = 30, autotune: bool | None = None) -> Benchmark:
-    """Time `runs` training steps of all layers on random photos and labels, and profile them.
+    """Time `runs` training steps of all layers on the model's device on random photos and labels, and profile them.
 
     The model itself stays as it is: a step trains copies of its weights.
     """
-    session = training_session(model, batch, learning_rate=1e-4, autotune=autotune)
+    session = training_session(model, batch, learning_rate=1e-4, autotune=autotune, device=model.device)
     labels = np.random.default_rng(1).integers(0, model.num_classes, batch).astype(np.int32)
     feeds = {INPUT: _photos(model, batch), LABEL: labels}
     return _benchmark(model.name, session, feeds, batch, runs, training=True)

@@ -15,7 +15,7 @@ import numpy as np
 from edge_sdk.errors import GraphError, ShapeError
 from edge_sdk.graph import Graph
 from edge_sdk.preprocess import Preprocess
-from edge_sdk.spec import Array
+from edge_sdk.spec import FLOATS, Array
 from edge_sdk.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ HEAD = "head."
 Ranking = list[tuple[str, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """An image classifier. The graph is in inference form, from `image` (n, h, w, c) to `logits` (n, classes).
 
@@ -44,8 +44,8 @@ class Model:
     preprocess: Preprocess
     labels: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    autotune: bool | None = field(default=None, compare=False, kw_only=True)
-    device: str = field(default="cpu", compare=False, kw_only=True)
+    autotune: bool | None = field(default=None, kw_only=True)
+    device: str = field(default="cpu", kw_only=True)
 
     def __post_init__(self) -> None:
         if INPUT not in self.graph.inputs or OUTPUT not in self.graph.outputs:
@@ -86,6 +86,8 @@ class Model:
         wanted = self.graph.specs[self.graph.value(INPUT)]
         if x.ndim != 4 or x.shape[1:] != wanted.shape[1:]:
             raise ShapeError(f"run takes {wanted}, got {x.dtype}{list(x.shape)}; photos go to predict()")
+        if wanted.dtype in FLOATS and x.dtype.kind != "f":
+            raise ShapeError(f"run takes {wanted}, got {x.dtype}: pixels as they are, before preprocess.normalise()")
         if not len(x):
             return lambda: np.zeros((0, self.num_classes), np.float32)
         size = self._piece_sizes.get(len(x)) or self._piece_sizes.setdefault(len(x), self._piece_size(len(x)))

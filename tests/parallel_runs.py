@@ -214,10 +214,10 @@ def fails(rank: int, how: str) -> None:
 
 
 def environment() -> list[tuple[str, str]]:
-    """The GPU and the threads of each process."""
+    """The GPU and the threads of each process, -1 where it sees no GPU."""
     communicator = current_communicator()
     seen = np.zeros((communicator.size, 2), np.int64)
-    seen[communicator.rank] = int(os.environ["CUDA_VISIBLE_DEVICES"]), edge.get_threads()
+    seen[communicator.rank] = int(os.environ["CUDA_VISIBLE_DEVICES"] or -1), edge.get_threads()
     communicator.allreduce_(seen)
     return [(str(gpu), str(threads)) for gpu, threads in seen]
 

@@ -216,12 +216,16 @@ class ExpandDims(Op, name="expand_dims"):
 
 @dataclass(frozen=True)
 class BroadcastTo(Op, name="broadcast_to"):
-    """x broadcast to `shape`, whose first entry -1 keeps the batch."""
+    """x broadcast to `shape`, whose first entry -1 keeps the first size of an x of as many axes, the batch."""
 
     shape: tuple[int, ...]
 
     def infer(self, x: Spec) -> Spec:
-        target = (x.shape[0], *self.shape[1:]) if x.rank and self.shape[:1] == (BATCH,) else self.shape
+        target = self.shape
+        if self.shape[:1] == (BATCH,) and x.rank == len(self.shape):
+            target = (x.shape[0], *self.shape[1:])
+        elif BATCH in self.shape:
+            raise ShapeError(f"broadcast_to: {self.shape} for x {x}; -1 is for a first axis that x has too")
         aligned = (1,) * (len(target) - x.rank) + x.shape
         if len(target) < x.rank or any(m not in (1, n) for m, n in zip(aligned, target, strict=True)):
             raise ShapeError(f"broadcast_to: x {x} cannot be broadcast to {self.shape}")

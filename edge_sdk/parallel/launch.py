@@ -163,9 +163,13 @@ def _interrupts_to(stop: Flag) -> Generator[None, None, None]:
 
 @contextmanager
 def _environment(rank: int, threads: int) -> Generator[None, None, None]:
-    """Let a process that is started in this block see its GPU alone, and compute with its share of threads."""
-    visible = [name for name in os.environ.get(GPUS_VARIABLE, "").split(",") if name]
-    gpu = visible[rank] if rank < len(visible) else str(rank)
+    """Let a process that is started in this block see its GPU alone, and compute with its share of threads.
+
+    Where this process may see fewer GPUs than there are ranks, the last see none: the others are somebody else's.
+    """
+    given = os.environ.get(GPUS_VARIABLE)
+    visible = None if given is None else [name for name in given.split(",") if name]
+    gpu = str(rank) if visible is None else "".join(visible[rank : rank + 1])
     changed = {GPUS_VARIABLE: gpu, THREADS_VARIABLE: str(threads)}
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)

@@ -11,12 +11,13 @@ from edge_sdk.workspace import Workspace
 
 def common_subexpressions(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]:
     """Return the graph in which nodes of equal operator and inputs are one; impure operators are left alone."""
-    seen: dict[tuple[Op, tuple[Value, ...], tuple[Spec, ...]], Node] = {}
+    # By what attributes read like: 0.0 equals -0.0, but what is divided by them does not.
+    seen: dict[tuple[type[Op], str, tuple[Value, ...], tuple[Spec, ...]], Node] = {}
     renamed: dict[Value, Value] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         inputs = tuple(resolve(value, renamed) for value in node.inputs)
-        key = (node.op, inputs, tuple(graph.specs[value] for value in node.outputs))
+        key = (type(node.op), repr(node.op), inputs, tuple(graph.specs[value] for value in node.outputs))
         if node.op.pure and key in seen:
             renamed.update(zip(node.outputs, seen[key].outputs, strict=True))
             continue

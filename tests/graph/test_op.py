@@ -15,8 +15,10 @@ from edge_sdk.kernel import kernel
 from edge_sdk.op import OPERATORS, Op, operator_from_attributes
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.elementwise import Add, Mul
+from edge_sdk.ops.linear import MatMul
+from edge_sdk.ops.norm import BatchNorm
 from edge_sdk.ops.reduce import ReduceSum
-from edge_sdk.ops.shape import Concat
+from edge_sdk.ops.shape import BroadcastTo, Concat
 from edge_sdk.ops.update import GroupedAdamUpdate, GroupedSGDUpdate, SGDUpdate
 from edge_sdk.serialize import graph_from_json, graph_to_json
 from edge_sdk.session import Session
@@ -231,5 +233,21 @@ VECTOR, SCALAR, STEP = Spec((4,)), Spec(()), Spec((), "int64")
 )
 def test_members_that_do_not_fit_are_named(op, inputs, message):
     """Half a parameter, none at all, another shape in the middle."""
+    with pytest.raises(ShapeError, match=message):
+        op.infer_outputs(inputs)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "message"),
+    [
+        (BroadcastTo((-1, 3)), (Spec((3,)),), r"broadcast_to: \(-1, 3\) for x f32\[3\]; -1 is for a first axis"),
+        (BroadcastTo((-1, 3)), (SCALAR,), r"broadcast_to: \(-1, 3\) for x f32\[\]"),
+        (Conv2D(), (Spec((1, 4, 4, 2)), Spec((3, 1, 1, 2), "int8")), r"w is i8\[3,1,1,2\]; cast them to one type"),
+        (MatMul(), (Spec((2, 2)), Spec((2, 2), "float64")), r"b is f64\[2,2\]; cast them to one type"),
+        (BatchNorm(), (Spec((2, 4)), *[VECTOR] * 3, Spec((4,), "int32")), r"i32\[4\]; wanted them in the type of x"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(op, inputs, message):
+    """An axis that is not there is no batch, and bytes are not read as if they were of the other inputs' type."""
     with pytest.raises(ShapeError, match=message):
         op.infer_outputs(inputs)

@@ -75,9 +75,10 @@ def test_kill_9_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
-def test_the_file_is_as_readable_as_any_other(tmp_path):
+def test_the_file_is_as_readable_as_any_other(tmp_path, monkeypatch):
     """A temporary file is its owner's alone; the finished one follows the process' mask."""
     (tmp_path / "plain").write_bytes(b"")
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the mask is the whole process's, other threads' too"))
 
     atomic_write_bytes(tmp_path / "atomic", b"")
 

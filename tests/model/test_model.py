@@ -38,6 +38,25 @@ def test_run_refuses_other_shapes(model, shape):
         model.run(np.zeros(shape, np.float32))
 
 
+def test_run_refuses_pixels(model):
+    """Bytes of the right shape are photos that nobody has normalised: their logits would be nonsense."""
+    pixels = np.zeros((1, *model.preprocess.shape), np.uint8)
+
+    with pytest.raises(ShapeError, match=r"got uint8: pixels as they are, before preprocess\.normalise\(\)"):
+        model.run(pixels)
+
+    assert np.isfinite(model.run(model.preprocess.normalise(pixels))).all()
+
+
+def test_models_can_be_told_apart(model):
+    """A model equals itself alone, and can be the key of a cache; to compare weights there are digests."""
+    again = model.replace()
+
+    assert model == model
+    assert model != again
+    assert len({model, again, model}) == 2
+
+
 def test_predict_takes_a_photo_in_any_form(model, tmp_path):
     """Path, text, PIL image, array: the same answer; a list of them: a list of answers."""
     pixels = RANDOM.integers(0, 256, (20, 24, 3), np.uint8)

@@ -43,12 +43,13 @@ def test_a_defect_in_any_process_shows_where_it_is():
         edge.run_processes(2, fails, 1, "defect")
 
 
-def test_each_process_has_its_gpu_and_its_threads(monkeypatch):
-    """Of the GPUs that this process may see, by rank; of its threads, an equal share."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+@pytest.mark.parametrize(("seen", "gpus"), [("5,7", ("5", "7")), ("5", ("5", "-1")), ("", ("-1", "-1"))])
+def test_each_process_has_its_gpu_and_its_threads(seen, gpus, monkeypatch):
+    """Of the GPUs that this process may see, by rank, and no other; of its threads, an equal share."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
     monkeypatch.setenv("EDGE_NUM_THREADS", "2")
 
-    assert edge.run_processes(2, environment) == [("5", "1"), ("7", "1")]
+    assert edge.run_processes(2, environment) == [(gpu, "1") for gpu in gpus]
 
 
 def test_a_number_of_processes_that_is_none():

@@ -10,7 +10,7 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import GraphError
 from edge_sdk.ops.activation import LeakyRelu, Relu, Tanh
 from edge_sdk.ops.control import Full, FullLike
-from edge_sdk.ops.elementwise import Add, Mul, Sub
+from edge_sdk.ops.elementwise import Add, Div, Mul, Sub
 from edge_sdk.ops.shape import Split
 from edge_sdk.passes import constant_folding as folding
 from edge_sdk.passes.common_subexpressions import common_subexpressions
@@ -50,6 +50,13 @@ def test_other_attributes_or_another_order_are_not_equal(g):
     """The difference a - b is not b - a, and a slope of 0.1 is not one of 0.2."""
     a, b = g.add(LeakyRelu(0.1), "x"), g.add(LeakyRelu(0.2), "x")
     graph = g.build(g.add(Mul(), g.add(Sub(), a, b), g.add(Sub(), b, a)))
+
+    assert common_subexpressions(graph, Workspace())[0] == graph
+
+
+def test_zeros_of_other_signs_are_not_equal(g):
+    """They compare equal in Python, but 1 / 0 is not 1 / -0."""
+    graph = g.build(*(g.add(Div(), "x", g.add(Full((), zero, "float64")), name="y") for zero in (0.0, -0.0)))
 
     assert common_subexpressions(graph, Workspace())[0] == graph
 

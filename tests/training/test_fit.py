@@ -13,6 +13,7 @@ import pytest
 from tiny_models import tiny_model, write_photos
 
 import edge_sdk as edge
+from edge_sdk.data.dataset import ArrayDataset
 from edge_sdk.errors import DataError, UsageError
 from edge_sdk.training.fit import BEST, CHECKPOINT, METRICS, Interrupted, Silent
 
@@ -90,6 +91,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from tiny_models import tiny_model
 import edge_sdk as edge
+from edge_sdk.data.dataset import ArrayDataset
 from edge_sdk.training.fit import Silent
 
 class Slow(Silent):
@@ -146,6 +148,16 @@ def test_a_model_with_other_classes_is_refused(photos):
     """The message says how to load it."""
     with pytest.raises(DataError, match="num_classes=3"):
         edge.fit(tiny_model(classes=2), photos, **SETTINGS)
+
+
+@pytest.mark.parametrize("freeze", [None, "backbone"])
+def test_validation_data_of_other_classes_are_refused_before_training(freeze):
+    """The same names in another order too: on features their labels would be taken for the model's."""
+    model, photos = tiny_model(), np.zeros((6, 16, 16, 3), np.uint8)
+    training, other = (ArrayDataset.of(photos, np.arange(6) % 3, names) for names in (model.labels, model.labels[::-1]))
+
+    with pytest.raises(DataError, match=r"classes \['red', 'green', 'blue'\] are not those that are trained on"):
+        edge.fit(model, training, other, epochs=1, freeze=freeze)
 
 
 def test_an_unknown_setting_gets_a_suggestion(photos):
