@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,8 +29,19 @@ json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=Tr
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one JSON document on stdout, in ASCII, which every terminal and pipe carries."""
-    click.echo(json.dumps(value, indent=2))
+    """Print a value as one JSON document on stdout, in ASCII, which every terminal and pipe carries.
+
+    JSON has no infinite or undefined numbers: they are null.
+    """
+    click.echo(json.dumps(_representable(value), indent=2, allow_nan=False))
+
+
+def _representable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _representable(one) for key, one in value.items()}
+    return [_representable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def print_table(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from edge_sdk.cli.output import json_option, note, percent, print_json, print_table
+
+if TYPE_CHECKING:
+    from edge_sdk.model import Ranking
 
 
 @click.command("predict")
@@ -25,26 +28,18 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> i
       edge predict runs/a cat.jpg dog.jpg
       edge predict model.tflite cat.jpg --top 3 --json
     """
-    from edge_sdk.errors import DataError, FormatError
-    from edge_sdk.model import probabilities, rank
+    from edge_sdk.errors import DataError
     from edge_sdk.opening import open_model
 
-    classifier = open_model(model)
-    results = {}
+    classifier: Any = open_model(model)  # all that it opens can predict
+    results: dict[str, Ranking] = {}
     unread = 0
     for image in images:
         try:
-            photo = classifier.preprocess(image)
+            results[str(image)] = classifier.predict(image, top)
         except DataError as error:
             note(f"edge: {error}")
             unread += 1
-            continue
-        scores = classifier.run(photo[np.newaxis])[0]
-        if scores.shape != (len(classifier.labels),):
-            raise FormatError(
-                f"{model}: gives scores of shape {list(scores.shape)}, but has {len(classifier.labels)} labels"
-            )
-        results[str(image)] = rank(probabilities(scores), classifier.labels, top)
     if as_json and results:
         print_json({n: [{"label": label, "score": score} for label, score in r] for n, r in results.items()})
     elif not as_json:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -61,6 +61,10 @@ class Model:
             raise ShapeError(f"the graph's logits are {logits}, but there are {len(self.labels)} labels")
         self.workspace.check(self.graph)
 
+    def __repr__(self) -> str:
+        height, width, channels = self.preprocess.shape
+        return f"<Model {self.name}: {height}×{width}×{channels} → {self.num_classes} classes>"
+
     @property
     def num_classes(self) -> int:
         """Number of classes."""
@@ -105,13 +109,17 @@ class Model:
 
         return memory_of(self.device).runs_ahead
 
+    @overload
+    def predict(self, photo: Photo, top: int = 5) -> Ranking: ...  # type: ignore[overload-overlap] # a text is no list
+    @overload
+    def predict(self, photo: Sequence[Photo], top: int = 5) -> list[Ranking]: ...
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first.
 
         `photo` is a path, a PIL image or a uint8 array (h, w, c); a list of them gives a list of rankings.
         """
         if isinstance(photo, list | tuple):
-            return [cast(Ranking, self.predict(one, top)) for one in photo]
+            return [self.predict(cast("Photo", one), top) for one in photo]
         logits = self.run(self.preprocess(cast("Photo", photo))[np.newaxis])[0]
         return rank(softmax(logits), self.labels, top)
 

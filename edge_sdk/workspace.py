@@ -54,6 +54,9 @@ class Workspace(MutableMapping[str, Array]):
         self._arrays: dict[str, Array | _Undrawn] = dict(arrays or {})
         self._mirrors: dict[str, dict[str, Any]] = {}
 
+    def __repr__(self) -> str:
+        return f"<Workspace: {len(self)} arrays>"
+
     def draw_later(self, name: str, draw: Callable[[], Array]) -> None:
         """Let `draw` make the array when it is first asked for; one that is replaced before takes no memory."""
         self._arrays[name] = _Undrawn(draw)

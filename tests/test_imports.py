@@ -91,6 +91,11 @@ def test_every_public_name_is_there(name):
     assert name in dir(edge)
 
 
+def test_what_the_package_imports_for_itself_is_not_offered():
+    """Completion after `edge.` lists the package's own names and modules."""
+    assert {"Any", "TYPE_CHECKING", "annotations", "importlib"}.isdisjoint(dir(edge))
+
+
 def test_an_unknown_name_is_an_attribute_error():
     """Not the KeyError of a table."""
     with pytest.raises(AttributeError, match="no attribute 'Sesion'"):

@@ -24,6 +24,9 @@ model = pretrained.load("resnet18", weights=None, num_classes=10)
 reveal_type(model)
 reveal_type(model.labels)
 reveal_type(model.predict("cat.jpg"))
+reveal_type(model.predict([Path("cat.jpg"), "dog.jpg"]))
+for label, probability in model.predict(np.zeros((8, 8, 3), np.uint8), top=3):
+    print(label.upper(), probability + 1)
 logits = model.run(np.zeros((1, 224, 224, 3), np.float32))
 reveal_type(model.save(Path("m.edge")))
 reveal_type(edge.load("m.edge"))
@@ -58,7 +61,8 @@ except edge.EdgeError as error:
 REVEALED = [
     "edge_sdk.model.Model",
     "tuple[str, ...]",
-    "list[tuple[str, float]] | list[list[tuple[str, float]]]",
+    "list[tuple[str, float]]",
+    "list[list[tuple[str, float]]]",
     "None",
     "edge_sdk.model.Model",
     "edge_sdk.model.Model",

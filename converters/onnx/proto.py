@@ -122,17 +122,22 @@ def _external(tensor: TensorProto, folder: Path | None, dtype: np.dtype[Any], wh
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if folder is None or not entries.get("location"):
         raise FormatError(f"{what}: its data lie in another file, and there is no folder to look in")
-    home = folder.resolve()
-    path = (home / entries["location"]).resolve()
-    if not path.is_relative_to(home):
-        raise FormatError(f"{what}: its data lie outside of the model's folder: {entries['location'][:80]!r}")
     count = math.prod(tensor.dims)
     try:
+        home = folder.resolve()
+        path = (home / entries["location"]).resolve()
         offset = int(entries.get("offset", "0"))
         length = int(entries.get("length", str(count * dtype.itemsize)))
-        size = path.stat().st_size
+        is_inside = path.is_relative_to(home)
+        size = path.stat().st_size if is_inside and path.is_file() else 0
     except (ValueError, OSError) as error:
-        raise FormatError(f"{what}: its data in {entries['location'][:80]!r} cannot be read: {error}") from error
+        raise FormatError(
+            f"{what}: its data in {entries['location'][:80]!r} cannot be read: {str(error)[:200]}"
+        ) from error
+    if not is_inside:
+        raise FormatError(f"{what}: its data lie outside of the model's folder: {entries['location'][:80]!r}")
+    if not path.is_file():
+        raise FormatError(f"{what}: its data cannot be read, {entries['location'][:80]!r} is no file")
     if length != count * dtype.itemsize or offset < 0 or offset + length > size:
         raise FormatError(
             f"{what}: {length} bytes at {offset} of {entries['location'][:80]!r}, which has {size}, for "

@@ -203,10 +203,16 @@ def _floats(table: Table, slot: int) -> tuple[float, ...]:
 def _read_labels(data: bytes | IO[bytes], file_name: str, name: str) -> tuple[str, ...]:
     try:
         whole = io.BytesIO(data) if isinstance(data, bytes) else data
-        with zipfile.ZipFile(whole) as archive, archive.open(file_name) as file:
+        with zipfile.ZipFile(whole) as archive:
+            # Other ways to compress take memory by what the entry says, and have errors of their own.
+            if archive.getinfo(file_name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise FormatError(f"{name}: its label file {file_name!r} is neither stored nor deflated")
             # The size that the archive states may be a lie, so no more than the limit is unpacked.
-            content = file.read(MAX_LABEL_BYTES + 1)
+            with archive.open(file_name) as file:
+                content = file.read(MAX_LABEL_BYTES + 1)
         text = content.decode()
+    except FormatError:
+        raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, RuntimeError) as error:
         raise FormatError(f"{name}: its label file {file_name!r} cannot be read ({error})") from error
     if len(content) > MAX_LABEL_BYTES:

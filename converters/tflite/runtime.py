@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -185,16 +185,32 @@ class TFLiteModel:
                 return self._invoke_in_pieces(x)
             return self._invoke_once(feeds)
 
+    @overload
+    def predict(self, photo: Photo, top: int = 5) -> Ranking: ...  # type: ignore[overload-overlap] # a text is no list
+    @overload
+    def predict(self, photo: Sequence[Photo], top: int = 5) -> list[Ranking]: ...
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first; a list of photos gives a list."""
-        from edge_sdk.model import probabilities, rank
+        from edge_sdk.model import rank
 
         if isinstance(photo, list | tuple):
-            return [cast("Ranking", self.predict(one, top)) for one in photo]
+            return [self.predict(cast("Photo", one), top) for one in photo]
         scores = self.run(self.preprocess(cast("Photo", photo))[np.newaxis])[0]
-        if len(scores) != len(self.labels):
-            raise FormatError(f"{self.name}: has {len(scores)} outputs, but {len(self.labels)} labels")
-        return rank(probabilities(scores), self.labels, top)
+        if scores.shape != (len(self.labels),):
+            raise FormatError(
+                f"{self.name}: gives scores of shape {list(scores.shape)}, but has {len(self.labels)} labels"
+            )
+        return rank(self._probabilities(scores), self.labels, top)
+
+    def _probabilities(self, scores: Array) -> Array:
+        """Scores as probabilities: as the file's contract says what they are, else as they look."""
+        from edge_sdk.model import probabilities, softmax
+
+        output = self.metadata.contract.get("output")
+        said = output.get("values") if isinstance(output, dict) else None
+        if said == "logits":
+            return softmax(scores)
+        return scores if said == "probabilities" else probabilities(scores)
 
     def latency(self, runs: int = 20, warmup: int = 3) -> list[float]:
         """Return the seconds that each of `runs` invocations on one example took, after `warmup` others."""

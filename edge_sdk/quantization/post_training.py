@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 
@@ -48,6 +48,10 @@ class QuantizedModel:
     profile: Profile = DEFAULT_PROFILE
     device: str = field(default="cpu", compare=False, kw_only=True)
 
+    def __repr__(self) -> str:
+        height, width, channels = self.preprocess.shape
+        return f"<QuantizedModel {self.graph.name}: {height}×{width}×{channels} → {len(self.labels)} classes>"
+
     def run(self, x: Array) -> Array:
         """Return the logits (n, classes), float32, of images (n, h, w, c): uint8 pixels, or preprocessed float32.
 
@@ -66,10 +70,14 @@ class QuantizedModel:
         real = (stored.astype(np.float32) - np.float32(quant.zero_point[0])) * np.float32(quant.scale[0])
         return np.asarray(real, np.float32)
 
+    @overload
+    def predict(self, photo: Photo, top: int = 5) -> Ranking: ...  # type: ignore[overload-overlap] # a text is no list
+    @overload
+    def predict(self, photo: Sequence[Photo], top: int = 5) -> list[Ranking]: ...
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Ranking | list[Ranking]:
         """Return the `top` most probable (label, probability) pairs, best first; a list of photos gives a list."""
         if isinstance(photo, list | tuple):
-            return [cast(Ranking, self.predict(one, top)) for one in photo]
+            return [self.predict(cast("Photo", one), top) for one in photo]
         scores = self.run(self.preprocess(cast("Photo", photo))[np.newaxis])[0]
         return rank(probabilities(scores), self.labels, top)
 

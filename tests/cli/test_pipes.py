@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from tiny_models import tiny_model
 
@@ -118,3 +119,20 @@ def test_a_table_in_a_file_is_not_folded(run, photos, tmp_path, monkeypatch):
     tiny_model().replace(labels=(long, "green", "red")).save(tmp_path / "long.edge")
 
     assert long.strip() in run("predict", tmp_path / "long.edge", photos / "red" / "0.png").out
+
+
+def test_json_of_undefined_numbers_is_json(run, model, photos, tmp_path):
+    """A network whose weights are no numbers any more has scores that JSON cannot say: they are null."""
+    broken = tiny_model()
+    broken.workspace["head.bias"] = np.full(3, np.nan, np.float32)
+    broken.save(tmp_path / "broken.edge")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    compared = run("compare", model, tmp_path / "broken.edge", photos, "--json").out
+    predicted = run("predict", tmp_path / "broken.edge", photos / "red" / "0.png", "--json").out
+
+    assert json.loads(compared, parse_constant=refuse)["largest_difference"] is None
+    (ranking,) = json.loads(predicted, parse_constant=refuse).values()
+    assert [entry["score"] for entry in ranking] == [None] * 3

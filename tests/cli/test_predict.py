@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
+from tiny_models import tiny_model
 
 import edge_sdk as edge
 
@@ -82,3 +86,21 @@ def test_one_bad_photo_leaves_the_others(run, model, photos, tmp_path):
     assert result.code == 2
     assert list(result.json) == [str(good)]
     assert result.err.startswith(f"edge: {bad}: ")
+
+
+def test_logits_that_look_like_probabilities_are_none(run, photos, tmp_path):
+    """Two logits of 0.4 and 0.6 add up to one, yet their probabilities are e^0.4 and e^0.6 over the sum of both.
+
+    A model's scores are logits, and an exported file's contract says what they are.
+    """
+    model = tiny_model(classes=2)
+    model.workspace["head.weight"] = np.zeros_like(model.workspace["head.weight"])
+    model.workspace["head.bias"] = np.array([0.4, 0.6], np.float32)
+    model.save(tmp_path / "model.edge")
+    edge.export(model, tmp_path / "logits.tflite")
+    edge.export(model, tmp_path / "probabilities.tflite", output="probabilities")
+    photo = photos / "red" / "0.png"
+
+    for name in ("model.edge", "logits.tflite", "probabilities.tflite"):
+        best = run("predict", tmp_path / name, photo, "--json").json[str(photo)][0]
+        assert best["score"] == pytest.approx(math.exp(0.6) / (math.exp(0.4) + math.exp(0.6)), abs=1e-5), name

@@ -108,6 +108,18 @@ def test_standard_metadata_whose_labels_are_missing_is_refused():
         read_metadata({TFLITE_ENTRY: entries[TFLITE_ENTRY]}, b"no zip here", "file")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_labels_compressed_in_unusual_ways_are_refused(method):
+    """LZMA takes the memory that an entry asks for, and a damaged one has an error of its own kind."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("labels.txt", "tabby\n" * 1000)
+    entries, _ = written()
+
+    with pytest.raises(FormatError, match="neither stored nor deflated"):
+        read_metadata(entries, file.getvalue(), "file")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_truncated_standard_metadata_is_refused(share):
     """Every offset of the flatbuffer is checked."""

@@ -334,6 +334,9 @@ def test_weights_beside_the_file_are_found(tmp_path):
         ("weights.bin", 0, 1 << 40, "of 'weights.bin', which has 48"),
         ("weights.bin", -4, 48, "bytes at -4"),
         ("absent.bin", 0, 48, "cannot be read"),
+        (".", 0, 48, "'.' is no file"),
+        ("weights\0bin", 0, 48, "cannot be read: embedded null byte"),
+        ("w" * 5000, 0, 48, "cannot be read"),
     ],
 )
 def test_lies_about_weights_beside_the_file_are_refused(tmp_path, location, offset, length, message):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -14,6 +16,11 @@ from pathlib import Path
 import pytest
 import skimage.data
 from PIL import Image
+
+from edge_sdk.converters.onnx.table import READERS
+from edge_sdk.op import OPERATORS
+from edge_sdk.pretrained.architectures import ZOO
+from edge_sdk.pretrained.manifest import entries
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -182,3 +189,20 @@ def test_the_plan_names_no_file_that_is_gone(room):
 
     assert files
     assert not [name for name in files if not any((ROOT / folder / name).exists() for folder in folders)]
+
+
+def test_the_counts_of_the_readme_are_those_of_the_package():
+    """Operators, ONNX operators that are read, networks and published files grow; the numbers in the text follow."""
+    for package in ("edge_sdk.ops", "edge_sdk.converters.onnx"):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            if package == "edge_sdk.ops" or module.name.startswith("read_"):
+                importlib.import_module(f"{package}.{module.name}")
+    known, published = sum(op.__module__.startswith("edge_sdk.ops.") for op in OPERATORS.values()), entries()
+    readme = (ROOT / "README.md").read_text("utf-8")
+
+    assert f"reference and CPU kernels | {known}, each" in readme
+    assert f"| ONNX | {len(READERS)} operators" in readme
+    with_weights = {entry.architecture for entry in published.values()}
+    assert f"{len(ZOO)} networks, and {len(published)} files of published weights for {len(with_weights)}" in readme
+    in_packages = {entry.architecture for entry in published.values() if entry.package is not None}
+    assert f"those of {len(with_weights - in_packages)} others are downloaded" in readme

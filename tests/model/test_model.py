@@ -108,3 +108,9 @@ def test_labels_must_fit_the_outputs(model, changes):
     """A model that names three outputs has three."""
     with pytest.raises(EdgeError, match="label"):
         model.replace(**changes)
+
+
+def test_a_notebook_shows_a_model_in_one_line(model):
+    """Neither arrays nor a thousand labels."""
+    assert repr(model) == "<Model tiny: 16×16×3 → 3 classes>"
+    assert repr(model.workspace) == f"<Workspace: {len(model.workspace)} arrays>"
