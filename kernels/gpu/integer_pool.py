@@ -15,7 +15,7 @@ from edge_sdk.kernels.gpu.integer_rescaling import (
     storing,
 )
 from edge_sdk.kernels.gpu.launch import for_each, nothing, sequence
-from edge_sdk.kernels.gpu.pool import lanes_of
+from edge_sdk.kernels.gpu.moves import lanes_of
 from edge_sdk.kernels.gpu.structs import structure
 from edge_sdk.ops.geometry import resolve_padding
 from edge_sdk.ops.pool import AdaptiveAvgPool2D, AvgPool2D, MaxPool2D

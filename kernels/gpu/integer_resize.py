@@ -7,7 +7,7 @@ import numpy as np
 from edge_sdk.kernel import Call
 from edge_sdk.kernels.gpu.integer_rescaling import integer_kernel, on_device
 from edge_sdk.kernels.gpu.launch import for_each, nothing
-from edge_sdk.kernels.gpu.pool import lanes_of
+from edge_sdk.kernels.gpu.moves import lanes_of
 from edge_sdk.kernels.gpu.structs import structure
 from edge_sdk.ops.resize import Resize
 from edge_sdk.quantization.resampling import Mixture, Mixtures, mixtures
