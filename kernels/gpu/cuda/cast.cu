@@ -51,12 +51,13 @@ __device__ void cast_piece(const unsigned long long* table, const index_t* piece
   const index_t* piece = pieces + 3 * (index_t)blockIdx.x;
   SCALAR* y = reinterpret_cast<SCALAR*>(table[2 * piece[0]]) + piece[1];
   const From* x = reinterpret_cast<const From*>(table[2 * piece[0] + 1]) + piece[1];
-  const int count = (int)piece[2], fours = starts_four(y) && starts_four(x) ? count / 4 : 0;
+  const int count = (int)piece[2], fours = starts_pack<4>(y) && starts_pack<4>(x) ? count / 4 : 0;
   for (int i = threadIdx.x; i < fours; i += blockDim.x) {
-    const Four<From> from = reinterpret_cast<const Four<From>*>(x)[i];
-    Four<SCALAR> to;
-    for (int j = 0; j < 4; j++) to.of[j] = Become<SCALAR>()(plain(from.of[j]));
-    reinterpret_cast<Four<SCALAR>*>(y)[i] = to;
+    const Pack<From, 4> from = pack_at<4>(x, i * 4);
+    Pack<SCALAR, 4> to;
+#pragma unroll
+    for (int j = 0; j < 4; j++) to.values[j] = Become<SCALAR>()(plain(from.values[j]));
+    put_pack(y, i * 4, to);
   }
   for (int i = 4 * fours + threadIdx.x; i < count; i += blockDim.x) y[i] = Become<SCALAR>()(plain(x[i]));
 }

@@ -188,7 +188,8 @@ struct TensorTile {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
           Four* const four = own + place_of_four(lane / 4 + half * 8, j * 2 + lane % 4 / 2);
-          reinterpret_cast<Piece<COMPUTE, 2>*>(four)[lane % 2] = {{sums[i][j][half * 2], sums[i][j][half * 2 + 1]}};
+          const COMPUTE two[2] = {sums[i][j][half * 2], sums[i][j][half * 2 + 1]};
+          store_row(four->of + lane % 2 * 2, two);
         }
       __syncwarp();
 #pragma unroll
