@@ -66,11 +66,11 @@ UNCHECKED static void multiply_fragment(float (&sums)[4], const unsigned (&left)
     }
   }
 }
-static void load_matrices(unsigned (&registers)[4], const void* row) {
+static inline void load_matrices(unsigned (&registers)[4], const void* row) {
   checks::read_row(row);
   emulation::matrices<false>(registers, row);
 }
-static void load_transposed_matrices(unsigned (&registers)[4], const void* row) {
+static inline void load_transposed_matrices(unsigned (&registers)[4], const void* row) {
   checks::read_row(row);
   emulation::matrices<true>(registers, row);
 }
