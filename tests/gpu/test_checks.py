@@ -20,6 +20,7 @@ from edge_sdk.ops.activation import Softmax
 from edge_sdk.spec import Array, Spec
 
 load_device("gpu")
+pytestmark = pytest.mark.emulated
 
 SOURCE = PlantedSource("planted")
 WHO = r"thread \(\d+, 0, 0\) of block \(0, 0, 0\)"

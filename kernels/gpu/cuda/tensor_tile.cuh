@@ -109,7 +109,7 @@ struct TensorTile {
   static constexpr int DOWN = lines / 32, ACROSS = 4;  // fragments of a warp's results: 16 × 8 each
   static constexpr int ROWS = DOWN * 16, COLUMNS = ACROSS * 8;
   static constexpr int STAGE = lines * 4;  // chunks of an operand
-  float sums[DOWN][ACROSS][4];
+  COMPUTE sums[DOWN][ACROSS][4];
 
   __device__ static uint4* storage() {
     __shared__ uint4 chunks[STAGES * 2 * STAGE];
@@ -171,13 +171,13 @@ struct TensorTile {
   __device__ static int place_of_four(int row, int four) { return row * (COLUMNS / 4) + (four ^ (row % 4 * 2 + row % 2)); }
 
   // Store each sum inside the result; `place(row)` is where a row of it starts. Sums go through shared memory, so that
-  // a thread stores sixteen bytes of a row and its neighbours those beside them.
-  template <class Result, class Place>
-  __device__ void store(int first_row, int first_column, int rows, int columns, const Epilogue<Result>& epilogue,
-                        Place place) {
-    constexpr int NUMBERS = 16 / sizeof(Result), LANES = COLUMNS / NUMBERS, AT_ONCE = 32 / LANES;
-    const int lane = threadIdx.x % 32, start = lane % LANES * NUMBERS;
-    float4* const own = reinterpret_cast<float4*>(storage()) + threadIdx.x / 32 * (16 * COLUMNS / 4);
+  // a thread gives `epilogue` neighbours of a row, as many as that says, and its own neighbours those beside them.
+  template <class Finish, class Place>
+  __device__ void store(int first_row, int first_column, int rows, int columns, const Finish& epilogue, Place place) {
+    constexpr int NEIGHBOURS = Finish::NEIGHBOURS, LANES = COLUMNS / NEIGHBOURS, AT_ONCE = 32 / LANES;
+    typedef Piece<COMPUTE, 4> Four;
+    const int lane = threadIdx.x % 32, start = lane % LANES * NEIGHBOURS;
+    Four* const own = reinterpret_cast<Four*>(storage()) + threadIdx.x / 32 * (16 * COLUMNS / 4);
     __syncthreads();  // none reads a stage any more
 #pragma unroll
     for (int i = 0; i < DOWN; i++) {
@@ -185,8 +185,9 @@ struct TensorTile {
       for (int j = 0; j < ACROSS; j++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-          float4* const four = own + place_of_four(lane / 4 + half * 8, j * 2 + lane % 4 / 2);
-          reinterpret_cast<float2*>(four)[lane % 2] = make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+          Four* const four = own + place_of_four(lane / 4 + half * 8, j * 2 + lane % 4 / 2);
+          const COMPUTE two[2] = {sums[i][j][half * 2], sums[i][j][half * 2 + 1]};
+          store_row(four->of + lane % 2 * 2, two);
         }
       __syncwarp();
 #pragma unroll
@@ -194,11 +195,12 @@ struct TensorTile {
         const int within = part * AT_ONCE + lane / LANES, row = first_row + row_of_warp() + i * 16 + within;
         const int column = first_column + column_of_warp() + start;
         if (row >= rows || column >= columns) continue;
-        float values[NUMBERS];
+        COMPUTE values[NEIGHBOURS];
 #pragma unroll
-        for (int k = 0; k < NUMBERS / 4; k++) {
-          const float4 four = own[place_of_four(within, start / 4 + k)];
-          values[k * 4] = four.x, values[k * 4 + 1] = four.y, values[k * 4 + 2] = four.z, values[k * 4 + 3] = four.w;
+        for (int k = 0; k < NEIGHBOURS / 4; k++) {
+          const Four four = own[place_of_four(within, start / 4 + k)];
+#pragma unroll
+          for (int n = 0; n < 4; n++) values[k * 4 + n] = four.of[n];
         }
         epilogue.store_several(place(row), column, columns, values);
       }
