@@ -1,7 +1,8 @@
 """A processor as device "gpu": the same .cu files as C++, for tests where there is no GPU. Slow, strict about limits.
 
-What a GPU does at the same time happens here one after the other, so races show only where `reversed` order changes the
-results. Of inline PTX there is what cuda/fragments.cuh names: tensor cores, and copies that arrive when waited for.
+What a GPU does at the same time happens here one after the other. EDGE_GPU_CHECK=1 checks every access, as
+compute-sanitizer does: races, bounds, alignment, and reads of what nobody has written; a finding is raised. Of inline
+PTX there is what cuda/fragments.cuh names: tensor cores, and copies that arrive when waited for.
 """
 
 from __future__ import annotations

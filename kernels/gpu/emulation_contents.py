@@ -53,7 +53,8 @@ class Contents:
 
     def give_address(self, address: int, size: int) -> None:
         """Say of an address that somebody asked for it, to hand an array of so many bytes to a kernel."""
-        self._sizes[address] = size
+        if size:  # an array of nothing may begin where another one does
+            self._sizes[address] = size
 
     def write(self, target: Array, source: Array) -> None:
         """Say that an array of the host was copied to the device; it may be a table of addresses."""

@@ -58,6 +58,8 @@ class LaunchChecks:
         self._library, self._kernel, self._contents, self._recording = library, kernel, contents, recording
         self._arrays: list[tuple[str, Array]] = []
         self._extents: list[Extent] = []
+        shared = library.shared
+        library.handle.emulated_shared((RangeStructure * len(shared))(*map(_range, shared)), len(shared))
 
     def take(self, values: Sequence[Any]) -> None:
         """Take note of the arrays among the arguments."""
@@ -70,9 +72,7 @@ class LaunchChecks:
         for name, array in self._arrays:
             named = self._contents.addresses_in(array)
             self._extents.extend(Extent(f"an array of {name}", one.start, one.size) for one in named)
-        handle, shared = self._library.handle, self._library.shared
-        handle.emulated_shared((RangeStructure * len(shared))(*map(_range, shared)), len(shared))
-        handle.emulated_ranges(*self._contents.ranges(self._extents))
+        self._library.handle.emulated_ranges(*self._contents.ranges(self._extents))
         if self._recording:
             self._recording.begin(self._library)
 

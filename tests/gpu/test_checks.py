@@ -12,7 +12,7 @@ from op_cases.case import normal
 
 from edge_sdk.kernel import find_kernel, load_device
 from edge_sdk.kernels.gpu.driver import current_driver
-from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
+from edge_sdk.kernels.gpu.emulated_driver import CHECK_VARIABLE, EmulatedDriver
 from edge_sdk.kernels.gpu.emulation_findings import Fault, KernelFaultError
 from edge_sdk.kernels.gpu.launch import Launch, address_table
 from edge_sdk.kernels.gpu.source import FOLDER, source
@@ -20,6 +20,7 @@ from edge_sdk.ops.activation import Softmax
 from edge_sdk.spec import Array, Spec
 
 load_device("gpu")
+pytestmark = pytest.mark.emulated
 
 SOURCE = PlantedSource("planted")
 WHO = r"thread \(\d+, 0, 0\) of block \(0, 0, 0\)"
@@ -126,6 +127,14 @@ def test_only_what_was_written_can_be_copied_and_read(driver: EmulatedDriver) ->
     with pytest.raises(KernelFaultError) as found:
         driver.read(whole[0, 0:1])
     assert found.value.fault is Fault.UNINITIALISED
+
+
+@pytest.mark.parametrize(("value", "checked"), [("1", True), ("0", False), ("", False)])
+def test_a_variable_switches_the_checks_on(value: str, checked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For any program."""
+    monkeypatch.setenv(CHECK_VARIABLE, value)
+
+    assert EmulatedDriver().checked == checked
 
 
 def test_checks_change_no_result(driver: EmulatedDriver, monkeypatch: pytest.MonkeyPatch) -> None:

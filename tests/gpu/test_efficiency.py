@@ -36,6 +36,7 @@ from edge_sdk.ops.update import GroupedSGDUpdate
 from edge_sdk.spec import Array, spec_of
 
 load_device("gpu")
+pytestmark = pytest.mark.emulated
 
 PATTERNS = {
     "neighbours": ("y[t] = x[t];", (4, 4)),

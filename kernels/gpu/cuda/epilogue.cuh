@@ -39,7 +39,7 @@ __device__ void store_row(T* address, const COMPUTE (&values)[count]) {
 // Where results go, from the first column of a product on. A residual lies as the result does, and may be its memory.
 template <class Result>
 struct Epilogue {
-  static constexpr int AT_ONCE = 16 / sizeof(Result);
+  static constexpr int NEIGHBOURS = 16 / sizeof(Result);  // of a row, that one thread best stores
   Result* result;
   const SCALAR* bias;
   const SCALAR* residual;

@@ -1,6 +1,5 @@
 // A tile of a product on tensor cores: 64 × 64 by 4 warps of 32 × 32 results, or 128 × 128 by 8 warps of 64 × 32.
-// Factors are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order. Of
-// int8 they are exact in int32.
+// Factors are float16, bfloat16, or float32 rounded to TF32; sums are float32, and terms are added in their order.
 //
 // Four chunks of 16 bytes of each line (or as many terms across lines) lie in shared memory at a time, in a ring of
 // STAGES, filled by copies that run beside the arithmetic. Chunks are stored at a place that is xor-ed with part of
@@ -172,13 +171,12 @@ struct TensorTile {
   __device__ static int place_of_four(int row, int four) { return row * (COLUMNS / 4) + (four ^ (row % 4 * 2 + row % 2)); }
 
   // Store each sum inside the result; `place(row)` is where a row of it starts. Sums go through shared memory, so that
-  // a thread stores sixteen bytes of a row and its neighbours those beside them: `epilogue` finishes them, as an Epilogue
-  // does.
+  // a thread gives `epilogue` neighbours of a row, as many as that says, and its own neighbours those beside them.
   template <class Finish, class Place>
   __device__ void store(int first_row, int first_column, int rows, int columns, const Finish& epilogue, Place place) {
+    constexpr int NEIGHBOURS = Finish::NEIGHBOURS, LANES = COLUMNS / NEIGHBOURS, AT_ONCE = 32 / LANES;
     typedef Piece<COMPUTE, 4> Four;
-    constexpr int NUMBERS = Finish::AT_ONCE, LANES = COLUMNS / NUMBERS, AT_ONCE = 32 / LANES;
-    const int lane = threadIdx.x % 32, start = lane % LANES * NUMBERS;
+    const int lane = threadIdx.x % 32, start = lane % LANES * NEIGHBOURS;
     Four* const own = reinterpret_cast<Four*>(storage()) + threadIdx.x / 32 * (16 * COLUMNS / 4);
     __syncthreads();  // none reads a stage any more
 #pragma unroll
@@ -197,12 +195,12 @@ struct TensorTile {
         const int within = part * AT_ONCE + lane / LANES, row = first_row + row_of_warp() + i * 16 + within;
         const int column = first_column + column_of_warp() + start;
         if (row >= rows || column >= columns) continue;
-        COMPUTE values[NUMBERS];
+        COMPUTE values[NEIGHBOURS];
 #pragma unroll
-        for (int k = 0; k < NUMBERS / 4; k++) {
+        for (int k = 0; k < NEIGHBOURS / 4; k++) {
           const Four four = own[place_of_four(within, start / 4 + k)];
 #pragma unroll
-          for (int m = 0; m < 4; m++) values[k * 4 + m] = four.of[m];
+          for (int n = 0; n < 4; n++) values[k * 4 + n] = four.of[n];
         }
         epilogue.store_several(place(row), column, columns, values);
       }

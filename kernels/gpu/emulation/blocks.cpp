@@ -1,6 +1,6 @@
 // Blocks run one after the other. The threads of a block are fibers that run in turn until they reach a barrier; a block
 // whose threads wait at different barriers can never go on and is reported. Run in both orders (`reversed`), threads that
-// depend on each other without a barrier between them may give different results; checks.cpp finds them in either.
+// depend on each other without a barrier between them may give different results; checks.cpp finds them in either order.
 #include "blocks.h"
 
 #include <algorithm>
@@ -176,7 +176,7 @@ Outcome launch(dim3 grid, dim3 block, unsigned shared, bool barriers, bool rever
   checks::begin_launch(blocks_run + 1, dynamic_shared(), shared);
   const bool finished = setjmp(outside) || run_blocks(barriers, reversed);
   now = NOBODY;
-  return !checks::found_nothing() ? FAILED_CHECK : finished ? FINISHED : DIVERGED;
+  return !checks::end_launch() ? FAILED_CHECK : finished ? FINISHED : DIVERGED;
 }
 
 void abandon() { std::longjmp(outside, 1); }

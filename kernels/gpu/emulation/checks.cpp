@@ -72,7 +72,7 @@ struct Request {
   Access access;
 };
 
-constexpr std::size_t KEPT_CELLS = 1 << 18;  // from launch to launch
+constexpr std::size_t KEPT_CELLS = 1 << 16;  // from launch to launch
 
 std::vector<Held> global;
 std::vector<Range> static_shared;
@@ -295,7 +295,10 @@ void begin_launch(uint32_t first, const void* dynamic_shared, unsigned bytes) {
   make_room(dynamic_cells, granules(dynamic_start, dynamic_end));
 }
 
-bool found_nothing() { return finding.kind == NOTHING; }
+bool end_launch() {
+  if (global_cells.size() > KEPT_CELLS) std::vector<Cell>().swap(global_cells);
+  return finding.kind == NOTHING;
+}
 
 __attribute__((noinline)) void begin_copy(const void* to, const void* from) {
   const void* place = __builtin_return_address(0);
@@ -372,7 +375,6 @@ void emulated_ranges(const checks::Range* ranges, int count) {
     global.push_back({ranges[i], cells});
     cells += granules(ranges[i].start, ranges[i].start + ranges[i].size);
   }
-  if (global_cells.size() > KEPT_CELLS) std::vector<Cell>().swap(global_cells);
   make_room(global_cells, cells);
 }
 

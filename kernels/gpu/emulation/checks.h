@@ -15,14 +15,14 @@ namespace checks {
 
 #ifdef CHECKED
 void begin_launch(uint32_t first_block, const void* dynamic_shared, unsigned bytes);
-bool found_nothing();
+bool end_launch();  // whether nothing was found
 void begin_copy(const void* to, const void* from);
 void end_copy(const void* to);
 void read_row(const void* row);              // 16 bytes, for all lanes of a warp
 void atomic(const void* address, int size);  // read and written at once
 #else
 inline void begin_launch(uint32_t, const void*, unsigned) {}
-inline bool found_nothing() { return true; }
+inline bool end_launch() { return true; }
 inline void begin_copy(const void*, const void*) {}
 inline void end_copy(const void*) {}
 inline void read_row(const void*) {}

@@ -89,11 +89,11 @@ UNCHECKED static void multiply_fragment(int (&sums)[4], const unsigned (&left)[4
     }
   }
 }
-static void load_matrices(unsigned (&registers)[4], const void* row) {
+static inline void load_matrices(unsigned (&registers)[4], const void* row) {
   checks::read_row(row);
   emulation::matrices<false>(registers, row);
 }
-static void load_transposed_matrices(unsigned (&registers)[4], const void* row) {
+static inline void load_transposed_matrices(unsigned (&registers)[4], const void* row) {
   checks::read_row(row);
   emulation::matrices<true>(registers, row);
 }
