@@ -249,6 +249,26 @@ static inline int __dp2a_lo(int a, int b, int sum) {
 }
 static inline int __dp2a_hi(int a, int b, int sum) { return __dp2a_lo(a, b >> 16, sum); }
 
+// mma.m16n8k32 of bytes (cuda/fragments.cuh), on what the lanes of a warp lay side by side.
+template <class T>
+static void multiply_fragment(int (&sums)[4], const unsigned (&left)[4], unsigned first, unsigned second) {
+  __shared__ unsigned lefts[1024][4], rights[1024][2];
+  const int self = threadIdx.x, lane = self % 32, warp = self - lane;
+  for (int i = 0; i < 4; i++) lefts[self][i] = left[i];
+  rights[self][0] = first;
+  rights[self][1] = second;
+  __syncwarp();
+  for (int i = 0; i < 4; i++) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    for (int four = 0; four < 8; four++) {
+      const unsigned a = lefts[warp + row % 8 * 4 + four % 4][four / 4 * 2 + row / 8];
+      const unsigned b = rights[warp + column * 4 + four % 4][four / 4];
+      sums[i] = __dp4a((int)a, (int)b, sums[i]);
+    }
+  }
+  __syncwarp();
+}
+
 static inline int __float_as_int(float x) { int u; std::memcpy(&u, &x, 4); return u; }
 static inline float __int_as_float(int u) { float x; std::memcpy(&x, &u, 4); return x; }
 
@@ -360,24 +380,4 @@ static void wait_copies() {
     }
     groups.erase(groups.begin());
   }
-}
-
-// mma.m16n8k32 of bytes (cuda/fragments.cuh), on what the lanes of a warp lay side by side.
-template <class T>
-static void multiply_fragment(int (&sums)[4], const unsigned (&left)[4], unsigned first, unsigned second) {
-  __shared__ unsigned lefts[1024][4], rights[1024][2];
-  const int self = threadIdx.x, lane = self % 32, warp = self - lane;
-  for (int i = 0; i < 4; i++) lefts[self][i] = left[i];
-  rights[self][0] = first;
-  rights[self][1] = second;
-  __syncwarp();
-  for (int i = 0; i < 4; i++) {
-    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-    for (int four = 0; four < 8; four++) {
-      const unsigned a = lefts[warp + row % 8 * 4 + four % 4][four / 4 * 2 + row / 8];
-      const unsigned b = rights[warp + column * 4 + four % 4][four / 4];
-      sums[i] = __dp4a((int)a, (int)b, sums[i]);
-    }
-  }
-  __syncwarp();
 }
