@@ -28,6 +28,7 @@ struct Weights : Matrix<true> {
 
 // Stores the sums of a group's outputs, from the first of these on.
 struct Results {
+  static constexpr int NEIGHBOURS = 8;  // of a row, stored at once
   SCALAR* y;
   const int* bias;
   const int* factors;
@@ -40,20 +41,20 @@ struct Results {
     return (SCALAR)stored_number(total, factor_of(factors, column), storing);
   }
   // Neighbours of one row, of which only those before `columns` exist.
-  __device__ void store_several(index_t row, int column, int columns, const int (&sums)[8]) const {
-    struct alignas(8) Numbers {
-      SCALAR of[8];
+  __device__ void store_several(index_t row, int column, int columns, const int (&sums)[NEIGHBOURS]) const {
+    struct alignas(NEIGHBOURS) Numbers {
+      SCALAR of[NEIGHBOURS];
     };
     SCALAR* to = y + row + column;
     Numbers numbers;
 #pragma unroll
-    for (int e = 0; e < 8; e++) numbers.of[e] = number(sums[e], min(column + e, columns - 1));
-    if (column + 8 <= columns && (size_t)to % sizeof(numbers) == 0) {
+    for (int e = 0; e < NEIGHBOURS; e++) numbers.of[e] = number(sums[e], min(column + e, columns - 1));
+    if (column + NEIGHBOURS <= columns && (size_t)to % sizeof(numbers) == 0) {
       *reinterpret_cast<Numbers*>(to) = numbers;
       return;
     }
 #pragma unroll
-    for (int e = 0; e < 8; e++)
+    for (int e = 0; e < NEIGHBOURS; e++)
       if (column + e < columns) to[e] = numbers.of[e];
   }
 };
