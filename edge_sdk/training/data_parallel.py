@@ -53,7 +53,9 @@ def take_statistics_of_first(step: TrainingStep, communicator: Communicator) -> 
     trained = set(learnable(step.model.graph))
     for name in step.model.graph.params:
         if name in step.graph.updates and name not in trained:
-            array = np.array(step.workspace[name], order="C")
-            communicator.broadcast_(array)
+            array = step.workspace[name]
+            first = np.array(array, order="C")
+            communicator.broadcast_(first)
             if communicator.rank:
-                step.workspace[name] = array
+                array[...] = first
+                step.workspace[name] = array  # assigned, so that devices take note
