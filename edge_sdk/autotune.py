@@ -151,10 +151,7 @@ def measured_seconds(
         machine.disturb_caches()
         for array in warm:
             machine.read(array)
-        start = time.perf_counter()
-        work()
-        memory.wait()
-        return time.perf_counter() - start
+        return memory.timed([work])[0]
 
     for work in works:
         work()  # compiles

@@ -16,6 +16,7 @@ from edge_sdk import __version__, pretrained
 from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.kernels.gpu.emulated_driver import EmulatedDriver
 from edge_sdk.kernels.gpu.libraries import report
+from edge_sdk.kernels.gpu.nvrtc import compiler_version
 from edge_sdk.model import Model
 from edge_sdk.passes.allow_tf32 import allow_tf32
 from edge_sdk.passes.half_precision import half_precision
@@ -110,11 +111,22 @@ def used_bytes() -> int:
     return int(cupy.get_default_memory_pool().used_bytes())
 
 
+def versions() -> dict[str, object]:
+    """Return what figures depend on beside the machine."""
+    driver = current_driver()
+    emulated = isinstance(driver, EmulatedDriver)
+    about = {"edge_sdk": __version__, "device": driver.description, "emulated": emulated, **report()}
+    if not emulated:
+        import cupy
+
+        about |= {"cupy": cupy.__version__, "cuda_of_driver": cupy.cuda.runtime.driverGetVersion()}
+        about["nvrtc"] = compiler_version()
+    return about
+
+
 def main() -> None:
     """Serve."""
-    driver = current_driver()
-    about = {"edge_sdk": __version__, "device": driver.description, "emulated": isinstance(driver, EmulatedDriver)}
-    serve_cases(EdgeCase, about | report())
+    serve_cases(EdgeCase, versions())
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ import numpy as np
 
 from edge_sdk.errors import DeviceError
 from edge_sdk.kernel import Call
-from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.driver import Function, Size
 from edge_sdk.kernels.gpu.exchange import Exchange, HostExchange, NcclExchange
-from edge_sdk.kernels.gpu.nvrtc import check_compiler, compile_source, compiler_version
+from edge_sdk.kernels.gpu.nvrtc import check_compiler, machine_code
 from edge_sdk.kernels.gpu.source import Source
 from edge_sdk.kernels.gpu.transfer import Event, Queue, StagedTransfer, staging_sizes
 from edge_sdk.parallel.communicator import Communicator
@@ -86,10 +85,8 @@ class CudaDriver:
         from cupy_backends.cuda.api import driver
 
         if source not in self._modules:
-            key = f"nvrtc|{compiler_version()}|{self.architecture}|{source.text}"
-            code = compiled(key, lambda: compile_source(source, self.architecture).code)
             module = self._cupy.cuda.function.Module()
-            module.load(code)
+            module.load(machine_code(source, self.architecture))
             self._modules[source] = module
         module = self._modules[source]
         return _CudaFunction(module.get_function(kernel), module, driver.launchKernel, self._stream)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from edge_sdk.errors import DeviceError
+from edge_sdk.kernels.gpu.compiled_files import compiled
 from edge_sdk.kernels.gpu.source import Source
 
 OPTIONS = ("-std=c++17", "--ptxas-options=-v")
@@ -64,6 +65,12 @@ def compile_source(source: Source, architecture: str) -> CompiledSource:
         raise RuntimeError(f"{source.name}.cu for {source.dtype} on {architecture}: {error}\n{log[:4000]}") from error
     finally:
         nvrtc.destroyProgram(program)
+
+
+def machine_code(source: Source, architecture: str) -> bytes:
+    """Return the machine code of a source: from disk, or else from the compiler and onto the disk; raises as that."""
+    key = f"nvrtc|{compiler_version()}|{architecture}|{source.text}"
+    return compiled(key, lambda: compile_source(source, architecture).code)
 
 
 def check_compiler() -> None:

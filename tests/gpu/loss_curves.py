@@ -1,10 +1,10 @@
-"""Losses of 100 training steps of five networks: data, steps, and the CPU's curves with their noise, kept in a file.
+"""Losses of 100 training steps of five networks: data, steps, and the CPU's curves with their noise, which are kept.
 
     PYTHONPATH=tests python -m gpu.loss_curves [NETWORK …]
 
-writes loss_curves.json. Steps of SGD with momentum amplify whatever is rounded, so two right programs drift apart. How
-far is measured on the CPU: beside its own curve there are some whose weights are multiplied before every step by
-1 + u · n, n normally distributed and u about what one step rounds in each precision.
+writes loss_curves/NETWORK.json. Steps of SGD with momentum amplify whatever is rounded, so two right programs drift
+apart. How far is measured on the CPU: beside its own curve there are some whose weights are multiplied before every
+step by 1 + u · n, n normally distributed and u about what one step rounds in each precision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edge_sdk.session import Session
 from edge_sdk.spec import Array
 from edge_sdk.training.step import RATE, training_session
 
-FILE = Path(__file__).with_suffix(".json")
+FOLDER = Path(__file__).with_suffix("")
 STEPS, BATCH, BATCHES, CLASSES = 100, 16, 8, 4
 NOISE = {"float32": 1e-6, "fp16": 2.0**-11, "bf16": 2.0**-8}
 """By how much weights are disturbed before every step, relatively, to stand for a precision."""
@@ -93,15 +93,14 @@ def disturb(session: Session, noise: float, random: np.random.Generator) -> None
 
 
 def main(names: Sequence[str]) -> None:
-    """Measure on the CPU, and put the curves into the file beside those that are there."""
+    """Measure on the CPU, and write a file a network."""
     for name in names or NETWORKS:
         curves = {"cpu": losses(name).tolist()}
         for precision, noise in NOISE.items():
             curves[precision] = [losses(name, noise=noise, seed=seed).tolist() for seed in SEEDS]
-        known = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
-        known[name] = curves
-        rounded = json.loads(json.dumps(known), parse_float=lambda number: round(float(number), 6))
-        FILE.write_text(json.dumps(rounded, sort_keys=True) + "\n", encoding="utf-8")
+        rounded = json.loads(json.dumps(curves), parse_float=lambda number: round(float(number), 6))
+        FOLDER.mkdir(exist_ok=True)
+        (FOLDER / f"{name}.json").write_text(json.dumps(rounded, sort_keys=True) + "\n", encoding="utf-8")
         print(name, [round(loss, 3) for loss in curves["cpu"][::10]], flush=True)  # noqa: T201 - a script
 
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from gpu.loss_curves import FILE, NETWORKS, NOISE, STEPS, losses
+from gpu.loss_curves import FOLDER, NETWORKS, NOISE, STEPS, losses
 
 from edge_sdk.spec import Array
 
@@ -14,7 +14,7 @@ LEAST = {"float32": 1e-4, "fp16": 2.0**-7, "bf16": 2.0**-4}
 """What may differ where nothing is amplified: sixteen roundings of a loss of about 1 in 16 bits."""
 TIMES = 4.0
 """How far beyond the disturbed curves of the CPU another one may go: there are two of them alone."""
-KNOWN = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
+KNOWN = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}
 
 
 def noise(curves: list[list[float]], undisturbed: list[float]) -> Array:
@@ -28,7 +28,7 @@ def noise(curves: list[list[float]], undisturbed: list[float]) -> Array:
 def test_a_network_learns_what_it_learns_on_the_cpu(name: str, precision: str) -> None:
     """At each step the loss is within the noise, and at the end much lower than in the beginning."""
     if name not in KNOWN:
-        pytest.skip(f"no curve of {name} in {FILE.name}: PYTHONPATH=tests python -m gpu.loss_curves {name}")
+        pytest.skip(f"no curve of {name} is kept: PYTHONPATH=tests python -m gpu.loss_curves {name}")
     wanted = KNOWN[name]["cpu"]
 
     found = losses(name, "gpu", precision)
