@@ -1,4 +1,4 @@
-"""group_updates: small parameters of one optimizer are updated by one operator, in one parallel loop."""
+"""group_updates: parameters of one optimizer are updated by one operator, in one parallel loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def group_updates(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]
 
     The factor, where there is one, is the same too, and the gradients' type. The node stands where the last of them
     stood, so that the gradients live until then; those of large parameters would be most of that memory, and stay by
-    themselves. Every weight and state may be overwritten as before.
+    themselves, unless they wait for the factor anyway, which is made of all gradients. Every weight and state may be
+    overwritten as before.
     """
     last = last_values(graph)
     groups: dict[tuple[GroupedUpdate, str, tuple[Value, ...]], list[Node]] = {}
@@ -30,8 +31,8 @@ def group_updates(graph: Graph, workspace: Workspace) -> tuple[Graph, Workspace]
         form = GROUPED.get(type(node.op))
         if form is None or not last.issuperset(node.outputs):
             continue
-        if math.prod(graph.specs[node.inputs[0]].shape) <= LARGEST:
-            shared = {name: value for name, value in _inputs(node) if name in SHARED}
+        shared = {name: value for name, value in _inputs(node) if name in SHARED}
+        if "factor" in shared or math.prod(graph.specs[node.inputs[0]].shape) <= LARGEST:
             op = form(**node.op.attributes(), factored="factor" in shared)
             stored = graph.specs[node.inputs[1]].dtype  # of the gradient
             key = (op, stored, tuple(shared[name] for name in SHARED if name in shared))

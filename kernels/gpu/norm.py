@@ -140,8 +140,8 @@ def batch_norm_training_grad(
     given = (scratch[0], passed, np.bool_(op.residual), dy, x, *parameters, *from_y, _after(op.activation))
     summed = _launch(f"gradient_sums{over.suffix}", (over.tiles, over.parts, 1), x, *given, *over.sizes)
     slope, activation = (passed, None) if op.residual else (dy, op.activation)
-    spread_over = (out[0], scratch[1], slope, x, *parameters, _after(activation), *over.sizes)
-    spread = _launch(f"input_gradient{over.suffix}", over.everywhere, x, *spread_over)
+    taken = (out[0], scratch[1], slope, x, *parameters, _after(activation), *over.sizes)
+    spread = _launch(f"input_gradient{over.suffix}", over.everywhere, x, *taken)
     return sequence((summed, _finish_gradient(out, scratch, inverse_deviation, None, over), spread))
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from edge_sdk.kernel import Call, kernel
+from edge_sdk.kernels.gpu.column_sums import column_scratch, column_sums, sums_columns
 from edge_sdk.kernels.gpu.launch import for_each, launch, nothing, number, sequence
 from edge_sdk.kernels.gpu.strides import broadcast_strides, contiguous_strides, strides
 from edge_sdk.ops.reduce import BroadcastLike, MeanScaleGrad, ReduceMax, ReduceMaxGrad, ReduceMean, ReduceSum
-from edge_sdk.spec import Array, Spec
+from edge_sdk.spec import Array, Spec, spec_of
 
 THREADS = 256
 WARP = 32
@@ -111,8 +112,14 @@ def _scratch(op: ReduceSum | ReduceMean | ReduceMax, x: Spec) -> tuple[Spec, ...
     return (reduction_scratch(x, op.axes),)
 
 
-@kernel(ReduceSum, "gpu", scratch=_scratch, binds=True)
+def _sum_scratch(op: ReduceSum, x: Spec) -> tuple[Spec, ...]:
+    return (column_scratch(x),) if sums_columns(x, op.axes) else _scratch(op, x)
+
+
+@kernel(ReduceSum, "gpu", scratch=_sum_scratch, binds=True)
 def reduce_sum(op: ReduceSum, out: Array, x: Array, *, scratch: tuple[Array, ...]) -> Call:
+    if sums_columns(spec_of(x), op.axes):
+        return column_sums(out, x, scratch[0])
     return reduce_over("reduce_sum", out, x, op.axes, scratch[0])
 
 

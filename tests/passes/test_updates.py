@@ -134,6 +134,18 @@ def test_small_parameters_of_one_rule_are_a_group(monkeypatch):
     assert [node.inputs[0] for node in graph.nodes if node.op == SGDUpdate(0.9, weight_decay=0.01)] == ["third.weight"]
 
 
+def test_large_parameters_that_wait_for_all_gradients_are_in_the_group(monkeypatch):
+    """Where a factor is made of all gradients they are there at the end, so nothing is gained by an update alone."""
+    step = training_step(
+        large_model(), SGD(weight_decay=0.01), learning_rate=0.05, precision="fp16", device="gpu"
+    )  # fmt: skip
+
+    alone = {node.inputs[0] for node in step.graph.nodes if node.op.name == "sgd_update"}
+
+    assert {"first.weight", "second.weight", "third.weight", "head.weight"} in grouped_weights(step.graph)
+    assert alone == {"head.bias"}  # the only one of its kind whose gradient is in 16 bits
+
+
 def test_a_lone_small_parameter_stays_as_it_is(monkeypatch):
     """A group of one would gain nothing."""
     monkeypatch.setattr(grouping, "LARGEST", 3)
