@@ -17,6 +17,9 @@ import edge_sdk as edge
 from edge_sdk.cli.main import main
 from edge_sdk.model import Model
 
+ANNOUNCED = ("INFO: Created TensorFlow Lite", "compiling kernels, once", "compiled ")
+"""How lines begin that are no part of an answer: the runtime's, and those of a start whose kernels are compiled."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -51,7 +54,7 @@ def refused(run) -> Callable[..., str]:
 
     def call(*arguments: object) -> str:
         result = run(*arguments)
-        lines = [line for line in result.err.splitlines() if not line.startswith("INFO: Created TensorFlow Lite")]
+        lines = [line for line in result.err.splitlines() if not line.startswith(ANNOUNCED)]
         assert (result.code, result.out) == (2, "")
         assert 1 <= len(lines) <= 2
         assert lines[0].startswith("edge: ")

@@ -105,7 +105,7 @@ class Count(Silent):
         self.epochs.append(metrics.epoch)
 
 
-SMALL = Extent(every=8, epochs=1, frozen=16)
+SMALL = Extent(every=15, epochs=1, frozen=16)
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,7 @@ def cells() -> ArrayDataset:
 
 
 @needs_instructions
+@pytest.mark.long
 def test_runs_end_within_the_noise_of_seeds():
     """Real photos, three epochs: the means over seeds differ by less than float32's own runs do from each other."""
     pytest.importorskip("elpv_dataset", reason="the photos are not installed")
