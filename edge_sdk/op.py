@@ -119,7 +119,7 @@ def operator_from_attributes(name: str, attributes: Mapping[str, Any]) -> Op:
     unknown = sorted(set(attributes) - fields)
     if unknown:
         raise FormatError(f"{name}: unknown attribute {unknown[0]!r}{suggestion(unknown[0], fields)}")
-    declared = _attribute_types(cls)
+    declared = _attribute_types(name)
     values = {key: _as_declared(name, key, value, declared[key]) for key, value in attributes.items()}
     try:
         return cls(**values)
@@ -128,9 +128,9 @@ def operator_from_attributes(name: str, attributes: Mapping[str, Any]) -> Op:
 
 
 @functools.cache
-def _attribute_types(cls: type[Op]) -> Mapping[str, Any]:
+def _attribute_types(name: str) -> Mapping[str, Any]:
     """The annotations of an operator's attributes, evaluated once: a file has hundreds of nodes of a few operators."""
-    return typing.get_type_hints(cls)
+    return typing.get_type_hints(OPERATORS[name])
 
 
 def _as_declared(op: str, key: str, value: Any, declared: Any) -> Any:
