@@ -19,7 +19,7 @@ def program(graph: Graph) -> str:
     }
     """
     signature = ", ".join(f"{value}: {graph.specs[value]}" for value in graph.inputs)
-    lines = [f"graph {graph.name}({signature}) -> ({', '.join(graph.outputs)}) {{"]
+    lines = [f"graph {_printable(graph.name)}({signature}) -> ({', '.join(graph.outputs)}) {{"]
     lines += [f"  param {value}: {graph.specs[value]}" for value in graph.params]
     lines += [f"  {line}" for node in graph.nodes for line in _statements(graph, node)]
     lines += [f"  update {state} <- {new}" for state, new in graph.updates.items()]
@@ -28,7 +28,7 @@ def program(graph: Graph) -> str:
 
 def dot(graph: Graph) -> str:
     """Return the graph in Graphviz' DOT language: a box a node, an edge a value, labelled with its spec."""
-    lines = [f"digraph {_quoted(graph.name)} {{", "  rankdir=TB; node [shape=box, fontname=Helvetica];"]
+    lines = [f"digraph {_quoted(_printable(graph.name))} {{", "  rankdir=TB; node [shape=box, fontname=Helvetica];"]
     for value in (*graph.inputs, *graph.params):
         shape = "ellipse" if value in graph.inputs else "note"
         if graph.consumers(value) or value in graph.outputs:
@@ -73,10 +73,15 @@ def _attributes(op: Op) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, Graph):
-        return value.name
+        return _printable(value.name)
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_text, value)) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _printable(name: str) -> str:
+    """A graph's name, which may be a file's, without what a terminal would obey."""
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _quoted(text: str) -> str:

@@ -13,33 +13,12 @@ from edge_sdk.converters.onnx.proto import tensor_array
 from edge_sdk.converters.onnx.read_graph import Border, ReadGraph, inputs_behind, read_graph
 from edge_sdk.converters.onnx.table import UnsupportedError
 from edge_sdk.errors import GraphError, UsageError
-from edge_sdk.graph import Graph
-from edge_sdk.ops import logic, shape
-from edge_sdk.ops.control import Identity
 from edge_sdk.session import Session
 from edge_sdk.spec import Array
 
 COMPUTED_BYTES = 1 << 30
-ANY_TYPE = (
-    logic.Compare, logic.Bitwise, logic.Where, shape.Reshape, shape.Transpose, shape.Concat, shape.Slice, shape.Split,
-    shape.Pad, shape.Cast, shape.BroadcastTo, Identity,
-)  # fmt: skip
-"""Operators whose CPU kernels compute every type; those of the others are for float32."""
 Given: TypeAlias = Array | list[Array]
 """A tensor, or a sequence of them."""
-
-
-def device_for(graph: Graph) -> str:
-    """Return "cpu" where its kernels have all the types of the graph, else "reference"."""
-    for node in graph.nodes:
-        specs = [graph.specs[value] for value in (*node.inputs, *node.outputs)]
-        if isinstance(node.op, ANY_TYPE):
-            continue
-        if node.op.name == "gather":
-            specs = specs[:1]
-        if any(spec.dtype != "float32" for spec in specs):
-            return "reference"
-    return "cpu"
 
 
 class PreparedModel(BackendRep):
@@ -74,7 +53,7 @@ class PreparedModel(BackendRep):
                 for part, one in pairs:
                     if part.value is not None:
                         feeds[part.value] = np.array(part.layout.hold(np.asarray(one)), order="C")
-            self.device = device_for(read.graph) if self.asked == "cpu" else self.asked
+            self.device = self.asked
             computed = Session(read.graph, read.workspace, self.device, precise=True).run(feeds)
         names = [info.name for info in self.model.graph.output]
         values = [_released(read.outputs[name], computed) for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -154,3 +155,14 @@ def test_an_unused_parameter_is_not_drawn(graph):
     wider = Graph("net", graph.inputs, (*graph.params, "unused"), graph.nodes, graph.outputs, specs, graph.updates)
 
     assert dot(wider) == dot(graph)
+
+
+def test_a_name_cannot_speak_to_the_terminal(graph):
+    """Names of graphs come out of files: colours, bells and new lines are written out."""
+    hostile = dataclasses.replace(graph, name="net\x1b[31m\n\x07")
+
+    text, drawn = program(hostile), dot(hostile)
+
+    assert text.startswith(r"graph net\x1b[31m\n\x07(")
+    assert drawn.startswith(r'digraph "net\\x1b[31m\\n\\x07" {')
+    assert all(line.isprintable() for line in (*text.split("\n"), *drawn.split("\n")))
