@@ -171,6 +171,8 @@ OTHERS = [
     (("train", "{here}/one", "--out", "{run}"), "single class"),
     (("train", "{photos}", "--model", "resnet8", "--out", "{run}"), "did you mean 'resnet18'?"),
     (("train", "{photos}", "--model", "xyzzy", "--out", "{run}"), "efficientnet_lite0"),
+    (("train", "{photos}", "--model", "{here}/absent", "--out", "{run}"), "absent: neither a network of the zoo nor"),
+    (("train", "{photos}", "--model", "ResNet18", "--out", "{run}"), "not in the zoo; did you mean 'resnet18'?"),
     (("train", "{photos}", "--model", "{here}/absent.edge", "--out", "{run}"), "absent.edge"),
     (("train", "{photos}", "--model", "{here}/cut.edge", "--out", "{run}"), "cut.edge"),
     (("train", "{photos}", "--model", "{model}", "--image-size", "32", "--out", "{run}"), "--image-size"),
