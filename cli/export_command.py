@@ -222,7 +222,7 @@ def _tell(rung: str) -> None:
 def _tell_unlabelled(check: Path | None, accuracy: float | None) -> None:
     """Say why there is no accuracy, where photos were given for it."""
     if check is not None and accuracy is None:
-        note(f"edge: {check}: its folders are no classes of the model, so the answers are compared, but not judged")
+        note(f"edge: {check}: no folders named as the model's classes, so the answers are compared, but not judged")
 
 
 def _rung_of(attempt: Attempt) -> str:
