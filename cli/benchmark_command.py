@@ -89,7 +89,9 @@ def _model(name: str) -> Model:
         return pretrained.load(name, weights=None)
     if not Path(name).exists():
         known = pretrained.list_models()
-        raise UsageError(f"{name!r} is neither a zoo network ({', '.join(known)}) nor a file{suggestion(name, known)}")
+        raise UsageError(
+            f"{name!r} is neither a zoo network nor a file{suggestion(name, known)}; networks: {', '.join(known)}"
+        )
     return load(name)
 
 

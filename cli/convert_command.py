@@ -97,6 +97,8 @@ def _read(source: Path, labels: tuple[str, ...] | None, given: dict[str, Any]) -
         raise UsageError(
             "Caffe keeps a network in two files: edge convert NET.prototxt OUT.edge --weights W.caffemodel"
         )
+    if given["image_size"] is not None:
+        raise UsageError(f"--image-size: {source} says the size of its input itself; edit its input_shape")
     caffe = converter("edge_sdk.converters.caffe")
     model: Model = caffe.read(source, given["weights"], mean=mean_image and Path(mean_image), labels=labels)
     return model

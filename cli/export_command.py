@@ -149,6 +149,10 @@ def command(
 
     _check_ending(out)
     check_not_itself(out, model)
+    if max_drop is None and min_agreement is None and max_size is None:
+        _check_without("--max-drop, --min-agreement or --max-size", "rungs", "train")
+    if not prune:
+        _check_without("--prune", "prune_epochs")
     if weights == "int4" and quantize != "int8":
         raise click.UsageError(f"--weights int4 is for --quantize int8; this file would be {quantize}")
     if min_agreement is not None and 0 < min_agreement <= 1:
@@ -190,10 +194,19 @@ def _check_ending(out: Path) -> None:
             f"{out}: the name of the file to write must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
             f"{suggestion(ending, ENDINGS)}"
         )
-    context = click.get_current_context()
     for name in NOT_FOR.get(ending, ("opset",)):
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+        if _is_given(name):
             raise click.UsageError(f"--{name.replace('_', '-')} is no option of {ending} files")
+
+
+def _check_without(companion: str, *names: str) -> None:
+    """Refuse options that change nothing without another one."""
+    for name in filter(_is_given, names):
+        raise click.UsageError(f"--{name.replace('_', '-')} goes with {companion}, and changes nothing without")
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _rungs(names: str | None) -> tuple[RungName, ...]:
@@ -209,7 +222,7 @@ def _tell(rung: str) -> None:
 def _tell_unlabelled(check: Path | None, accuracy: float | None) -> None:
     """Say why there is no accuracy, where photos were given for it."""
     if check is not None and accuracy is None:
-        note(f"edge: {check}: its folders are no classes of the model, so the answers are compared, but not judged")
+        note(f"edge: {check}: no folders named as the model's classes, so the answers are compared, but not judged")
 
 
 def _rung_of(attempt: Attempt) -> str:

@@ -185,7 +185,8 @@ class TrainingDisplay:
         """Name the photo that is left out."""
         from rich.text import Text
 
-        self._console.print(Text.assemble(("left out", "yellow"), f" {photo.name}: {photo.reason}"), soft_wrap=True)
+        reason = photo.reason if photo.name in photo.reason else f"{photo.name}: {photo.reason}"
+        self._console.print(Text.assemble(("left out", "yellow"), f" {reason}"), soft_wrap=True)
 
     def _title(self, epoch: int) -> str:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"

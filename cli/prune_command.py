@@ -150,8 +150,13 @@ def _check_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
     from edge_sdk.training.settings import Settings
 
     Settings(**settings)
-    if resume and not (folder / CHECKPOINT).exists():
+    is_there = (folder / CHECKPOINT).exists()
+    if resume and not is_there:
         raise UsageError(f"{folder}: nothing to resume, there is no {CHECKPOINT}")
+    if is_there and not resume:
+        raise UsageError(
+            f"{folder}: the checkpoint of an interrupted call is there; add --resume, or give another --out"
+        )
 
 
 def _smaller(

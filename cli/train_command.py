@@ -252,6 +252,8 @@ def _starting_model(name: str, weights: str, classes: int, labels: tuple[str, ..
             return model
         note(f"{name} has {model.num_classes} classes, the photos {classes}: its classifier starts anew")
         return model.with_labels(labels)
+    if not is_network and Path(name).name != name:
+        raise UsageError(f"{name}: neither a network of the zoo nor a run's folder")
     chosen = None if weights == "none" else weights
     with DownloadDisplay(name) as display:
         return pretrained.load(

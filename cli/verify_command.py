@@ -15,7 +15,7 @@ from edge_sdk.cli.output import check_exported, json_option, print_json, print_t
 def command(file: Path, as_json: bool) -> int:
     """Check an exported FILE (.tflite): its hash, labels and metadata, and its self-test in the installed runtime.
 
-    Ends with 0 when nothing failed, 1 when the file failed, 2 when there is no such file.
+    Ends with 0 when nothing failed, 1 when the file failed, 2 when there is no such file or it is of another kind.
 
     \b
     Examples:

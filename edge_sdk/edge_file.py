@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edge_sdk.atomic import atomic_write
-from edge_sdk.errors import EdgeError, FormatError
+from edge_sdk.errors import EdgeError, FormatError, UsageError
 from edge_sdk.model import Model
 from edge_sdk.preprocess import Preprocess
 from edge_sdk.serialize import graph_from_json, graph_to_json
@@ -29,9 +29,20 @@ _ENTRIES = ("edge", "graph", "labels", "preprocess", "provenance")
 
 
 def save(model: Model, path: Path | str) -> None:
-    """Write `model` to `path`, whole or not at all; equal models give equal bytes."""
+    """Write `model` to `path`, whole or not at all; equal models give equal bytes.
+
+    Raises:
+        UsageError: a name that says that it is a file of another format.
+    """
     from safetensors.numpy import save as to_bytes
 
+    from edge_sdk.opening import CAFFE, CHECKPOINTS, GRAPHS
+
+    if Path(path).suffix in (*GRAPHS, *CHECKPOINTS, *CAFFE, ".mlpackage"):
+        raise UsageError(
+            f"{path}: a model is saved in the format of .edge files; edge.export, edge.export_onnx and "
+            "edge.export_coreml write others"
+        )
     weights = model.workspace.restricted(model.graph)
     metadata = _entries(model)
     metadata["sha256"] = _digest(metadata, weights)

@@ -124,7 +124,7 @@ class Model:
         return rank(softmax(logits), self.labels, top)
 
     def save(self, path: Path | str) -> None:
-        """Write the model to one `.edge` file, whole or not at all."""
+        """Write the model to one `.edge` file, whole or not at all; raises UsageError for a name such as m.tflite."""
         from edge_sdk.edge_file import save
 
         save(self, path)

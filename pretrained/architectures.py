@@ -236,5 +236,7 @@ def known_name(name: str) -> str:
     chosen = ALIASES.get(name, name)
     if chosen not in ZOO:
         known = (*ZOO, *ALIASES)
-        raise UsageError(f"model {name!r} is not in the zoo ({', '.join(list_models())}){suggestion(name, known)}")
+        raise UsageError(
+            f"model {name!r} is not in the zoo{suggestion(name, known)}; it has {', '.join(list_models())}"
+        )
     return chosen

@@ -204,20 +204,22 @@ def _read_labels(data: bytes | IO[bytes], file_name: str, name: str) -> tuple[st
     try:
         whole = io.BytesIO(data) if isinstance(data, bytes) else data
         with zipfile.ZipFile(whole) as archive:
-            # Other ways to compress take memory by what the entry says, and have errors of their own.
-            if archive.getinfo(file_name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise FormatError(f"{name}: its label file {file_name!r} is neither stored nor deflated")
-            # The size that the archive states may be a lie, so no more than the limit is unpacked.
-            with archive.open(file_name) as file:
-                content = file.read(MAX_LABEL_BYTES + 1)
+            content = _unpacked(archive, file_name)
         text = content.decode()
-    except FormatError:
-        raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, RuntimeError) as error:
         raise FormatError(f"{name}: its label file {file_name!r} cannot be read ({error})") from error
     if len(content) > MAX_LABEL_BYTES:
         raise FormatError(f"{name}: its label file {file_name!r} has more than {MAX_LABEL_BYTES:,} bytes")
     return tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n"))
+
+
+def _unpacked(archive: zipfile.ZipFile, file_name: str) -> bytes:
+    # Other ways to compress take memory by what the entry says, and have errors of their own.
+    if archive.getinfo(file_name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile("it is neither stored nor deflated")
+    # The size that the archive states may be a lie, so no more than the limit is unpacked.
+    with archive.open(file_name) as file:
+        return file.read(MAX_LABEL_BYTES + 1)
 
 
 def _read_edge_entry(entry: bytes, other: FileMetadata, name: str) -> FileMetadata:

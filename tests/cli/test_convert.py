@@ -145,6 +145,7 @@ MISTAKES = [
     (("plain.tflite", "a.edge", "--labels", "odd.json"), "odd.json: wanted a JSON list"),
     (("net.prototxt", "a.edge"), "--weights W.caffemodel"),
     (("text.caffemodel", "a.edge"), "--weights W.caffemodel"),
+    (("net.prototxt", "a.edge", "--weights", "text.caffemodel", "--image-size", "64"), "--image-size: net.prototxt"),
     (("text.pth", "a.edge", "--model", "resnet81"), "did you mean 'resnet18'?"),
     (("text.pth", "a.edge", "--model", "resnet18"), "text.pth"),
 ]

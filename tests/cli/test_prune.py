@@ -75,7 +75,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_resuming_gives_the_same_model(run, wide, 
     resumed = run(*command, "--out", out, "--resume")
 
     assert again.code == 2
-    assert "holds a run already; resume it" in again.err
+    assert "the checkpoint of an interrupted call is there; add --resume" in again.err
     assert resumed.code == 0
     assert out.read_bytes() == (tmp_path / "whole.edge").read_bytes()
     assert not (tmp_path / "cut.run").exists()

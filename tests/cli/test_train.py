@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,17 @@ def test_a_run_goes_on_from_another_run_s_folder(run, finished, photos, tmp_path
 
     folder, file = (edge.load(tmp_path / name).workspace.digest() for name in ("folder", "file"))
     assert folder == file
+
+
+def test_a_photo_that_is_left_out_is_named_once(run, photos, untrained, tmp_path):
+    """With its path and the reason, above the progress."""
+    data = shutil.copytree(photos, tmp_path / "photos")
+    (data / "red" / "torn.png").write_text("I am no photo")
+
+    result = run("train", data, "--model", untrained, *SETTINGS, "--out", tmp_path / "run")
+
+    assert result.err.count("torn.png") == 1
+    assert f"left out {data / 'red' / 'torn.png'}: no image of a known format" in result.err
 
 
 def test_json_is_all_that_stdout_has(run, photos, untrained, tmp_path):

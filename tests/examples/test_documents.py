@@ -13,10 +13,12 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 import skimage.data
 from PIL import Image
 
+from edge_sdk.cli.main import edge
 from edge_sdk.converters.onnx.table import READERS
 from edge_sdk.op import OPERATORS
 from edge_sdk.pretrained.architectures import ZOO
@@ -189,6 +191,25 @@ def test_the_plan_names_no_file_that_is_gone(room):
 
     assert files
     assert not [name for name in files if not any((ROOT / folder / name).exists() for folder in folders)]
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_commands_in_the_text_have_the_options_that_they_are_given(document):
+    """Every `edge …`, in a line of its own or within a sentence, names a command, and options that it has."""
+    text = document.read_text("utf-8").replace("\\\n", " ")
+    inline, lines = re.findall(r"`edge ([^`]+)`", text), re.findall(r"^ {4}(?:.*&& )?edge (.+)$", text, re.MULTILINE)
+
+    for call in (*inline, *lines):
+        name, *words = re.split(r" #|&&|\|(?= )", call)[0].split()
+        if name.startswith("-"):
+            continue
+        command = edge.get_command(click.Context(edge), name)
+        parameters = [
+            *command.params,
+            *(one for sub in getattr(command, "commands", {}).values() for one in sub.params),
+        ]
+        known = {"--help", *(opt for one in parameters for opt in (*one.opts, *one.secondary_opts))}
+        assert {word.strip("[]") for word in words if word.startswith(("--", "[--"))} <= known, call
 
 
 def test_the_counts_of_the_readme_are_those_of_the_package():

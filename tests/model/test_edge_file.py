@@ -16,7 +16,7 @@ from tiny_models import tiny_model
 
 import edge_sdk as edge
 from edge_sdk.edge_file import load, save
-from edge_sdk.errors import FormatError
+from edge_sdk.errors import FormatError, UsageError
 
 PHOTOS = np.random.default_rng(0).standard_normal((3, 16, 16, 3)).astype(np.float32)
 
@@ -270,3 +270,12 @@ def test_the_public_names_save_and_load(model, tmp_path):
     model.save(tmp_path / "model.edge")
 
     assert edge.load(tmp_path / "model.edge").labels == model.labels
+
+
+@pytest.mark.parametrize("name", ["m.tflite", "m.onnx", "m.pth", "m.h5", "m.mlpackage"])
+def test_a_model_is_not_saved_under_the_name_of_another_format(model, tmp_path, name):
+    """A phone would be given an .edge file; the error names the function that was meant."""
+    with pytest.raises(UsageError, match=r"edge\.export"):
+        model.save(tmp_path / name)
+
+    assert not list(tmp_path.iterdir())
