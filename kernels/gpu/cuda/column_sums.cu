@@ -17,7 +17,9 @@
     }                                                                                                                 \
     add_groups<W>(sums, shared, lanes, place);                                                                        \
     if (place.group || place.c >= channels) return;                                                                   \
-    for (int i = 0; i < W; i++) parts[(index_t)blockIdx.y * channels + place.c + i] = sums[i];                        \
+    Pack<COMPUTE, W> whole;                                                                                           \
+    for (int i = 0; i < W; i++) whole.values[i] = sums[i];                                                            \
+    put_pack(parts, (index_t)blockIdx.y * channels + place.c, whole);                                                 \
   }
 COLUMN_SUMS(, 1)
 COLUMN_SUMS(_4, 4)

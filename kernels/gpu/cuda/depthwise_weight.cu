@@ -53,11 +53,13 @@ __device__ void weights(COMPUTE* partial, const SCALAR* dy, const SCALAR* x, int
     for (int i = 0; i < CHUNK; i++) shared[i][threadIdx.z * group + own] = sums[s][i];
     __syncthreads();
     if (threadIdx.z == 0 && channel < g.channels) {
+      Pack<COMPUTE, CHUNK> whole;
 #pragma unroll
       for (int i = 0; i < CHUNK; i++) {
-        for (int z = 1; z < (int)blockDim.z; z++) sums[s][i] += shared[i][z * group + own];
-        partial[((index_t)part * v.kernel * kernel + r * kernel + s) * g.channels + channel + i] = sums[s][i];
+        whole.values[i] = sums[s][i];
+        for (int z = 1; z < (int)blockDim.z; z++) whole.values[i] += shared[i][z * group + own];
       }
+      put_pack(partial, ((index_t)part * v.kernel * kernel + r * kernel + s) * g.channels + channel, whole);
     }
     __syncthreads();
   }

@@ -25,7 +25,7 @@ __device__ int reciprocal(long long x) {
 __device__ index_t row_of_warp() { return blockIdx.x * (index_t)(blockDim.x / 32) + threadIdx.x / 32; }
 
 __device__ int largest_of(const SCALAR* x, int columns) {
-  int largest = x[0];
+  int largest = -32768;  // not x[0], which in place is overwritten by a lane that does not wait for the others
   for (int c = threadIdx.x % 32; c < columns; c += 32) largest = max(largest, (int)x[c]);
   return over_warp(largest, Largest());
 }
