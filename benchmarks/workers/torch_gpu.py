@@ -1,7 +1,7 @@
 """PyTorch's training steps and inference on a GPU, case by case (cases.py): FORM [DEVICE], FORM "eager" or "compiled".
 
-Images are in channels_last, from bytes on; the optimizer is fused; 16 bits are autocast's, with GradScaler for float16
-in training, and cuDNN measures its algorithms.
+Images are in channels_last, from bytes on; the optimizer is fused; 16 bits in training are autocast's, with GradScaler
+for float16, and in inference weights are stored so; cuDNN measures its algorithms.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 class Normalised(nn.Module):
-    """A network on bytes (n, h, w, 3)."""
+    """A network of numbers of a type, on bytes (n, h, w, 3)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.dtype = network.to(dtype), dtype
         for name, numbers in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(numbers).reshape(1, 3, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return logits."""
-        return self.network((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.deviation)
+        image = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.deviation
+        return self.network(image.to(self.dtype))
 
 
 class SmokeNetwork(nn.Sequential):
@@ -84,9 +85,10 @@ class TorchCase:
         torch.manual_seed(0)
         classes, side = wanted["classes"], wanted["side"]
         network = SmokeNetwork(classes) if wanted["network"] == "smoke" else build(wanted["network"], classes)
-        model = Normalised(network).to(DEVICE, memory_format=torch.channels_last)
         self._trains = wanted["kind"].startswith("training")
         self._dtype = DTYPES.get(wanted["precision"])
+        stored = torch.float32 if self._trains else self._dtype or torch.float32
+        model = Normalised(network, stored).to(DEVICE, memory_format=torch.channels_last)
         if self._trains:
             self._optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, fused=True)
             self._scaler = torch.amp.GradScaler(DEVICE.type, enabled=self._dtype is torch.float16)
@@ -104,18 +106,15 @@ class TorchCase:
     def run(self, pixels: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Take a step, or look at photos."""
         if not self._trains:
-            with torch.inference_mode(), self._autocast():
+            with torch.inference_mode():
                 return self._model(pixels)
         self._optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
+        with torch.autocast(DEVICE.type, self._dtype, enabled=self._dtype is not None):
             loss = self._loss_of(self._model(pixels), label)
         self._scaler.scale(loss).backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return loss.detach()
-
-    def _autocast(self) -> Any:
-        return torch.autocast(DEVICE.type, self._dtype, enabled=self._dtype is not None)
 
     def seconds(self, runs: int) -> float:
         """Photos lie on the device, or come from the host; there each run's result is asked for one run later."""

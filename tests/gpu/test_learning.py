@@ -37,7 +37,7 @@ def test_a_network_learns_what_it_learns_on_the_cpu(name: str, precision: str) -
     worst = int(np.argmax(np.abs(found - wanted) / allowed))
     assert np.isfinite(found).all()
     assert abs(found[worst] - wanted[worst]) <= allowed[worst], f"step {worst}: {found[worst]}, wanted {wanted[worst]}"
-    assert float(np.mean(found[-10:])) < 0.9 * float(np.mean(found[:10]))
+    assert np.median(found[-30:]) < 0.9 * np.median(found[:10])  # a single step may leap, on the CPU as well
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
