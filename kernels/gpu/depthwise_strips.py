@@ -26,6 +26,8 @@ THREADS, MOST_LANES, MOST_LINES = 256, 16, 16
 """Of a block: its threads, and at most how many are neighbours along channels, and along columns."""
 BLOCKS, LEAST_PIXELS = 1024, 32
 """Into how many blocks a weight gradient is cut, and how many pixels each of their threads then has at least."""
+MOST_GROUPS = 64
+"""The most threads along the third axis of a block."""
 
 Depthwise = DepthwiseConv2D | DepthwiseConv2DGradInput | DepthwiseConv2DGradWeight
 
@@ -59,7 +61,7 @@ def weight_parts(op: DepthwiseConv2DGradWeight, dy: Spec) -> int:
     """Return of how many parts a weight gradient is made."""
     n, p, q, _ = dy.shape
     lanes, tiles = _lanes(dy)
-    groups = THREADS // (lanes * op.kernel_size[0])
+    groups = _groups(op, lanes)
     return max(min(BLOCKS // tiles, n * p * q // (groups * LEAST_PIXELS)), 1)
 
 
@@ -73,7 +75,7 @@ def weight_gradient(
 ) -> Call:
     """Return the launch that makes the parts (part, taps · channels); `spec` is that of dy."""
     lanes, tiles = _lanes(spec)
-    block = (lanes, op.kernel_size[0], THREADS // (lanes * op.kernel_size[0]))
+    block = (lanes, op.kernel_size[0], _groups(op, lanes))
     name = f"depthwise_conv2d_grad_weight_{_suffix(op, op.kernel_size[1])}"
     given = (partial, dy, x, np.int32(partial.shape[0]), described)
     return launch("depthwise_weight", name, (tiles * partial.shape[0], 1, 1), block, *given, dtype=dtype_of(dy))
@@ -94,6 +96,11 @@ def _lanes(pixels: Spec) -> tuple[int, int]:
     chunks = pixels.shape[3] * pixels.numpy_dtype.itemsize // CHUNK_BYTES
     tiles = -(-chunks // MOST_LANES)
     return -(-chunks // tiles), tiles
+
+
+def _groups(op: DepthwiseConv2DGradWeight, lanes: int) -> int:
+    """Groups of a block, each with threads for all lines of taps."""
+    return min(THREADS // (lanes * op.kernel_size[0]), MOST_GROUPS)
 
 
 def _suffix(op: Depthwise, width: int) -> str:

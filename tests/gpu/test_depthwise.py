@@ -100,6 +100,21 @@ def test_what_lies_outside_of_the_image_is_not_multiplied():
     assert found.sum() == 25
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_blocks_are_within_what_a_gpu_runs(rows, monkeypatch):
+    """A GPU has at most 64 threads along the third axis of a block, which few channels would need more of."""
+    blocks = []
+    record = lambda *given, dtype: blocks.append(given[3])  # noqa: E731 - stands in for a function
+    monkeypatch.setattr(depthwise_strips, "launch", record)
+    op, spec = DepthwiseConv2DGradWeight((1, 1), "same", (1, 1), (rows, 3)), Spec((8, 200, 9, 4))
+    partial = np.empty((depthwise_strips.weight_parts(op, spec), 1), np.float32)
+
+    depthwise_strips.weight_gradient(op, partial, partial, partial, spec, None)
+
+    assert blocks[0][:2] == (1, rows)
+    assert 32 < blocks[0][2] <= 64
+
+
 @pytest.mark.parametrize("offset", [0, 1, 2])
 def test_any_address(offset):
     """Where 16 bytes cannot be loaded at once, numbers are read one by one, and the results are the same."""
