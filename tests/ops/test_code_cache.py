@@ -124,6 +124,7 @@ def test_a_damaged_file_is_compiled_again(cache):
     assert after[:3] == [SUM, "0", "2"]
 
 
+@pytest.mark.long
 def test_three_processes_that_start_at_once_on_an_empty_cache(tmp_path):
     """All are right, and leave whole files."""
     processes = [start(tmp_path) for _ in range(3)]
@@ -182,6 +183,7 @@ def test_a_disk_that_is_full_costs_only_time(tmp_path):
     assert list(tmp_path.rglob("*.part")) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environment",
     [{"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, {"EDGE_SIMD_LANES": "4"}, {"NUMBA_OPT": "1"}],
