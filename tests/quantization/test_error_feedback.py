@@ -163,6 +163,7 @@ def test_it_ends_where_no_single_weight_helps(seed, depth):
         assert costs(problem, other)[0, 0] >= least * (1 - 1e-4)
 
 
+@pytest.mark.long
 def test_deep_layers_need_memory_for_blocks_only():
     """6000 inputs: far below their square, which is 144 MB, and much nearer than nearest on rows it never saw."""
     whole = drawn(0, 6000, rows=1200, channels=4)
