@@ -35,6 +35,7 @@ MEMORY_VARIABLE = "EDGE_GPU_MEMORY"
 CHECK_VARIABLE = "EDGE_GPU_CHECK"
 DIVERGED, FAILED_CHECK = 1, 2  # how a launch may end (emulation/blocks.h)
 GRID_LIMIT, THREADS_LIMIT, SHARED_LIMIT = (2**31 - 1, 65535, 65535), 1024, 48 << 10
+BLOCK_LIMIT = (1024, 1024, 64)
 
 _C_TYPES = {
     "float": np.dtype("float32"), "double": np.dtype("float64"), "int": np.dtype("int32"),
@@ -72,7 +73,9 @@ class _EmulatedFunction:
         name = self._name
         if any(not 1 <= size <= limit for size, limit in zip(grid, GRID_LIMIT, strict=True)):
             raise ValueError(f"{name}: a grid of {grid} blocks; wanted at least 1, at most {GRID_LIMIT}")
-        if not 1 <= block[0] * block[1] * block[2] <= THREADS_LIMIT or shared > SHARED_LIMIT:
+        if any(not 1 <= size <= limit for size, limit in zip(block, BLOCK_LIMIT, strict=True)):
+            raise ValueError(f"{name}: a block of {block} threads; wanted at least 1, at most {BLOCK_LIMIT}")
+        if block[0] * block[1] * block[2] > THREADS_LIMIT or shared > SHARED_LIMIT:
             raise ValueError(f"{name}: {block} threads, {shared} bytes shared; at most {THREADS_LIMIT} threads")
         if self._checks:
             self._checks.begin()
