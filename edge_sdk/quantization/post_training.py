@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,7 +33,7 @@ KEPT_SESSIONS = 2
 """Batch sizes that stay bound: the usual one and that of the rest at the end of a data set."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QuantizedModel:
     """A classifier on 8-bit numbers: int8 activations and weights, int32 sums.
 
@@ -46,7 +47,7 @@ class QuantizedModel:
     preprocess: Preprocess
     labels: tuple[str, ...]
     profile: Profile = DEFAULT_PROFILE
-    device: str = field(default="cpu", compare=False, kw_only=True)
+    device: str = field(default="cpu", kw_only=True)
 
     def __repr__(self) -> str:
         height, width, channels = self.preprocess.shape
@@ -96,14 +97,19 @@ class QuantizedModel:
     def _sessions(self) -> dict[int, Session]:
         return {}
 
+    @cached_property
+    def _binding(self) -> threading.Lock:
+        return threading.Lock()
+
     def _session(self, batch: int) -> Session:
         from edge_sdk.session import Session
 
-        if batch not in self._sessions:
-            while len(self._sessions) >= KEPT_SESSIONS:
-                self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[batch] = Session(self.graph, self.workspace, self.device, batch, profile=self.profile)
-        return self._sessions[batch]
+        with self._binding:
+            if batch not in self._sessions:
+                while len(self._sessions) >= KEPT_SESSIONS:
+                    self._sessions.pop(next(iter(self._sessions)))
+                self._sessions[batch] = Session(self.graph, self.workspace, self.device, batch, profile=self.profile)
+            return self._sessions[batch]
 
 
 def quantize(

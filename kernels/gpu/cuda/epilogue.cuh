@@ -1,37 +1,35 @@
 // What happens to a sum before it is stored: y = activation(sum + bias + residual).
 #pragma once
 #include "activated.cuh"
+#include "packs.cuh"
 
 // Sixteen bytes of memory at once, where they lie on a multiple of that.
 #define ALIGNED(address) ((size_t)(address) % 16 == 0)
 
-// Neighbours in memory, in pieces of at most sixteen bytes, each of which is read or written at once.
+// Of neighbours in memory, those that are read or written at once: at most sixteen bytes.
 template <class T, int count>
-struct alignas(count * sizeof(T) < 16 ? count * sizeof(T) : 16) Piece {
-  static constexpr int NUMBERS = count * sizeof(T) < 16 ? count : 16 / sizeof(T);
-  T of[NUMBERS];
-};
+using Piece = Pack<T, (count * sizeof(T) < 16 ? count : 16 / (int)sizeof(T))>;
 template <class T, int count>
 __device__ bool starts_row(const T* address) { return (size_t)address % sizeof(Piece<T, count>) == 0; }
 
 template <class T, int count>
 __device__ void load_row(COMPUTE (&values)[count], const T* address) {
-  constexpr int NUMBERS = Piece<T, count>::NUMBERS;
+  constexpr int NUMBERS = sizeof(Piece<T, count>) / sizeof(T);
 #pragma unroll
   for (int i = 0; i < count / NUMBERS; i++) {
     const Piece<T, count> piece = reinterpret_cast<const Piece<T, count>*>(address)[i];
 #pragma unroll
-    for (int j = 0; j < NUMBERS; j++) values[i * NUMBERS + j] = loaded(piece.of, j);
+    for (int j = 0; j < NUMBERS; j++) values[i * NUMBERS + j] = loaded(piece.values, j);
   }
 }
 template <class T, int count>
 __device__ void store_row(T* address, const COMPUTE (&values)[count]) {
-  constexpr int NUMBERS = Piece<T, count>::NUMBERS;
+  constexpr int NUMBERS = sizeof(Piece<T, count>) / sizeof(T);
 #pragma unroll
   for (int i = 0; i < count / NUMBERS; i++) {
     Piece<T, count> piece;
 #pragma unroll
-    for (int j = 0; j < NUMBERS; j++) stored(piece.of, j, values[i * NUMBERS + j]);
+    for (int j = 0; j < NUMBERS; j++) stored(piece.values, j, values[i * NUMBERS + j]);
     reinterpret_cast<Piece<T, count>*>(address)[i] = piece;
   }
 }

@@ -46,14 +46,14 @@ struct Results {
     SCALAR* to = y + row + column;
     Piece<SCALAR, count> numbers;
 #pragma unroll
-    for (int e = 0; e < count; e++) numbers.of[e] = number(sums[e], min(column + e, columns - 1));
+    for (int e = 0; e < count; e++) numbers.values[e] = number(sums[e], min(column + e, columns - 1));
     if (column + count <= columns && starts_row<SCALAR, count>(to)) {
       *reinterpret_cast<Piece<SCALAR, count>*>(to) = numbers;
       return;
     }
 #pragma unroll
     for (int e = 0; e < count; e++)
-      if (column + e < columns) to[e] = numbers.of[e];
+      if (column + e < columns) to[e] = numbers.values[e];
   }
 };
 

@@ -1,7 +1,6 @@
 // Strips of neighbouring pixels of a line, each with the channels that 16 bytes hold: what a thread takes at once.
 #pragma once
 #include "epilogue.cuh"
-#include "packs.cuh"
 #include "patches.cuh"
 
 #define CHUNK (16 / (int)sizeof(SCALAR))

@@ -175,7 +175,7 @@ struct TensorTile {
   template <class Finish, class Place>
   __device__ void store(int first_row, int first_column, int rows, int columns, const Finish& epilogue, Place place) {
     constexpr int NEIGHBOURS = Finish::NEIGHBOURS, LANES = COLUMNS / NEIGHBOURS, AT_ONCE = 32 / LANES;
-    typedef Piece<COMPUTE, 4> Four;
+    typedef Pack<COMPUTE, 4> Four;
     const int lane = threadIdx.x % 32, start = lane % LANES * NEIGHBOURS;
     Four* const own = reinterpret_cast<Four*>(storage()) + threadIdx.x / 32 * (16 * COLUMNS / 4);
     __syncthreads();  // none reads a stage any more
@@ -187,7 +187,7 @@ struct TensorTile {
         for (int half = 0; half < 2; half++) {
           Four* const four = own + place_of_four(lane / 4 + half * 8, j * 2 + lane % 4 / 2);
           const COMPUTE two[2] = {sums[i][j][half * 2], sums[i][j][half * 2 + 1]};
-          store_row(four->of + lane % 2 * 2, two);
+          store_row(four->values + lane % 2 * 2, two);
         }
       __syncwarp();
 #pragma unroll
@@ -200,7 +200,7 @@ struct TensorTile {
         for (int k = 0; k < NEIGHBOURS / 4; k++) {
           const Four four = own[place_of_four(within, start / 4 + k)];
 #pragma unroll
-          for (int n = 0; n < 4; n++) values[k * 4 + n] = four.of[n];
+          for (int n = 0; n < 4; n++) values[k * 4 + n] = four.values[n];
         }
         epilogue.store_several(place(row), column, columns, values);
       }
