@@ -245,7 +245,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
     """A path that is no file says so."""
     with pytest.raises(DataError, match=r"gone\.jpg: no such file"):
         decode(tmp_path / "gone.jpg")
-    with pytest.raises(DataError, match="cannot be decoded"):
+    with pytest.raises(DataError, match="a folder; wanted a photo"):
         decode(tmp_path)
 
 

@@ -87,4 +87,6 @@ def test_bytes_are_not_read_as_if_they_were_floats(op: Op, specs: list[Spec]) ->
 
 def test_every_gradient_operator_is_looked_at() -> None:
     """The rows are or lead to all of them."""
-    assert {op.name for op, _ in USES} == {name for name in OPERATORS if name.endswith("_grad")}
+    own = {name for name, op in OPERATORS.items() if op.__module__.startswith("edge_sdk.ops.")}
+
+    assert {op.name for op, _ in USES} == {name for name in own if name.endswith("_grad")}

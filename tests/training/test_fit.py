@@ -151,13 +151,27 @@ def test_a_model_with_other_classes_is_refused(photos):
 
 
 @pytest.mark.parametrize("freeze", [None, "backbone"])
-def test_validation_data_of_other_classes_are_refused_before_training(freeze):
-    """The same names in another order too: on features their labels would be taken for the model's."""
-    model, photos = tiny_model(), np.zeros((6, 16, 16, 3), np.uint8)
-    training, other = (ArrayDataset.of(photos, np.arange(6) % 3, names) for names in (model.labels, model.labels[::-1]))
+def test_validation_data_in_another_order_are_known_by_their_names(freeze):
+    """The accuracies are those of the same photos in the model's order, on features too."""
+    model, labels = tiny_model(), np.arange(12) % 3
+    photos = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    training = ArrayDataset.of(photos, labels, model.labels)
+    turned = ArrayDataset.of(photos, 2 - labels, model.labels[::-1])
 
-    with pytest.raises(DataError, match=r"classes \['red', 'green', 'blue'\] are not those that are trained on"):
-        edge.fit(model, training, other, epochs=1, freeze=freeze)
+    wanted, found = (edge.fit(model, training, data, epochs=2, freeze=freeze) for data in (training, turned))
+
+    assert [m.validation_accuracy for m in found.history] == [m.validation_accuracy for m in wanted.history]
+
+
+def test_validation_data_of_other_classes_are_refused_before_training():
+    """A class that is not trained on cannot be recognised."""
+    model, photos = tiny_model(), np.zeros((6, 16, 16, 3), np.uint8)
+    training, other = (
+        ArrayDataset.of(photos, np.arange(6) % 3, names) for names in (model.labels, (*model.labels[:2], "pink"))
+    )
+
+    with pytest.raises(DataError, match="'pink' is none of those"):
+        edge.fit(model, training, other, epochs=1)
 
 
 def test_an_unknown_setting_gets_a_suggestion(photos):
