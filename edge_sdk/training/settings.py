@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +14,46 @@ from edge_sdk.kernel import precise_by_default
 from edge_sdk.training.frozen import Freeze
 from edge_sdk.training.optimizers import DEFAULT_RATES
 from edge_sdk.training.step import Recompute
+
+
+def _whole(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _number(is_right: Callable[[float], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and is_right(value)
+
+
+def _or_none(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_right(value)
+
+
+def _freezes(value: object) -> bool:
+    return value is None or isinstance(value, str) or (isinstance(value, Sequence) and all(map(_is_text, value)))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_SHARE = _number(lambda value: 0 <= value < 1), "a number from 0 to below 1"
+_WANTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": (_whole(1), "a whole number of at least 1"),
+    "batch_size": (_whole(1), "a whole number of at least 1"),
+    "optimizer": (_is_text, "a name"),
+    "learning_rate": (_or_none(_number(lambda value: 0 < value < math.inf)), "a number above 0, or None"),
+    "momentum": _SHARE,
+    "weight_decay": (_number(lambda value: 0 <= value < math.inf), "a number of at least 0"),
+    "label_smoothing": _SHARE,
+    "distillation": (_number(lambda value: 0 <= value <= 1), "a number from 0 to 1"),
+    "warmup_epochs": (_number(lambda value: 0 <= value < math.inf), "a number of at least 0"),
+    "clip_norm": (_or_none(_number(lambda value: 0 < value < math.inf)), "a number above 0, or None"),
+    "freeze": (_freezes, 'None, "backbone", or patterns of parameter names'),
+    "feature_views": (_or_none(_whole(1)), "a whole number of at least 1, or None"),
+    "validation": _SHARE,
+    "seed": (_whole(0), "a whole number of at least 0"),
+}
+"""What a setting must be, and how that is said."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +88,10 @@ class Settings:
     """Less memory for more time. It decides no outcome: a run may be resumed with another."""
 
     def __post_init__(self) -> None:
-        checks = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 1,
-            "learning_rate": self.learning_rate is None or 0 < self.learning_rate < float("inf"),
-            "momentum": 0 <= self.momentum < 1,
-            "weight_decay": 0 <= self.weight_decay < float("inf"),
-            "label_smoothing": 0 <= self.label_smoothing < 1,
-            "distillation": 0 <= self.distillation <= 1,
-            "warmup_epochs": 0 <= self.warmup_epochs < float("inf"),
-            "feature_views": self.feature_views is None or self.feature_views >= 1,
-            "validation": 0 <= self.validation < 1,
-            "seed": self.seed >= 0,
-        }
-        for name, right in checks.items():
-            if not right:
-                raise UsageError(f"{name} = {getattr(self, name)} makes no sense for training")
+        for name, (is_right, wanted) in _WANTED.items():
+            value = getattr(self, name)
+            if not is_right(value):
+                raise UsageError(f"{name} = {value!r} makes no sense for training; wanted {wanted}")
 
     @property
     def rate(self) -> float:

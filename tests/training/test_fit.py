@@ -180,6 +180,26 @@ def test_an_unknown_setting_gets_a_suggestion(photos):
         edge.fit(tiny_model(), photos, epoch=3)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("epochs", "5", "a whole number of at least 1"),
+        ("epochs", 1.5, "a whole number of at least 1"),
+        ("batch_size", True, "a whole number of at least 1"),
+        ("learning_rate", 0, "a number above 0, or None"),
+        ("weight_decay", float("nan"), "a number of at least 0"),
+        ("freeze", True, 'None, "backbone", or patterns of parameter names'),
+        ("seed", -1, "a whole number of at least 0"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(photos, name, value, wanted):
+    """The message has the value and what was wanted."""
+    with pytest.raises(UsageError) as raised:
+        edge.fit(tiny_model(), photos, **{name: value})
+
+    assert str(raised.value) == f"{name} = {value!r} makes no sense for training; wanted {wanted}"
+
+
 def test_a_frozen_backbone_stays(photos):
     """Only the head changes, not even running statistics."""
     model = tiny_model()
