@@ -107,6 +107,7 @@ def check(tmp_path_factory):
     return messages
 
 
+@pytest.mark.long
 def test_a_program_of_the_public_interface_has_the_expected_types(check):
     """Every call of the contract passes --strict, and no result is Any."""
     said = check(PROGRAM)

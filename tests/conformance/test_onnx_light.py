@@ -21,10 +21,13 @@ FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 COMPUTED_BYTES = 1 << 30
 """The weights are not in the files: these compute them, up to 143 million numbers."""
 SHUFFLES = {"shufflenet": 16}
+LONG = ("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "zfnet512")
 NETWORKS = [
-    "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet", "zfnet512",
+    "shufflenet",
+    "squeezenet",
+    *(pytest.param(name, marks=pytest.mark.long) for name in LONG),
     pytest.param("vgg19", marks=pytest.mark.slow),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

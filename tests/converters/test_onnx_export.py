@@ -21,11 +21,12 @@ from edge_sdk.model import Model
 from edge_sdk.quantization.post_training import quantize
 
 pytest.importorskip("onnxruntime")
-# The smallest network of each family; every other one is run with `pytest -m slow`.
+# The smallest network of each family, some of them with `pytest -m long`; every other one is run with `pytest -m slow`.
 LIGHT = (
     "alexnet", "densenet121", "efficientnet_lite0", "googlenet", "mnasnet0_5", "mobilenet_v1_0_25",
     "mobilenet_v3_small", "mobilenetv2", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1",
 )  # fmt: skip
+LONG = ("alexnet", "densenet121", "efficientnet_lite0")
 SIDES = {"alexnet": 96, "alexnet_caffe": 96, "caffenet": 96}
 WITH_FLOATS = ("alexnet_caffe", "caffenet", "googlenet_caffe")
 
@@ -44,7 +45,11 @@ def model(request) -> Model:
 
 @pytest.mark.parametrize(
     "model",
-    [name if name in LIGHT else pytest.param(name, marks=pytest.mark.slow) for name in pretrained.list_models()],
+    [
+        *(name for name in LIGHT if name not in LONG),
+        *(pytest.param(name, marks=pytest.mark.long) for name in LONG),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in pretrained.list_models() if name not in LIGHT),
+    ],
     indirect=True,
 )
 def test_a_network_is_proven_in_onnx_runtime_and_reads_back(model, photos, tmp_path):

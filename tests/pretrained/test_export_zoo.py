@@ -26,7 +26,9 @@ TOLERANCE = {"none": 1e-4, "fp16": 5e-3, "dynamic": 0.2, "int8": 0.4}
 READ_TOLERANCE = {"none": 1e-4, "fp16": 1e-4, "dynamic": 0.2, "int8": 0.4}
 
 networks = pytest.mark.parametrize(
-    "model", ["alexnet", "efficientnet_lite0", "mobilenetv2", "resnet18", *SLOW], indirect=True
+    "model",
+    [pytest.param("alexnet", marks=pytest.mark.long), "efficientnet_lite0", "mobilenetv2", "resnet18", *SLOW],
+    indirect=True,
 )
 
 
