@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu.residual_network import GATES, first_steps, session_of
+from gpu.residual_network import GATES, MANY, first_steps, session_of
 from tiny_models import tiny_model
 
 import edge_sdk as edge
@@ -209,9 +209,9 @@ def test_gates_of_a_residual_network_turn_few_gradients(precision: str) -> None:
     whole term of the gradient, so that its square errs by about u for each activation on the way; four times that is
     allowed, and cosines follow from it.
     """
-    single, exact = first_steps(session_of("float32", "reference"), 3)
+    single, exact = first_steps(session_of("float32", "reference", batch=MANY), 3)
 
-    losses, found = first_steps(session_of(precision, "gpu"), 3)
+    losses, found = first_steps(session_of(precision, "gpu", batch=MANY), 3)
 
     for name, gates in GATES.items():
         mine, wanted = found[f"{name}.weight"].ravel(), exact[f"{name}.weight"].ravel()
