@@ -20,6 +20,7 @@ from edge_sdk.cli.output import (
     print_table,
     size,
 )
+from edge_sdk.cli.training_options import augment_option, seed_option, validation_option
 from edge_sdk.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
@@ -61,17 +62,9 @@ Precision = Literal["none", "fp16", "dynamic", "int8"]
     "--learning-rate", type=click.FloatRange(min=0, min_open=True), default=3e-4, show_default=True,
     help="The largest of the run.",
 )  # fmt: skip
-@click.option(
-    "--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True,
-    help="How training photos vary: mirrored; random parts, mirrored; or also upside down and in other light.",
-)  # fmt: skip
-@click.option(
-    "--validation", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
-    help="Share held out when there is no val/.",
-)  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides split, order and all chance."
-)
+@augment_option
+@validation_option
+@seed_option
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted call.")
 @json_option
 def command(

@@ -11,6 +11,7 @@ import click
 from edge_sdk.cli.device_option import device_for, device_option
 from edge_sdk.cli.download_display import DownloadDisplay
 from edge_sdk.cli.output import TrainingDisplay, json_option, note, percent, print_json
+from edge_sdk.cli.training_options import augment_option, seed_option, validation_option
 from edge_sdk.errors import UsageError
 from edge_sdk.quantization.profile import DEFAULT, PROFILES
 
@@ -67,17 +68,9 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Augmented views of each photo whose frozen features are computed, once; epochs take them in turn.",
 )
-@click.option(
-    "--augment", type=click.Choice(["off", "flip", "crop", "any-side-up"]), default="flip", show_default=True,
-    help="How training photos vary: mirrored; random parts, mirrored; or also upside down and in other light.",
-)  # fmt: skip
-@click.option(
-    "--validation", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
-    help="Share held out when there is no val/.",
-)  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides split, order and all chance."
-)
+@augment_option
+@validation_option
+@seed_option
 @device_option
 @click.option("--autotune", is_flag=True, help="Choose algorithms by measuring them here, once; EDGE_AUTOTUNE=1 too.")
 @click.option("--precise", is_flag=True, help="Leave out kernels that round more than a direct sum; some are slower.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 from any_int8 import KINDS, WIDE_KINDS, any_case, any_wide_case
 from gpu.device_calls import call_on_device
+from gpu.orders import other_order
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from int8_cases import CASES, WIDE_CASES, Int8Case
@@ -18,7 +20,6 @@ from edge_sdk.builder import Builder
 from edge_sdk.errors import GraphError
 from edge_sdk.kernel import applicable_kernels, load_device
 from edge_sdk.kernels.gpu import integer_conv, products
-from edge_sdk.kernels.gpu.driver import current_driver
 from edge_sdk.ops.activation import Gelu, Softmax
 from edge_sdk.ops.conv import Conv2D
 from edge_sdk.ops.elementwise import Add, Maximum
@@ -34,7 +35,7 @@ EXAMPLES = int(os.environ.get("EDGE_PROPERTY_EXAMPLES", "3"))
 load_device("gpu")
 
 
-def compare(case: Int8Case, profile: Profile, *, both_orders: bool = True) -> None:
+def assert_same_bytes(case: Int8Case, profile: Profile, *, both_orders: bool = True) -> None:
     """Hold every kernel of a row, between guards and with threads in both orders, against the naive one."""
     graph, weights, feeds = case.program()
     wanted = Session(graph, weights, "reference", profile=profile).run(feeds)
@@ -45,20 +46,19 @@ def compare(case: Int8Case, profile: Profile, *, both_orders: bool = True) -> No
     assert kernels
 
     for kernel in kernels:
-        for backwards in (False, True)[: 1 + both_orders]:
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(current_driver(), "reversed", backwards)
+        for order in (nullcontext, other_order)[: 1 + both_orders]:
+            with order():
                 found = call_on_device(kernel, node.op, inputs, specs=specs, results=results, profile=profile)
             for value, array in zip(node.outputs, found, strict=True):
                 assert array.dtype == wanted[value].dtype
-                np.testing.assert_array_equal(array, wanted[value], err_msg=f"{case.name}, {profile}, {backwards}")
+                np.testing.assert_array_equal(array, wanted[value], err_msg=f"{case.name}, {profile}, {order.__name__}")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("case", [*CASES, *WIDE_CASES], ids=str)
 def test_the_gpu_gives_the_bytes_of_the_reference(case: Int8Case, profile: Profile) -> None:
     """Sums are exact and roundings defined: nothing may differ."""
-    compare(case, profile)
+    assert_same_bytes(case, profile)
 
 
 DRAWN = [*((any_case, kind) for kind in KINDS), *((any_wide_case, kind) for kind in WIDE_KINDS)]
@@ -71,7 +71,7 @@ def test_any_shape_scale_and_zero_point(
     draw: Callable[[str, int], Int8Case], kind: str, seed: int, profile: Profile
 ) -> None:
     """No shape, no attribute, no scale and no zero point makes a single stored number differ."""
-    compare(draw(kind, seed), profile, both_orders=False)
+    assert_same_bytes(draw(kind, seed), profile, both_orders=False)
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_dozens_of_shapes_scales_and_zero_points(
 ) -> None:
     """The same of forty operators of each kind."""
     for seed in range(40):
-        compare(draw(kind, seed), profile, both_orders=False)
+        assert_same_bytes(draw(kind, seed), profile, both_orders=False)
 
 
 EDGES = [
@@ -102,7 +102,7 @@ EDGES = [
 @pytest.mark.parametrize("case", EDGES, ids=str)
 def test_remainders_of_tiles(case: Int8Case, dtype: str, profile: Profile) -> None:
     """What does not fill tiles, steps of 64 channels or words of four is computed like the rest."""
-    compare(Int8Case(f"{case.name} {dtype}", case.op, case.shapes, case.weights, dtype), profile)
+    assert_same_bytes(Int8Case(f"{case.name} {dtype}", case.op, case.shapes, case.weights, dtype), profile)
 
 
 PRODUCTS = [
@@ -126,7 +126,7 @@ def test_tensor_cores_give_the_bytes_of_the_reference(
     chosen = applicable_kernels(node.op, "gpu", [graph.specs[value] for value in node.inputs])[0]
 
     assert chosen.algorithm == "tensor cores"
-    compare(case, profile)
+    assert_same_bytes(case, profile)
 
 
 @pytest.mark.parametrize("case", PRODUCTS, ids=str)
@@ -142,7 +142,7 @@ def test_a_gpu_without_tensor_cores_gives_the_same(case: Int8Case, monkeypatch: 
     monkeypatch.setattr(integer_conv, "has_tensor_cores", lambda *_: False)
     monkeypatch.setattr(integer_conv, "launch", noted)
 
-    compare(case, "xnnpack")
+    assert_same_bytes(case, "xnnpack")
 
     assert {name for name in launched if name != "integer_weights"} == {"integer_conv"}
 

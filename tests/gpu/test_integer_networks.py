@@ -54,7 +54,7 @@ def test_small_networks_give_the_bits_of_the_reference(name: str, scheme: str) -
         np.testing.assert_array_equal(found, wanted, err_msg=profile)
 
 
-def compare(name: str, size: int, profile: Profile, scheme: Scheme) -> None:
+def assert_same_logits(name: str, size: int, profile: Profile, scheme: Scheme) -> None:
     """Compare all logits of a network with those of the CPU."""
     model = pretrained.load(name, weights=None, image_size=size)
     pixels = np.random.default_rng(5).integers(0, 256, (2, *model.preprocess.shape), np.uint8)
@@ -69,7 +69,7 @@ def compare(name: str, size: int, profile: Profile, scheme: Scheme) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_mobilenet_v2_gives_the_logits_of_the_cpu(profile: Profile) -> None:
     """Dozens of layers after one another, on small photos: not one logit differs."""
-    compare("mobilenet_v2", 32, profile, Scheme())
+    assert_same_logits("mobilenet_v2", 32, profile, Scheme())
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_mobilenet_v2_gives_the_logits_of_the_cpu(profile: Profile) -> None:
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
 def test_networks_give_the_logits_of_the_cpu(name: str, profile: Profile, scheme: str) -> None:
     """The same of other networks, on 8 and on 16 bits."""
-    compare(name, 64, profile, SCHEMES[scheme])
+    assert_same_logits(name, 64, profile, SCHEMES[scheme])
 
 
 @pytest.mark.parametrize("profile", PROFILES)
