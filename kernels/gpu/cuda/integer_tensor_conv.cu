@@ -28,7 +28,7 @@ struct Weights : Matrix<true> {
 
 // Stores the sums of a group's outputs, from the first of these on.
 struct Results {
-  static constexpr int NEIGHBOURS = 16 / sizeof(SCALAR);
+  static constexpr int NEIGHBOURS = 8;  // of a row: with sixteen, which 16 bytes are, wide tiles spill registers
   SCALAR* y;
   const int* bias;
   const int* factors;
