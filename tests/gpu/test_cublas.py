@@ -119,7 +119,7 @@ def test_bfloat16_is_told_as_such(opened: ComputedFunctions) -> None:
     space = np.zeros(1024, np.uint8)
     assert made is not None
 
-    Run(made, out.ctypes.data, left.ctypes.data, right.ctypes.data, 0, space.ctypes.data)()
+    Run(made, out.ctypes.data, left.ctypes.data, right.ctypes.data, 0, 0, space.ctypes.data)()
 
     assert out[0] == 0x4060
 
